@@ -1,0 +1,42 @@
+# make course: environment, then every notebook on the bundled sample, ending with gallery and scores
+# make test:   environment, then the tests
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The newest of the Pythons that TensorFlow supports; or `make PYTHON=…`.
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	$$python -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+	&& echo $$python && break; done)
+# The GPU build of TensorFlow where an NVIDIA driver answers.
+GPU := $(shell nvidia-smi >/dev/null 2>&1 && echo ,gpu)
+RUN_DIR ?= runs/course
+
+.PHONY: setup course test lab lint bench clean
+
+setup: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found. Install one, or: make PYTHON=/path/to/python3.12"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test$(GPU)]"
+	@touch $@
+
+course: setup
+	$(BIN)/osvos course --run-dir $(RUN_DIR)
+
+test: setup
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest $(ARGS)
+
+lab: setup
+	$(BIN)/jupyter lab notebooks
+
+lint: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup
+	$(BIN)/python -m tests.benchmarks.evaluation
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,65 @@
+"""Random flip, rotation and scale, the same for a frame and its annotation, as TensorFlow ops.
+
+All randomness is stateless: a seed (two integers) decides the transform, so a resumed run sees
+what an uninterrupted one would have seen.
+"""
+
+import math
+
+import tensorflow as tf
+
+FLIP = 0.5  # probability
+ROTATION = 30.0  # degrees, either way
+SCALE = (0.75, 1.25)
+
+
+def random_transform(seed, height, width) -> tf.Tensor:
+    """A random similarity about the centre, as `ImageProjectiveTransformV3` wants it.
+
+    Args:
+        seed: (2,) int, decides the transform.
+        height: the image's height in pixels.
+        width: its width in pixels.
+
+    Returns:
+        (8,) float32: the rows of the matrix from output pixels (x, y, 1) to input pixels.
+    """
+    flip, rotation, scale = tf.unstack(tf.random.stateless_uniform((3,), seed))
+    mirror = tf.where(flip < FLIP, -1.0, 1.0)
+    angle = (2 * rotation - 1) * math.radians(ROTATION)
+    scale = SCALE[0] + scale * (SCALE[1] - SCALE[0])
+    a, b = tf.cos(angle) / scale, tf.sin(angle) / scale
+    x, y = (tf.cast(width, tf.float32) - 1) / 2, (tf.cast(height, tf.float32) - 1) / 2
+    # output → centred → rotated and scaled → mirrored → input
+    a0, a1 = mirror * a, -mirror * b
+    b0, b1 = b, a
+    return tf.stack([a0, a1, x - a0 * x - a1 * y, b0, b1, y - b0 * x - b1 * y, 0.0, 0.0])
+
+
+def warp(image: tf.Tensor, transform: tf.Tensor, interpolation: str) -> tf.Tensor:
+    """Warp an image (H, W, C) by one transform; what comes from outside is reflected in."""
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=image[None],
+        transforms=transform[None],
+        output_shape=tf.shape(image)[:2],
+        fill_value=0.0,
+        interpolation=interpolation,
+        fill_mode="REFLECT",
+    )[0]
+
+
+def augment(frame: tf.Tensor, annotation: tf.Tensor, seed) -> tuple[tf.Tensor, tf.Tensor]:
+    """One random transform for both.
+
+    Args:
+        frame: (H, W, 3) float32.
+        annotation: (H, W, 1) uint8 of 0 and 1; stays so, by nearest neighbour.
+        seed: (2,) int.
+
+    Returns:
+        frame and annotation, same shapes and dtypes.
+    """
+    shape = tf.shape(frame)
+    transform = random_transform(seed, shape[0], shape[1])
+    warped = warp(frame, transform, "BILINEAR"), warp(annotation, transform, "NEAREST")
+    return tf.ensure_shape(warped[0], frame.shape), tf.ensure_shape(warped[1], annotation.shape)

@@ -1,0 +1,110 @@
+"""Keras callbacks of a training that can be killed: backup, history, progress bar.
+
+A training is one `fit` over a finite data set. Steps are counted by the optimizer, whose counter
+is saved with the weights, so a backup is one file and cannot disagree with itself. (Keras's own
+BackupAndRestore writes weights and epoch into two files, neither of them atomically.)
+"""
+
+import math
+import time
+from pathlib import Path
+
+import keras
+import pandas as pd
+from tqdm import tqdm
+
+from osvos_keras.errors import TrainingError
+from osvos_keras.files import write_atomically
+
+
+class Backup(keras.callbacks.Callback):
+    """Every `every` steps, the weights and the optimizer's state into `folder`."""
+
+    def __init__(self, folder: Path, every: int):
+        super().__init__()
+        self.path = folder / "latest.weights.h5"
+        self.every = every
+
+    def restore(self, model: keras.Model) -> int:
+        """Load the backup, if there is one, into a compiled model; return the steps it has done.
+
+        A damaged backup is set aside, and training starts over.
+        """
+        model.optimizer.build(model.trainable_variables)
+        if self.path.is_file():
+            before = model.get_weights()
+            try:
+                model.load_weights(self.path)
+            except (OSError, ValueError, KeyError) as error:
+                model.set_weights(before)
+                damaged = self.path.with_suffix(".damaged")
+                self.path.replace(damaged)
+                tqdm.write(f"{damaged}: the backup cannot be read ({error}); starting over.")
+        return int(model.optimizer.iterations)
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = int(self.model.optimizer.iterations)
+        if step % self.every:
+            return
+        if not math.isfinite(logs["loss"]):
+            raise TrainingError(f"the loss is {logs['loss']} at step {step}. Lower the learning rate.")
+        with write_atomically(self.path) as temporary:
+            self.model.save_weights(temporary)
+
+
+class History(keras.callbacks.Callback):
+    """A row of `history.csv` every `every` steps: step, seconds a step, mean losses since the last row.
+
+    It is written before the backup, so that after a kill in between, the resumed run finds one row
+    too many and drops it, rather than one too few.
+    """
+
+    def __init__(self, path: Path, start: int, every: int):
+        super().__init__()
+        self.path, self.every = path, every
+        self.rows = read_history(path).query("step <= @start").to_dict("records") if start else []
+
+    def on_train_begin(self, logs=None):
+        self.since = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = int(self.model.optimizer.iterations)
+        if step % self.every == 0:
+            self._add_row(step, logs)
+
+    def on_train_end(self, logs=None):
+        step = int(self.model.optimizer.iterations)
+        if logs and step % self.every:
+            self._add_row(step, logs)
+
+    def _add_row(self, step: int, logs: dict):
+        now = time.perf_counter()
+        steps = step - (self.rows[-1]["step"] if self.rows else 0)
+        self.rows.append({"step": step, "seconds_per_step": (now - self.since) / steps, **logs})
+        self.since = now
+        self.model.reset_metrics()
+        with write_atomically(self.path) as temporary:
+            pd.DataFrame(self.rows).to_csv(temporary, index=False)
+
+
+def read_history(path: str | Path) -> pd.DataFrame:
+    """The history of a training: columns `step`, `seconds_per_step`, `loss`, `fused_loss`, …"""
+    return pd.read_csv(path)
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """A bar over the steps with the loss and the seconds a step."""
+
+    def __init__(self, name: str, start: int, steps: int):
+        super().__init__()
+        self.options = {"desc": name, "initial": start, "total": steps, "unit": "step", "mininterval": 0.5}
+
+    def on_train_begin(self, logs=None):
+        self.bar = tqdm(**self.options)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.set_postfix(loss=f"{logs['loss']:.4f}", refresh=False)
+        self.bar.update(int(self.model.optimizer.iterations) - self.bar.n)
+
+    def on_train_end(self, logs=None):
+        self.bar.close()

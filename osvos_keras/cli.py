@@ -1,0 +1,167 @@
+"""The `osvos` command: a thin face over the library. `python -m osvos_keras.cli` is the same.
+
+Imports stand inside the functions, so that `osvos --help` and the data commands start at once
+instead of waiting for TensorFlow.
+"""
+
+import argparse
+import sys
+
+from osvos_keras import __version__
+from osvos_keras.errors import OsvosError
+
+SAMPLE = "data/sample"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="osvos",
+        description="One-Shot Video Object Segmentation: notebooks and data from the command line.",
+    )
+    parser.add_argument("--version", action="version", version=f"osvos-keras {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_course(commands)
+    _add_run(commands)
+    _add_evaluate(commands)
+    _add_data(commands)
+    return parser
+
+
+def _add_command(commands, name: str, run, text: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text)
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_parameters(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "-p",
+        "--set",
+        dest="parameters",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set a notebook parameter; may be repeated",
+    )
+
+
+def _add_course(commands) -> None:
+    command = _add_command(
+        commands, "course", _run_course, "Run every notebook in order, ending with scores."
+    )
+    command.add_argument("--davis", default=SAMPLE, help="data set in DAVIS layout (default: %(default)s)")
+    command.add_argument("--run-dir", default="runs/course", help="where results go (default: %(default)s)")
+    _add_parameters(command)
+
+
+def _add_run(commands) -> None:
+    command = _add_command(
+        commands, "run", _run_notebook, "Run one notebook headless, its parameters checked."
+    )
+    command.add_argument("notebook", help="a path, or a name such as 04_online_training")
+    command.add_argument(
+        "--out",
+        help="the executed notebook (default: notebooks/ in the run's folder, named after the notebook)",
+    )
+    _add_parameters(command)
+
+
+def _add_evaluate(commands) -> None:
+    from osvos_keras.report import add_evaluate_arguments, run_evaluate
+
+    text = "Score a folder of masks as the DAVIS 2016 benchmark does."
+    add_evaluate_arguments(_add_command(commands, "evaluate", run_evaluate, text))
+
+
+def _add_data(commands) -> None:
+    data = commands.add_parser("data", help="Check, list or download a data set in DAVIS layout.")
+    commands = data.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    command = _add_command(commands, "verify", _verify, "Read every file and name each that is wrong.")
+    _add_davis(command)
+    command.add_argument(
+        "--sequences", help="a split or comma-separated names (default: every folder of frames)"
+    )
+
+    command = _add_command(commands, "lists", _write_lists, "Write train.txt and val.txt from the folders.")
+    _add_davis(command)
+    command.add_argument(
+        "--val", required=True, metavar="A,B,…", help="sequences for validation; all others are for training"
+    )
+
+    command = _add_command(commands, "download", _download, "Fetch and unpack DAVIS 2016 (about 1.9 GB).")
+    command.add_argument("--to", default="data", help="folder for it (default: %(default)s)")
+    command.add_argument("--url", help="the archive, if not the official one")
+    command.add_argument("--sha256", help="its checksum, if you know it")
+
+
+def _add_davis(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--davis", default=SAMPLE, help="data set in DAVIS layout (default: %(default)s)")
+    command.add_argument("--resolution", default="480p", choices=["480p", "1080p"])
+
+
+def _run_course(args) -> int:
+    from osvos_keras.batch import parse_parameters, run_course
+
+    run_course(args.davis, args.run_dir, parse_parameters(args.parameters))
+    return 0
+
+
+def _run_notebook(args) -> int:
+    from osvos_keras.batch import default_output, find_notebook, parse_parameters, run_notebook
+
+    parameters = parse_parameters(args.parameters)
+    output = args.out or default_output(find_notebook(args.notebook), parameters)
+    print(run_notebook(args.notebook, parameters, output))
+    return 0
+
+
+def _verify(args) -> int:
+    from tqdm import tqdm
+
+    from osvos_keras.davis import Davis, verify
+
+    davis = Davis(args.davis, args.resolution)
+    sequences = davis.select(args.sequences) if args.sequences else davis.all_sequences()
+    errors = frames = 0
+    for sequence in tqdm(sequences, desc="verify", unit="sequence"):
+        frames += len(davis.frames(sequence))
+        for problem in verify(davis, sequence):
+            tqdm.write(str(problem))
+            errors += not problem.harmless
+    print(f"{len(sequences)} sequences, {frames} frames, {errors} errors")
+    return 1 if errors else 0
+
+
+def _write_lists(args) -> int:
+    from osvos_keras.davis import Davis, write_lists
+
+    for path in write_lists(Davis(args.davis, args.resolution), args.val):
+        print(path)
+    return 0
+
+
+def _download(args) -> int:
+    from osvos_keras.download import DAVIS_2016_URL, download_davis
+    from osvos_keras.files import find_path
+
+    davis = download_davis(find_path(args.to), args.url or DAVIS_2016_URL, args.sha256)
+    print(
+        f"{davis.root}: {len(davis.all_sequences())} sequences. "
+        f"Check them with `osvos data verify --davis {davis.root}`."
+    )
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = make_parser().parse_args(arguments)
+    try:
+        sys.exit(args.run(args))
+    except OsvosError as error:
+        sys.exit(f"osvos: error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("osvos: stopped; run the same command again to go on.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""What the device supports: precision, XLA, several GPUs."""
+
+from pathlib import Path
+
+import tensorflow as tf
+
+
+def gpus() -> list:
+    """The GPUs that TensorFlow sees."""
+    return tf.config.list_physical_devices("GPU")
+
+
+def choose_policy(policy: str = "auto") -> str:
+    """`policy`, with `"auto"` decided by the device.
+
+    `"mixed_bfloat16"` where bfloat16 arithmetic is native (GPUs from compute capability 8.0;
+    CPUs with AVX512-BF16 or AMX), else `"float32"`.
+    """
+    if policy != "auto":
+        return policy
+    return "mixed_bfloat16" if _has_bfloat16() else "float32"
+
+
+def _has_bfloat16() -> bool:
+    if gpus():
+        details = (tf.config.experimental.get_device_details(gpu) for gpu in gpus())
+        return all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
+    cpuinfo = Path("/proc/cpuinfo")  # Linux; elsewhere float32 is right, if not always fastest
+    flags = cpuinfo.read_text() if cpuinfo.is_file() else ""
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def use_xla() -> bool:
+    """Whether to compile with XLA: on a GPU; on a CPU it was measured to be slower."""
+    return bool(gpus())
+
+
+def choose_strategy() -> tf.distribute.Strategy:
+    """`MirroredStrategy` over several GPUs, else the default strategy."""
+    return tf.distribute.MirroredStrategy() if len(gpus()) > 1 else tf.distribute.get_strategy()

@@ -1,0 +1,29 @@
+"""What this library raises on purpose. Each message names the file or setting and says what to do."""
+
+
+class OsvosError(Exception):
+    """The base of them all; the `osvos` command prints these without a traceback."""
+
+
+class DataError(OsvosError, ValueError):
+    """A file of the data set, or a mask, is missing or wrong."""
+
+
+class ConfigError(OsvosError, ValueError):
+    """A setting is out of range, or a preset or parameter is unknown."""
+
+
+class WeightsError(OsvosError, ValueError):
+    """Weights are missing, damaged or of another architecture."""
+
+
+class TrainingError(OsvosError, RuntimeError):
+    """Training cannot go on."""
+
+
+class NotebookError(OsvosError, RuntimeError):
+    """A notebook failed when run headless."""
+
+
+class FolderError(OsvosError, OSError):
+    """A folder cannot be written."""

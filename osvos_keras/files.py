@@ -1,0 +1,56 @@
+"""Paths and files: where the project lies, and writing so that a kill leaves whole files."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from osvos_keras.errors import FolderError
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def find_path(path: str | Path) -> Path:
+    """`path` as an absolute path: from the working folder if it exists there, else from the project's.
+
+    So a notebook's `data/sample` means the same in JupyterLab (working folder `notebooks/`),
+    under papermill and in a test, while `-p DAVIS_ROOT ../DAVIS` still works from anywhere.
+    """
+    path = Path(path).expanduser()
+    return path.resolve() if path.is_absolute() or path.exists() else (PROJECT / path).resolve()
+
+
+def make_folder(folder: str | Path) -> Path:
+    """`folder`, created if need be and known to be writable.
+
+    Raises:
+        FolderError: it cannot be created or written; the message names it and says what to do.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise FolderError(
+            f"{folder}: cannot write there ({error.strerror}). Choose another folder (RUN_DIR, --out)."
+        ) from error
+    return folder
+
+
+@contextmanager
+def write_atomically(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; when the block succeeds, rename it to `path`.
+
+    A reader, or a rerun after a kill, finds the old file or the new one, never half of one.
+    The suffix is kept, since Keras and OpenCV choose the format by it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,87 @@
+"""From a trained network to masks: a sequence in batches, PNGs in DAVIS result layout."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from osvos_keras.davis import Davis, read_frame, write_mask
+from osvos_keras.device import use_xla
+from osvos_keras.files import find_path, make_folder
+from osvos_keras.model import keep_outputs
+from osvos_keras.pipeline import frame_dataset, resize_to_height
+
+THRESHOLD = 0.5  # of the probability
+
+
+def predict_logits(model: keras.Model, frame: np.ndarray, height: int = 0) -> dict[str, np.ndarray]:
+    """All outputs of the network for one frame.
+
+    Args:
+        model: the network.
+        frame: (H, W, 3) uint8 RGB.
+        height: lines to resize the frame to; 0 leaves it as it is.
+
+    Returns:
+        `side2` … `side5` and `fused`, each (H, W) float32, at the resized frame's size.
+    """
+    resized = resize_to_height(tf.constant(frame), height, "bilinear")
+    return {name: np.asarray(logits)[0, ..., 0] for name, logits in model(resized[None]).items()}
+
+
+def predict_sequence(
+    model: keras.Model, frames: Sequence[Path], height: int = 0, batch: int = 4, progress: bool = True
+) -> Iterator[tuple[Path, np.ndarray]]:
+    """The probability of the object in every frame of a sequence, in order.
+
+    Only the fused output is computed, and only one batch is in memory at a time.
+
+    Args:
+        model: the network.
+        frames: paths of the frames, all of one size.
+        height: lines at which the network sees them; 0 leaves them as they are.
+        batch: frames at a time.
+        progress: whether to show a bar.
+
+    Yields:
+        the frame's path, and its probabilities (H, W) float32 at the frame's own size.
+    """
+    size = read_frame(frames[0]).shape[1::-1]
+    fused = keep_outputs(model, ("fused",))
+    fused.compile(jit_compile=use_xla())
+    with tqdm(
+        desc=f"masks {frames[0].parent.name}", total=len(frames), unit="frame", disable=not progress
+    ) as bar:
+        done = 0
+        for images in frame_dataset(frames, height, batch):
+            for logits in fused.predict_on_batch(images)["fused"][..., 0]:
+                logits = cv2.resize(np.asarray(logits, np.float32), size, interpolation=cv2.INTER_LINEAR)
+                yield frames[done], np.asarray(keras.ops.sigmoid(logits))
+                done += 1
+                bar.update()
+
+
+def segment_sequence(
+    model: keras.Model, davis: Davis, sequence: str, folder: str | Path, height: int = 0, **options
+) -> Path:
+    """Write the masks of a sequence: `folder/<sequence>/00000.png`, 0 and 255, the frames' own size.
+
+    Args:
+        model: the network, trained online for this sequence.
+        davis: the data set.
+        sequence: its name.
+        folder: the folder of masks; the sequence gets one of its own in it.
+        height: lines at which the network sees the frames; 0 leaves them as they are.
+        **options: `batch` and `progress`, as in `predict_sequence`.
+
+    Returns:
+        The sequence's folder of masks.
+    """
+    masks = make_folder(find_path(folder) / sequence)
+    for path, probability in predict_sequence(model, davis.frames(sequence), height, **options):
+        write_mask(masks / f"{path.stem}.png", probability > THRESHOLD)
+    return masks

@@ -1,0 +1,57 @@
+"""Class-balanced cross-entropy, and how long the side outputs count.
+
+Sources: Caelles et al., CVPR 2017, equation 2; Xie and Tu, "Holistically-Nested Edge Detection",
+ICCV 2015, section 2.2. Only `keras.ops` is used, so the loss runs on every Keras backend.
+"""
+
+import keras
+from keras import ops
+
+# An image without the object (or without background) has no second class to balance with, and
+# the published formula gives it no gradient at all. It is weighed as if this share were object,
+# so that it pushes the background down as hard as a frame with a small object does.
+EMPTY_SHARE = 0.01
+
+
+@keras.saving.register_keras_serializable("osvos_keras")
+class BalancedCrossEntropy(keras.losses.Loss):
+    """Class-balanced binary cross-entropy from logits, one value an image.
+
+    With P object pixels, N background pixels and T = P + N of an image,
+
+        (N/T · Σ_object −log p  +  P/T · Σ_background −log(1 − p)) / T
+
+    Pixels are counted per image, so the result does not depend on how a batch is split over
+    replicas; the mean over pixels makes a learning rate mean the same at every resolution.
+
+    Called with annotation (B, H, W, 1) of 0 and 1 and logits (B, H, W, 1).
+    """
+
+    def __init__(self, name="balanced_cross_entropy", **options):
+        super().__init__(name=name, **options)
+
+    def call(self, annotation, logits):
+        annotation = ops.cast(annotation, "float32")
+        logits = ops.cast(logits, "float32")
+        # −log p and −log(1 − p), in the form that cannot overflow
+        entropy = ops.softplus(ops.where(annotation > 0.5, -logits, logits))
+        object_share = ops.mean(annotation, axis=(1, 2, 3), keepdims=True)
+        share = ops.where(object_share == 0, EMPTY_SHARE, object_share)
+        share = ops.where(object_share == 1, 1 - EMPTY_SHARE, share)
+        weight = ops.where(annotation > 0.5, 1 - share, share)
+        return ops.mean(weight * entropy, axis=(1, 2, 3))
+
+
+def side_weight(progress, start: float, end: float):
+    """What a side output's loss counts beside the fused one: `start`, falling linearly to 0 at `end`.
+
+    The paper lets deep supervision end in stages (section 3.2); this is the PyTorch code's line,
+    with the length open.
+
+    Args:
+        progress: the share of training done, 0 to 1; a number or a tensor.
+        start: the weight at the beginning.
+        end: the share of training at which the weight reaches zero; `float("inf")` holds it.
+    """
+    left = 1 - progress / end
+    return start * (left + abs(left)) / 2

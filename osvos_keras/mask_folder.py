@@ -1,0 +1,143 @@
+"""A folder of masks on disk, as methods really write them: checked, paired and read.
+
+<masks>/<sequence>/00000.png        DAVIS result layout
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from osvos_keras.davis import DataError, Davis, _open_image, read_annotation, write_mask
+from osvos_keras.files import make_folder
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One frame to score: its name, its annotation, its mask (None where missing)."""
+
+    frame: str
+    annotation: Path
+    mask: Path | None
+
+    def read(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mask and annotation, (H, W) bool each."""
+        annotation = read_annotation(self.annotation)
+        if self.mask is None:
+            return np.zeros_like(annotation), annotation
+        mask = read_mask(self.mask)
+        if mask.shape != annotation.shape:
+            raise DataError(
+                f"{self.mask}: {mask.shape[1]}×{mask.shape[0]} pixels, but its annotation has "
+                f"{annotation.shape[1]}×{annotation.shape[0]}. Write masks at the frame's own size."
+            )
+        return mask, annotation
+
+
+def plan_sequence(
+    masks: Path,
+    davis: Davis,
+    sequence: str,
+    *,
+    allow_missing: bool = False,
+    first_and_last: bool = False,
+) -> list[Pair]:
+    """The frames to score, after a look at which files are there; nothing is decoded yet."""
+    annotations = davis.annotations(sequence)
+    if len(annotations) < 3:
+        raise DataError(
+            f"{annotations[0].parent}: {len(annotations)} frames; the first and the last are not scored, "
+            "so a sequence needs at least 3. Leave it out with --sequences."
+        )
+    scored = annotations if first_and_last else annotations[1:-1]
+    there = _list_masks(masks, sequence)
+    extra = sorted(there.keys() - {path.stem for path in annotations})
+    if extra:
+        raise DataError(
+            f"{there[extra[0]]}: a mask without a frame ({len(extra)} such). Name masks like their frames, "
+            f"{annotations[0].stem}.png to {annotations[-1].stem}.png, and remove the others."
+        )
+    absent = [path.stem for path in scored if path.stem not in there]
+    if absent and not allow_missing:
+        raise DataError(
+            f"{masks / sequence / absent[0]}.png: no such mask ({len(absent)} of {len(scored)} are missing). "
+            "Write it, or count missing masks as empty with --allow-missing (allow_missing=True)."
+        )
+    return [Pair(path.stem, path, there.get(path.stem)) for path in scored]
+
+
+def _list_masks(masks: Path, sequence: str) -> dict[str, Path]:
+    """The masks of a sequence by the name of their frame."""
+    folder = masks / sequence
+    if folder.is_dir():
+        return {path.stem: path for path in folder.glob("*.png")}
+    if not masks.is_dir():
+        raise DataError(f"{masks}: no such folder. Give the folder that holds <sequence>/00000.png.")
+    deeper = next(masks.glob(f"*/{sequence}"), None)
+    if deeper:
+        raise DataError(f"{folder}: no such folder, but {deeper} exists. Give {deeper.parent} instead.")
+    raise DataError(
+        f"{folder}: no masks of this sequence. Make them, or name the sequences to score with --sequences."
+    )
+
+
+def read_mask(path: str | Path) -> np.ndarray:
+    """A mask as (H, W) bool, from a PNG of any mode that holds the background and one object.
+
+    Grey, 1-bit and 16-bit: 0 is background. Palette: index 0 is background if it is black, else
+    the colours decide. Colour: black is background. Transparency must be the same everywhere.
+
+    Raises:
+        DataError: the file is unreadable or truncated, or holds several objects or grey levels.
+    """
+    values = _background_zero(path)
+    mask = values != 0
+    if (mask & (values != values.max())).any():
+        raise DataError(_not_binary_message(path, np.unique(values)))
+    return mask
+
+
+def _background_zero(path: str | Path) -> np.ndarray:
+    """The image as (H, W) numbers, 0 where it is background, one number for each other value."""
+    image = _open_image(path)
+    if image.mode == "P" and any(image.getpalette()[:3]):
+        image = image.convert("RGB")
+    values = np.asarray(image)
+    if values.ndim == 2:
+        return values
+    if image.mode in ("LA", "PA", "RGBA") and np.ptp(values[..., -1]):
+        raise DataError(
+            f"{path}: partly transparent, so what is object is not clear. Write 0 and 255, opaque."
+        )
+    colours = image.convert("RGB")
+    return np.asarray(colours, np.uint32) @ np.array([1, 1 << 8, 1 << 16], np.uint32)
+
+
+def _not_binary_message(path: str | Path, values: np.ndarray) -> str:
+    if len(values) <= 16:
+        return (
+            f"{path}: holds {len(values) - 1} values beside 0, so several objects. DAVIS 2016 has one "
+            "object a sequence: merge them, or write one of them, as 255."
+        )
+    return (
+        f"{path}: holds {len(values)} grey levels or colours, not a mask. Write 255 where the probability is "
+        "at least one half and 0 elsewhere, as PNG (JPEG blurs values)."
+    )
+
+
+def repeat_first_mask(davis: Davis, sequences: str | Iterable[str], out: str | Path) -> Path:
+    """Write the baseline "the first annotation, again in every frame" as masks into the folder `out`.
+
+    Any method that learns something must score above it. Returns `out`.
+
+    Raises:
+        DataError: unknown sequence, or a first frame or annotation that cannot be used.
+        OSError: `out` cannot be written.
+    """
+    out = make_folder(out)
+    for sequence in davis.select(sequences):
+        _, annotation = davis.first(sequence)
+        for frame in davis.frames(sequence):
+            write_mask(out / sequence / f"{frame.stem}.png", annotation)
+    return out

@@ -1,0 +1,175 @@
+"""The network: VGG16 from Keras Applications, four side branches, one fused output.
+
+Source: Caelles et al., "One-Shot Video Object Segmentation", CVPR 2017, section 3 and figure 4.
+Only `keras.ops` is used, so the network runs on every Keras backend.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from osvos_keras.weights import find_weights, load_weights
+
+# Each side output: the VGG16 layer it leaves from (the last before the next pooling), and how
+# many times smaller than the frame that layer's features are.
+SIDES = {
+    "side2": ("block2_conv2", 2),
+    "side3": ("block3_conv3", 4),
+    "side4": ("block4_conv3", 8),
+    "side5": ("block5_conv3", 16),
+}
+OUTPUTS = (*SIDES, "fused")
+GRID = 16  # four poolings of 2
+SIDE_CHANNELS = 16
+# Standard deviations of the branches' initial weights. VGG16's features are in the hundreds, so
+# anything larger starts with logits far from zero.
+PREP_SCALE, HEAD_SCALE = 0.001, 0.01
+
+
+@keras.saving.register_keras_serializable("osvos_keras")
+class PrepareFrame(keras.layers.Layer):
+    """RGB 0–255 → BGR with the ImageNet means subtracted, padded to a multiple of the pooling grid.
+
+    Padding goes to the bottom and the right, with zeros, which here is the mean colour:
+    (B, H, W, 3) → (B, ⌈H/16⌉·16, ⌈W/16⌉·16, 3), float32.
+    """
+
+    def call(self, frame):
+        x = keras.applications.vgg16.preprocess_input(ops.cast(frame, "float32"))
+        height, width = ops.shape(x)[1:3]
+        return ops.pad(x, [[0, 0], [0, -height % GRID], [0, -width % GRID], [0, 0]])
+
+    def compute_output_spec(self, frame):
+        padded = [None if size is None else size + -size % GRID for size in frame.shape[1:3]]
+        return keras.KerasTensor((frame.shape[0], *padded, 3), dtype="float32")
+
+
+@keras.saving.register_keras_serializable("osvos_keras")
+class BilinearUpsample(keras.layers.Layer):
+    """Fixed bilinear upsampling by `factor`, cropped to the size of the frame.
+
+    Called with (B, h, w, 1) and the frame (B, H, W, 3), returns (B, H, W, 1). It is a transposed
+    convolution, as in the paper, after the border is repeated once, which makes it equal to
+    bilinear resizing up to the edge. (`ops.image.resize` wants sizes that are known when a graph
+    is traced.)
+    """
+
+    def __init__(self, factor: int, **options):
+        super().__init__(**options)
+        self.factor = factor
+        ramp = 1 - np.abs(np.arange(2 * factor) - (factor - 0.5)) / factor
+        self.kernel = np.outer(ramp, ramp)[..., None, None]
+
+    def call(self, x, frame):
+        x = ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="symmetric")
+        x = ops.conv_transpose(x, ops.cast(self.kernel, x.dtype), strides=self.factor)
+        start = 3 * self.factor // 2  # half a cell of the kernel's overhang, one of the padding
+        height, width = ops.shape(frame)[1:3]
+        return x[:, start : start + height, start : start + width]
+
+    def compute_output_spec(self, x, frame):
+        return keras.KerasTensor((*frame.shape[:3], x.shape[-1]), dtype=self.compute_dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor}
+
+
+@keras.saving.register_keras_serializable("osvos_keras")
+class Fuse(keras.layers.Layer):
+    """The sum of the branches' shares, plus one bias: list of (B, H, W, 1) → (B, H, W, 1).
+
+    The paper concatenates the upsampled 16 channels of every branch and applies a 1×1
+    convolution. That convolution is a sum over branches, and it commutes with bilinear
+    upsampling, so each branch is projected to one channel first and upsampled afterwards: the
+    same function with a sixteenth of the full-resolution bytes.
+    """
+
+    def build(self, shapes):
+        self.bias = self.add_weight(shape=(1,), initializer="zeros", name="bias")
+
+    def call(self, shares):
+        return sum(shares) + self.bias
+
+
+@contextmanager
+def _dtype_policy(policy: str) -> Iterator[None]:
+    """Make layers under `policy`: VGG16's application takes none itself."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def build_osvos(
+    weights: str | Path | None = "imagenet", *, policy: str = "float32", seed: int = 0
+) -> keras.Model:
+    """The OSVOS network, for frames of any size.
+
+    Args:
+        weights: `"imagenet"` (VGG16's, bundled; the branches start at random), `"parent"` (the
+            bundled parent network), the path of a `.weights.h5` file of this network, or `None`
+            (all at random).
+        policy: Keras dtype policy, such as `"float32"` or `"mixed_bfloat16"`; the logits are
+            float32 under each. `training.choose_policy` picks the device's best.
+        seed: decides the branches' initial weights.
+
+    Returns:
+        A model from frames (B, H, W, 3), RGB, 0–255, to a dict of logits `side2`, `side3`,
+        `side4`, `side5` and `fused`, each (B, H, W, 1) float32.
+
+    Raises:
+        WeightsError: the weights are missing, damaged or of another architecture.
+    """
+    with _dtype_policy(policy):
+        frame = keras.Input((None, None, 3), name="frame")
+        backbone = keras.applications.VGG16(
+            include_top=False,
+            weights=None,
+            input_tensor=PrepareFrame(name="prepare", dtype="float32")(frame),
+        )
+        if weights == "imagenet":
+            load_weights(backbone, find_weights("imagenet"))
+        model = keras.Model(frame, _side_branches(frame, backbone, seed), name="osvos")
+    if weights not in (None, "imagenet"):
+        load_weights(model, find_weights(weights))
+    return model
+
+
+def _side_branches(frame, backbone: keras.Model, seed: int) -> dict:
+    """The logits of every side branch and of their fusion."""
+    outputs, shares = {}, []
+    for index, (side, (layer, factor)) in enumerate(SIDES.items()):
+        branch_seed = 10 * seed + index
+        prep = _convolution(SIDE_CHANNELS, 3, PREP_SCALE, f"{side}_prep", branch_seed)
+        score = _convolution(1, 1, HEAD_SCALE, f"{side}_score", branch_seed, dtype="float32")
+        share = _convolution(1, 1, HEAD_SCALE, f"{side}_fuse", branch_seed, dtype="float32", use_bias=False)
+        x = prep(backbone.get_layer(layer).output)
+        outputs[side] = BilinearUpsample(factor, name=f"{side}_upsample", dtype="float32")(score(x), frame)
+        shares.append(
+            BilinearUpsample(factor, name=f"{side}_fuse_upsample", dtype="float32")(share(x), frame)
+        )
+    return {**outputs, "fused": Fuse(name="fuse", dtype="float32")(shares)}
+
+
+def _convolution(
+    channels: int, size: int, scale: float, name: str, seed: int, **options
+) -> keras.layers.Conv2D:
+    return keras.layers.Conv2D(
+        channels,
+        size,
+        padding="same",
+        kernel_initializer=keras.initializers.RandomNormal(stddev=scale, seed=seed),
+        name=name,
+        **options,
+    )
+
+
+def keep_outputs(model: keras.Model, names: tuple[str, ...]) -> keras.Model:
+    """The same network, weights shared, that computes the named outputs alone."""
+    return keras.Model(model.input, {name: model.output[name] for name in names}, name="osvos")

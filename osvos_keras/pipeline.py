@@ -1,0 +1,127 @@
+"""tf.data: frames and annotations from disk to batches.
+
+Every training sample is a function of (seed, step) alone: no shuffle buffer, no generator, so a
+data set can start at any step and give what an uninterrupted one gives from there on.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import tensorflow as tf
+
+from osvos_keras.augment import augment
+from osvos_keras.config import OnlineConfig, ParentConfig
+from osvos_keras.davis import Davis
+from osvos_keras.losses import side_weight
+from osvos_keras.model import SIDES
+
+
+def resize_to_height(image: tf.Tensor, height: int, method: str) -> tf.Tensor:
+    """An image (H, W, C) at `height` lines, aspect kept; 0 leaves it as it is."""
+    if not height:
+        return image
+    shape = tf.cast(tf.shape(image), tf.float32)
+    width = tf.cast(tf.round(shape[1] * height / shape[0]), tf.int32)
+    return tf.cast(
+        tf.image.resize(image, (height, width), method, antialias=method == "bilinear"), image.dtype
+    )
+
+
+def load_frame(path: tf.Tensor, height: int = 0) -> tf.Tensor:
+    """A JPEG as (H, W, 3) uint8 RGB, at `height` lines."""
+    # The default method is faster and inexact; this one gives what Pillow and OpenCV read.
+    frame = tf.io.decode_jpeg(tf.io.read_file(path), channels=3, dct_method="INTEGER_ACCURATE")
+    return resize_to_height(frame, height, "bilinear")
+
+
+def load_annotation(path: tf.Tensor, height: int = 0) -> tf.Tensor:
+    """A PNG as (H, W, 1) uint8 of 0 and 1, at `height` lines."""
+    annotation = tf.io.decode_png(tf.io.read_file(path), channels=1)
+    return resize_to_height(tf.cast(annotation > 0, tf.uint8), height, "nearest")
+
+
+def frame_dataset(frames: Sequence[Path], height: int = 0, batch: int = 1) -> tf.data.Dataset:
+    """Batches (B, H, W, 3) uint8 of frames in order, for inference."""
+    paths = tf.data.Dataset.from_tensor_slices([str(path) for path in frames])
+    return (
+        paths.map(lambda path: load_frame(path, height), tf.data.AUTOTUNE)
+        .batch(batch)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def parent_dataset(
+    davis: Davis, sequences: Sequence[str], config: ParentConfig, start: int = 0
+) -> tf.data.Dataset:
+    """Batches for training the parent, from step `start` to the last.
+
+    Each epoch goes once through every frame of `sequences`, in an order of its own.
+
+    Returns:
+        Elements as `supervise` makes them.
+
+    Raises:
+        DataError: a sequence is unknown or lacks annotations.
+    """
+    frames = [str(path) for name in sequences for path in davis.frames(name)]
+    annotations = [str(path) for name in sequences for path in davis.annotations(name)]
+    count = len(frames)
+
+    def load(sample):
+        order = tf.stack([config.seed, sample // count])  # an epoch's
+        index = tf.random.experimental.index_shuffle(sample % count, order, count - 1)
+        frame = load_frame(tf.gather(frames, index), config.height)
+        annotation = load_annotation(tf.gather(annotations, index), config.height)
+        return augment(tf.cast(frame, tf.float32), annotation, tf.stack([config.seed, sample]))
+
+    return _training_dataset(load, config, config.steps(count), start)
+
+
+def online_dataset(frame, annotation, config: OnlineConfig, start: int = 0) -> tf.data.Dataset:
+    """Batches for online training: the first frame, transformed anew at every step.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        annotation: (H, W) bool.
+        config: height, steps, batch, seed, side weight.
+        start: the first step.
+
+    Returns:
+        Elements as `supervise` makes them.
+    """
+    frame = tf.cast(resize_to_height(tf.constant(frame), config.height, "bilinear"), tf.float32)
+    annotation = tf.cast(tf.constant(annotation)[..., None], tf.uint8)
+    annotation = resize_to_height(annotation, config.height, "nearest")
+
+    def load(sample):
+        return augment(frame, annotation, tf.stack([config.seed, sample]))
+
+    return _training_dataset(load, config, config.steps, start)
+
+
+def _training_dataset(load, config: ParentConfig | OnlineConfig, steps: int, start: int) -> tf.data.Dataset:
+    """Steps `start` to `steps`, each a batch of `load(sample)` with its targets and weights."""
+    samples = tf.data.Dataset.range(start * config.batch, steps * config.batch)
+
+    def supervised(frames, annotations, sample):
+        progress = tf.cast(sample[0] // config.batch, tf.float32) / steps
+        weight = side_weight(progress, config.side_weight, config.side_end)
+        return supervise(frames, annotations, weight, deep=config.side_weight > 0)
+
+    return (
+        samples.map(lambda sample: (*load(sample), sample), tf.data.AUTOTUNE)
+        .batch(config.batch)
+        .map(supervised, tf.data.AUTOTUNE)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def supervise(frames, annotations, weight, deep: bool) -> tuple[tf.Tensor, dict, dict]:
+    """What `fit` takes: frames, and for every trained output the annotation and its weight.
+
+    The weight of the side outputs travels with the data, since it is a function of the step:
+    nothing to remember, nothing to restore.
+    """
+    ones = tf.ones(tf.shape(frames)[:1])
+    weights = {"fused": ones, **({side: weight * ones for side in SIDES} if deep else {})}
+    return frames, {name: annotations for name in weights}, weights

@@ -1,0 +1,221 @@
+"""The two phases of training: `train_parent` and `train_online`, on Keras's own compile and fit.
+
+Both leave in their folder the weights, `history.csv` and `config.json`. Both can be killed at any
+moment: called again with the same settings they go on from the last backup, and end with the
+weights of an undisturbed run; called again when finished they load the result.
+"""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from osvos_keras.callbacks import Backup, History, ProgressBar
+from osvos_keras.config import OnlineConfig, ParentConfig
+from osvos_keras.davis import Davis, verify
+from osvos_keras.device import choose_policy, choose_strategy, use_xla
+from osvos_keras.errors import DataError
+from osvos_keras.files import find_path, make_folder, write_atomically
+from osvos_keras.losses import BalancedCrossEntropy
+from osvos_keras.model import OUTPUTS, build_osvos, keep_outputs
+from osvos_keras.pipeline import online_dataset, parent_dataset
+from osvos_keras.weights import find_weights, save_weights, sha256
+
+WEIGHTS_FILE = "osvos.weights.h5"
+
+
+def train_parent(
+    davis: Davis,
+    sequences: Sequence[str],
+    config: ParentConfig,
+    folder: str | Path,
+    *,
+    weights: str | Path | None = "imagenet",
+    policy: str = "auto",
+    **options,
+) -> keras.Model:
+    """Phase 1: train the parent network on every frame of `sequences` (paper, section 3.2).
+
+    On several GPUs the global batch `config.batch` is split by `MirroredStrategy`.
+
+    Args:
+        davis: the data set.
+        sequences: the training sequences.
+        config: the settings.
+        folder: where weights, history, settings and backups go.
+        weights: what to start from, as in `build_osvos`.
+        policy: Keras dtype policy, or `"auto"` for the device's best.
+        **options: `chunk`, `progress` and `tensorboard`, as in `train_online`.
+
+    Returns:
+        The trained network, all outputs.
+
+    Raises:
+        DataError: a sequence or a file of it is missing or wrong.
+        WeightsError: the starting weights are.
+        TrainingError: the loss is not finite.
+    """
+    frames = [path for name in sequences for path in davis.frames(name)]
+    files = [*frames, *(path for name in sequences for path in davis.annotations(name))]
+    listing = "".join(f"{path.parent.name}/{path.name} {path.stat().st_size}\n" for path in files)
+    record = _record("parent", config, weights, policy, list(sequences), listing.encode())
+    try:
+        return _train(
+            record,
+            folder,
+            lambda start: parent_dataset(davis, sequences, config, start),
+            config,
+            config.steps(len(frames)),
+            **options,
+        )
+    except tf.errors.InvalidArgumentError as error:  # from the pipeline, which cannot name the file
+        raise _explain(davis, sequences, error) from error
+
+
+def train_online(
+    davis: Davis,
+    sequence: str,
+    config: OnlineConfig,
+    folder: str | Path,
+    *,
+    weights: str | Path | None = "imagenet",
+    policy: str = "auto",
+    **options,
+) -> keras.Model:
+    """Phase 2: train on the first frame of one sequence and its annotation (paper, section 3.3).
+
+    Args:
+        davis: the data set; only the first frame and the first annotation are read.
+        sequence: its name.
+        config: the settings.
+        folder: where weights, history, settings and backups go.
+        weights: what to start from, as in `build_osvos`.
+        policy: Keras dtype policy, or `"auto"` for the device's best.
+        **options: `chunk`, steps between backups; `progress`, whether to show a bar;
+            `tensorboard`, whether to write its logs; `callbacks`, more Keras callbacks.
+
+    Returns, raises: as `train_parent`.
+    """
+    frame, annotation = davis.first(sequence)
+    record = _record("online", config, weights, policy, [sequence], frame.tobytes() + annotation.tobytes())
+    return _train(
+        record,
+        folder,
+        lambda start: online_dataset(frame, annotation, config, start),
+        config,
+        config.steps,
+        **options,
+    )
+
+
+def _record(phase: str, config, weights, policy: str, sequences: list[str], inputs: bytes) -> dict:
+    """All that decides the result: what `config.json` holds, and what a rerun compares."""
+    return {
+        "phase": phase,
+        "sequences": sequences,
+        "inputs_sha256": hashlib.sha256(inputs).hexdigest(),
+        "weights": None if weights is None else str(weights),
+        "weights_sha256": None if weights is None else sha256(find_weights(weights)),
+        "policy": choose_policy(policy),
+        "config": json.loads(json.dumps(dataclasses.asdict(config))),
+    }
+
+
+def _train(
+    record: dict,
+    folder: str | Path,
+    make_dataset: Callable[[int], tf.data.Dataset],
+    config: ParentConfig | OnlineConfig,
+    steps: int,
+    *,
+    chunk: int = 25,
+    progress: bool = True,
+    tensorboard: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> keras.Model:
+    folder = make_folder(find_path(folder))
+    finished, backup = folder / WEIGHTS_FILE, folder / "backup"
+    with choose_strategy().scope():
+        if _read_record(folder) == record and finished.is_file():
+            return load_finished(folder)
+        if _read_record(folder) != record:
+            shutil.rmtree(backup, ignore_errors=True)
+            finished.unlink(missing_ok=True)
+            _write_record(folder, record)
+        model = build_osvos(record["weights"], policy=record["policy"], seed=config.seed)
+        trained = keep_outputs(model, OUTPUTS if config.side_weight else ("fused",))
+        trained.compile(
+            optimizer=make_optimizer(config, steps),
+            loss={name: BalancedCrossEntropy() for name in trained.output},
+            jit_compile=use_xla(),
+        )
+        saver = Backup(backup, every=chunk)
+        start = saver.restore(trained)
+    logs = [keras.callbacks.TensorBoard(folder / "tensorboard", update_freq=chunk)] if tensorboard else []
+    trained.fit(
+        make_dataset(start),
+        verbose=0,
+        callbacks=[
+            History(folder / "history.csv", start, every=chunk),  # before the backup: see there
+            saver,
+            *(
+                [ProgressBar(f"{record['phase']} {' '.join(record['sequences'][:1])}", start, steps)]
+                if progress
+                else []
+            ),
+            *logs,
+            *callbacks,
+        ],
+    )
+    save_weights(model, finished)
+    shutil.rmtree(backup, ignore_errors=True)
+    return model
+
+
+def load_finished(folder: str | Path) -> keras.Model:
+    """The network that a finished training left in `folder`."""
+    folder = find_path(folder)
+    return build_osvos(folder / WEIGHTS_FILE, policy=_read_record(folder)["policy"])
+
+
+def _read_record(folder: Path) -> dict | None:
+    try:
+        return json.loads((folder / "config.json").read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def _write_record(folder: Path, record: dict) -> None:
+    with write_atomically(folder / "config.json") as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def make_optimizer(config: ParentConfig | OnlineConfig, steps: int) -> keras.optimizers.Optimizer:
+    """The optimizer and learning-rate schedule that a config asks for."""
+    rate = config.learning_rate
+    if config.decay == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, decay_steps=steps)
+    options = {
+        "learning_rate": rate,
+        "weight_decay": config.weight_decay or None,
+        "gradient_accumulation_steps": config.accumulate if config.accumulate > 1 else None,
+    }
+    if config.optimizer == "sgd":
+        return keras.optimizers.SGD(momentum=0.9, **options)
+    return keras.optimizers.Adam(**options)
+
+
+def _explain(davis: Davis, sequences: Sequence[str], error: Exception) -> DataError:
+    """Find the file that made the input pipeline fail."""
+    problems = [problem for name in sequences for problem in verify(davis, name) if not problem.harmless]
+    if problems:
+        return DataError("the training data cannot be read:\n" + "\n".join(map(str, problems[:10])))
+    return DataError(
+        f"the training data cannot be batched ({str(error).splitlines()[0]}). Frames of different sizes "
+        "cannot share a batch: use batch = 1."
+    )

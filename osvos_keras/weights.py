@@ -1,0 +1,104 @@
+"""Weights: the bundled ones, Keras's download, and a path, each checked before use."""
+
+import hashlib
+import socket
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import keras
+from keras.applications import vgg16
+
+from osvos_keras.errors import WeightsError
+from osvos_keras.files import PROJECT, find_path, write_atomically
+
+BUNDLED = PROJECT / "data" / "weights"
+FILES = {"imagenet": "vgg16_imagenet_fp16.weights.h5", "parent": "osvos_parent_fp16.weights.h5"}
+TIMEOUT = 10  # seconds without a byte before a download is given up
+
+
+def find_weights(weights: str | Path) -> Path:
+    """The file of `"imagenet"`, of `"parent"`, or of a path.
+
+    `"imagenet"` without the bundled file is downloaded by Keras.
+
+    Raises:
+        WeightsError: there is no such file, or the download failed.
+    """
+    bundled = BUNDLED / FILES.get(str(weights), "")
+    if weights == "imagenet":
+        return bundled if bundled.is_file() else _download_imagenet(bundled)
+    if weights == "parent":
+        if not bundled.is_file():
+            raise WeightsError(
+                f"{bundled}: no parent network is bundled. Train one with notebook 03 and pass the path of "
+                "its weights, or use WEIGHTS = 'imagenet'."
+            )
+        return bundled
+    path = find_path(weights)
+    if not path.is_file():
+        raise WeightsError(
+            f"{path}: no such file. WEIGHTS must be 'imagenet', 'parent' or the path of a .weights.h5 file."
+        )
+    return path
+
+
+def _download_imagenet(bundled: Path) -> Path:
+    """Keras's own file, through its cache."""
+    try:
+        with _socket_timeout(TIMEOUT):
+            return Path(
+                keras.utils.get_file(
+                    Path(vgg16.WEIGHTS_PATH_NO_TOP).name,
+                    vgg16.WEIGHTS_PATH_NO_TOP,
+                    cache_subdir="models",
+                    file_hash="6d6bbae143d832006294945121d1f1fc",
+                )
+            )
+    except Exception as error:  # urllib, ssl, http and Keras each raise their own
+        raise WeightsError(
+            f"{bundled}: the bundled VGG16 weights are missing and the download failed ({error}). Restore "
+            f"the file (git checkout -- data/weights), or place Keras's file in ~/.keras/models."
+        ) from error
+
+
+@contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """A silent server is an error after some seconds; Keras's downloader would wait for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def load_weights(model: keras.Model, path: Path) -> None:
+    """Load a weights file into a model of the same architecture.
+
+    Raises:
+        WeightsError: the file is damaged or belongs to another architecture.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras warns once a layer before it gives up
+            model.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise WeightsError(
+            f"{path}: not the weights of this network ({model.name}), or a damaged file: {error} "
+            "Pass a .weights.h5 file that this project wrote, or 'imagenet'."
+        ) from error
+
+
+def save_weights(model: keras.Model, path: str | Path) -> None:
+    """Write a model's weights, whole or not at all, without the optimizer's state."""
+    bare = keras.Model(model.inputs, model.outputs, name=model.name)
+    with write_atomically(path) as temporary:
+        bare.save_weights(temporary)
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 of a file, as 64 hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

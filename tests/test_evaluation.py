@@ -1,0 +1,385 @@
+"""A folder of masks becomes the right tables, and every bad folder a clear error."""
+
+import argparse
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from osvos_keras import __version__
+from osvos_keras.davis import DataError, Davis, read_annotation, write_lists, write_mask
+from osvos_keras.evaluation import STATISTICS, compare, evaluate, pooled_scores, published_scores
+from osvos_keras.mask_folder import read_mask, repeat_first_mask
+from osvos_keras.metrics import contour_accuracy, mean_recall_decay, pooled_iou, region_similarity
+from osvos_keras.report import add_evaluate_arguments, run_evaluate
+from tests.conftest import write_sequence
+
+
+@pytest.fixture
+def davis(tmp_path) -> Davis:
+    """Three sequences of 5, 7 and 12 frames, the last two in `val`."""
+    root = tmp_path / "davis"
+    for seed, (name, frames) in enumerate({"ant": 5, "bee": 7, "cow": 12}.items()):
+        write_sequence(root, name, frames=frames, seed=seed)
+    davis = Davis(root)
+    write_lists(davis, ["bee", "cow"])
+    return davis
+
+
+@pytest.fixture
+def masks(davis, tmp_path):
+    """Masks of every sequence that drift off the object, one pixel every second frame."""
+    folder = tmp_path / "method"
+    for name in davis.all_sequences():
+        for index, path in enumerate(davis.annotations(name)):
+            write_mask(folder / name / path.name, np.roll(read_annotation(path), index // 2, 1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def paper(shared, shared_davis):
+    """The scores of the paper's own masks, on all reference sequences."""
+    return evaluate(shared / "reference" / "osvos-masks", shared_davis, progress=False)
+
+
+def test_every_frame_of_the_paper_equals_the_official_score(paper, shared):
+    expected = json.loads((shared / "reference" / "expected.json").read_text())["per_frame"]
+    assert set(paper.per_frame["sequence"]) == set(expected)
+    for name, frames in paper.per_frame.groupby("sequence"):
+        for measure in "JF":
+            np.testing.assert_allclose(frames[measure], expected[name][measure], rtol=0, atol=1e-6)
+
+
+def test_every_sequence_of_the_paper_equals_the_published_mean(paper, shared):
+    expected = json.loads((shared / "reference" / "expected.json").read_text())["per_sequence_mean_J"]
+    found = paper.per_sequence.set_index("sequence")["J_mean"]
+    for name, values in expected.items():
+        assert round(found[name], 4) == values["osvos"], name
+
+
+def test_attributes_of_the_paper_come_from_db_info(paper):
+    table = paper.attributes.set_index("attribute")
+    assert set(table.index) <= set(
+        ["AC", "BC", "CS", "DB", "DEF", "EA", "FM", "HO", "IO", "LR", "MB", "OCC", "OV", "ROT", "SC", "SV"]
+    )
+    means = paper.per_sequence.set_index("sequence")["J_mean"]
+    assert table.loc["OCC", "J_with"] == pytest.approx(means[["bmx-trees", "horsejump-high", "libby"]].mean())
+
+
+def test_tables_are_means_of_what_is_below_them(masks, davis):
+    scores = evaluate(masks, davis, "bee,cow,ant", progress=False)
+    assert list(scores.per_frame) == ["sequence", "frame", "J", "F"]
+    assert list(scores.per_sequence) == ["sequence", *STATISTICS]
+    assert list(scores.overall) == STATISTICS
+    assert scores.per_frame.groupby("sequence").size().to_dict() == {"ant": 3, "bee": 5, "cow": 10}
+    assert list(scores.per_frame["frame"][:5]) == ["00001", "00002", "00003", "00004", "00005"]
+    for row in scores.per_frame.itertuples():
+        name = f"{row.sequence}/{row.frame}.png"
+        mask = read_mask(masks / name)
+        annotation = read_annotation(davis.root / "Annotations" / "480p" / name)
+        assert (region_similarity(mask, annotation), contour_accuracy(mask, annotation)) == (row.J, row.F)
+    cow = scores.per_sequence.iloc[1]
+    values = scores.per_frame.query("sequence == 'cow'")
+    assert tuple(cow[1:4]) == mean_recall_decay(values["J"])
+    assert tuple(cow[4:7]) == mean_recall_decay(values["F"])
+    assert cow["J&F"] == (cow["J_mean"] + cow["F_mean"]) / 2
+    assert scores.overall["J_mean"][0] == pytest.approx(scores.per_sequence["J_mean"].mean())
+    assert scores.overall["J_mean"][0] != pytest.approx(scores.per_frame["J"].mean())
+
+
+def test_first_and_last_masks_are_neither_scored_nor_needed(masks, davis):
+    before = evaluate(masks, davis, "cow", progress=False)
+    (masks / "cow" / "00000.png").unlink()
+    write_mask(masks / "cow" / "00011.png", np.zeros((45, 61), bool))
+    pd.testing.assert_frame_equal(evaluate(masks, davis, "cow", progress=False).per_frame, before.per_frame)
+
+
+@pytest.mark.parametrize(
+    ("sequences", "expected"),
+    [(None, ["bee", "cow"]), ("train", ["ant"]), ("cow,ant", ["cow", "ant"]), (["ant"], ["ant"])],
+)
+def test_sequences_keep_the_order_asked_for(masks, davis, sequences, expected):
+    scores = evaluate(masks, davis, sequences, progress=False)
+    assert list(scores.per_sequence["sequence"]) == scores.arguments["sequences"] == expected
+
+
+def test_the_number_of_workers_changes_nothing(masks, davis):
+    one, three = (evaluate(masks, davis, workers=workers, progress=False) for workers in (1, 3))
+    pd.testing.assert_frame_equal(one.per_frame, three.per_frame)
+    with pytest.raises(ValueError, match="workers"):
+        evaluate(masks, davis, workers=0, progress=False)
+
+
+def grey(mask, path, on=255):
+    Image.fromarray(mask.astype(np.uint8) * on).save(path)
+
+
+def palette(mask, path, colours=(0, 0, 0, 128, 0, 0)):
+    image = Image.fromarray(mask.astype(np.uint8)).convert("P")
+    image.putpalette(colours)
+    image.save(path)
+
+
+def converted(mask, path, mode):
+    Image.fromarray(mask.astype(np.uint8) * 255).convert(mode).save(path)
+
+
+WRITERS = {
+    "0/255": grey,
+    "0/1": lambda mask, path: grey(mask, path, 1),
+    "0/128": lambda mask, path: grey(mask, path, 128),
+    "DAVIS palette": palette,
+    "short palette, index 255": lambda mask, path: palette(mask * np.uint8(255), path),
+    "white is index 0": lambda mask, path: palette(~mask, path, (255, 255, 255, 0, 0, 0)),
+    "1 bit": lambda mask, path: Image.fromarray(mask).save(path),
+    "16 bit": lambda mask, path: Image.fromarray(mask.astype(np.uint16) * 65535).save(path),
+    "RGB": lambda mask, path: converted(mask, path, "RGB"),
+    "one colour": lambda mask, path: Image.fromarray(mask[..., None] * np.array([200, 9, 0], np.uint8)).save(
+        path
+    ),
+    "RGBA": lambda mask, path: converted(mask, path, "RGBA"),
+    "grey and alpha": lambda mask, path: converted(mask, path, "LA"),
+}
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+@pytest.mark.parametrize("kind", ["some", "empty", "full"])
+def test_masks_are_read_however_they_are_written(write, kind, tmp_path):
+    mask = np.zeros((15, 17), bool)
+    mask[3:9, 4:12] = kind == "some"
+    mask |= kind == "full"
+    write(mask, tmp_path / "mask.png")
+    found = read_mask(tmp_path / "mask.png")
+    assert found.dtype == bool
+    np.testing.assert_array_equal(found, mask)
+
+
+def several(path):
+    Image.fromarray(np.arange(45 * 61, dtype=np.uint8).reshape(45, 61) % 3).save(path)
+
+
+def several_in_colour(path):
+    Image.fromarray(np.eye(3, dtype=np.uint8)[np.arange(45 * 61).reshape(45, 61) % 3] * 255).save(path)
+
+
+def probabilities(path):
+    Image.fromarray(np.arange(45 * 61).reshape(45, 61).astype(np.uint8)).save(path)
+
+
+def half_transparent(path):
+    image = Image.new("RGBA", (61, 45))
+    image.paste((0, 0, 0, 255), (10, 10, 20, 20))
+    image.save(path)
+
+
+def truncated(path):
+    rng = np.random.default_rng(0)
+    Image.fromarray((rng.random((45, 61)) > 0.5).astype(np.uint8) * 255).save(path)
+    path.write_bytes(path.read_bytes()[:-60])
+
+
+BAD_FILES = {
+    "several objects": (several, "2 values beside 0.*merge them"),
+    "several objects in colour": (several_in_colour, "several objects"),
+    "probabilities": (probabilities, "grey levels.*at least one half"),
+    "transparency": (half_transparent, "partly transparent.*opaque"),
+    "truncated": (truncated, "truncated.*Copy the file again"),
+    "not an image": (lambda path: path.write_text("mask"), "not an image"),
+    "another size": (lambda path: Image.new("L", (60, 45)).save(path), "60×45.*61×45.*frame's own size"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "message"), BAD_FILES.values(), ids=BAD_FILES)
+def test_a_bad_mask_is_named_with_the_remedy(masks, davis, spoil, message):
+    path = masks / "cow" / "00003.png"
+    spoil(path)
+    with pytest.raises(DataError, match=message) as error:
+        evaluate(masks, davis, progress=False)
+    assert str(error.value).startswith(str(path))
+
+
+BAD_FOLDERS = {
+    "missing frame": ("cow/00003.png", None, r"cow/00003\.png: no such mask \(1 of 10.*--allow-missing"),
+    "extra frame": (None, "bee/00007.png", r"bee/00007\.png: a mask without a frame.*00000\.png to 00006"),
+    "numbered from 1": ("cow/00003.png", "cow/00012.png", r"00012\.png: a mask without a frame"),
+}
+
+
+@pytest.mark.parametrize(("remove", "add", "message"), BAD_FOLDERS.values(), ids=BAD_FOLDERS)
+def test_a_wrong_set_of_masks_is_named_with_the_remedy(masks, davis, remove, add, message):
+    if remove:
+        (masks / remove).unlink()
+    if add:
+        write_mask(masks / add, np.zeros((45, 61), bool))
+    with pytest.raises(DataError, match=message):
+        evaluate(masks, davis, progress=False)
+
+
+def test_a_missing_sequence_is_named_even_where_masks_may_be_missing(masks, davis):
+    (masks / "bee").rename(masks / "wasp")
+    with pytest.raises(DataError, match=r"bee: no masks of this sequence.*--sequences"):
+        evaluate(masks, davis, allow_missing=True, progress=False)
+
+
+def test_folders_given_wrongly_are_named(masks, davis):
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        evaluate(masks / "nowhere", davis, progress=False)
+    with pytest.raises(DataError, match=f"Give {masks} instead"):
+        evaluate(masks.parent, davis, "cow", progress=False)
+    with pytest.raises(DataError, match="no such sequence or split"):
+        evaluate(masks, davis, "horse", progress=False)
+
+
+def test_a_sequence_too_short_to_score_is_named(davis, tmp_path):
+    write_sequence(davis.root, "fly", frames=2)
+    with pytest.raises(DataError, match=r"fly: 2 frames.*at least 3"):
+        evaluate(repeat_first_mask(davis, ["fly"], tmp_path / "out"), davis, "fly", progress=False)
+
+
+def test_missing_masks_count_as_empty_when_allowed(masks, davis):
+    for name in ("cow/00003.png", "bee/00002.png"):
+        write_mask(masks / name, np.zeros((45, 61), bool))
+    written = evaluate(masks, davis, progress=False)
+    for name in ("cow/00003.png", "bee/00002.png", "cow/00000.png"):
+        (masks / name).unlink()
+    missing = evaluate(masks, davis, allow_missing=True, progress=False)
+    assert written.missing == ()
+    assert missing.missing == ("bee/00002", "cow/00003")  # the first mask is not scored
+    pd.testing.assert_frame_equal(missing.per_frame, written.per_frame)
+
+
+def test_scores_are_saved_as_tables_and_json(masks, davis, tmp_path):
+    scores = evaluate(masks, davis, progress=False)
+    out = scores.save(tmp_path / "new" / "out")
+    names = ["attributes.csv", "evaluation.json", "global.csv", "per_frame.csv", "per_sequence.csv"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    saved = pd.read_csv(out / "per_frame.csv", dtype={"frame": str})
+    pd.testing.assert_frame_equal(saved, scores.per_frame)
+    pd.testing.assert_frame_equal(pd.read_csv(out / "global.csv"), scores.overall)
+    record = json.loads((out / "evaluation.json").read_text())
+    assert record["software"] == f"osvos-keras {__version__}"
+    assert record["counts"] == {"sequences": 2, "frames": 15, "missing": 0}
+    assert record["arguments"]["masks"] == str(masks)
+    with pytest.raises(OSError, match=r"per_frame\.csv.*cannot write"):
+        scores.save(out / "per_frame.csv")
+
+
+def test_attributes_with_and_without(masks, davis):
+    assert evaluate(masks, davis, progress=False).attributes.empty
+    entries = [{"name": "bee", "attributes": ["FM", "OV"]}, {"name": "cow", "attributes": ["FM"]}]
+    (davis.root / "db_info.yml").write_text(json.dumps({"sequences": entries}))
+    scores = evaluate(masks, davis, progress=False)
+    bee, cow = scores.per_sequence["J_mean"]
+    table = scores.attributes.set_index("attribute")
+    assert dict(table["sequences"]) == {"FM": 2, "OV": 1}
+    assert table.loc["FM", "J_with"] == pytest.approx((bee + cow) / 2)
+    assert np.isnan(table.loc["FM", "J_without"])  # every sequence has it
+    assert tuple(table.loc["OV", ["J_with", "J_without", "J_gain"]]) == pytest.approx((bee, cow, bee - cow))
+
+
+@pytest.mark.parametrize("text", ["{", "sequences: 3", "sequences: [{name: bee}]", "- a"])
+def test_a_broken_db_info_is_named(masks, davis, text):
+    (davis.root / "db_info.yml").write_text(text)
+    with pytest.raises(DataError, match=r"db_info\.yml.*Restore or remove"):
+        evaluate(masks, davis, progress=False)
+
+
+def test_repeating_the_first_mask_is_a_method_like_others(davis, tmp_path):
+    out = repeat_first_mask(davis, "val", tmp_path / "repeat")
+    assert sorted(path.name for path in out.iterdir()) == ["bee", "cow"]
+    _, first = davis.first("cow")
+    for path in davis.frames("cow"):
+        np.testing.assert_array_equal(read_mask(out / "cow" / f"{path.stem}.png"), first)
+    j = evaluate(out, davis, "cow", progress=False).per_frame["J"]
+    assert j.is_monotonic_decreasing  # the object moves away from where it was
+    assert j.iloc[-1] < j.iloc[0] < 1
+
+
+def test_methods_are_compared_side_by_side(masks, davis, tmp_path):
+    ours = evaluate(masks, davis, progress=False)
+    base = evaluate(repeat_first_mask(davis, "val", tmp_path / "repeat"), davis, "cow,bee", progress=False)
+    table = compare({"ours": ours, "repeat": base})
+    assert list(table.index) == ["bee", "cow", "overall"]
+    for name, scores in {"ours": ours, "repeat": base}.items():
+        cow = scores.per_sequence.set_index("sequence").loc["cow"]
+        assert table.loc["cow", ("F_mean", name)] == cow["F_mean"]
+        assert table.loc["overall", ("J&F", name)] == scores.overall["J&F"][0]
+    with pytest.raises(ValueError, match="different sequences \\(bee\\)"):
+        compare({"ours": ours, "cow only": evaluate(masks, davis, "cow", progress=False)})
+    with pytest.raises(ValueError, match="at least one"):
+        compare({})
+
+
+def test_pooled_scores_count_every_frame(masks, davis):
+    table = pooled_scores(masks, davis, "cow")
+    annotations = [read_annotation(path) for path in davis.annotations("cow")]
+    found = [read_mask(path) for path in sorted((masks / "cow").iterdir())]
+    assert table["pooled_iou"][0] == pooled_iou(found, annotations)
+    (masks / "cow" / "00000.png").unlink()
+    with pytest.raises(DataError, match=r"00000\.png: no such mask"):
+        pooled_scores(masks, davis, "cow")
+
+
+def test_published_scores_are_facts_with_sources(shared):
+    table = published_scores()
+    assert list(table) == ["method", "sequence", "measure", "value", "source"]
+    assert table.notna().all(axis=None)
+    assert not table.duplicated(["method", "sequence", "measure"]).any()
+    expected = json.loads((shared / "reference" / "expected.json").read_text())
+    osvos = table[table["method"] == "OSVOS"].set_index(["sequence", "measure"])["value"]
+    for name, values in expected["per_sequence_mean_J"].items():
+        assert osvos[name, "J_mean"] == values["osvos"]
+    for measure, value in expected["published_val20"]["osvos"].items():
+        assert osvos["val20", measure] == value
+
+
+def parse(*arguments):
+    parser = argparse.ArgumentParser()
+    add_evaluate_arguments(parser)
+    return parser.parse_args([str(argument) for argument in arguments])
+
+
+def test_the_command_writes_everything_beside_the_masks(masks, davis, tmp_path, capsys):
+    (davis.root / "db_info.yml").write_text('{"sequences": [{"name": "bee", "attributes": ["OV"]}]}')
+    (masks / "bee" / "00002.png").unlink()
+    run_evaluate(parse(masks, "--davis", davis.root, "--workers", 1, "--allow-missing"))
+    text = capsys.readouterr().out
+    assert "overall" in text
+    assert "1 missing mask was scored as empty: bee/00002" in text
+    written = {
+        path.relative_to(tmp_path / "evaluation").as_posix() for path in tmp_path.rglob("evaluation/**/*.*")
+    }
+    tables = {"per_frame.csv", "per_sequence.csv", "global.csv", "attributes.csv", "evaluation.json"}
+    pictures = {"gallery.png", "best_median_worst.png", "sequences.png", "attributes.png"}
+    assert written == tables | pictures | {"over_time/bee.png", "over_time/cow.png"}
+
+
+def test_the_command_compares_folders(masks, davis, tmp_path, capsys):
+    other = repeat_first_mask(davis, "val", tmp_path / "run" / "masks")
+    scores = run_evaluate(parse(masks, "--davis", davis.root, "--compare", other, "--out", tmp_path / "out"))
+    assert list(scores) == ["method", "run"]  # a folder named masks is called after its run
+    text = capsys.readouterr().out
+    assert "Side by side" in text
+    table = pd.read_csv(tmp_path / "out" / "comparison.csv", index_col="sequence")
+    assert table.loc["overall", "J_mean run"] == scores["run"].overall["J_mean"][0]
+    assert (tmp_path / "out" / "comparison_J_mean.png").is_file()
+    assert (tmp_path / "out" / "run" / "per_sequence.csv").is_file()
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["arguments"]["masks"] == str(masks)
+
+
+def test_a_result_folder_that_cannot_be_written_is_found_before_the_work(masks, davis, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="--out"):
+        run_evaluate(parse(masks, "--davis", davis.root, "--out", tmp_path / "file"))
+
+
+def test_neither_scores_nor_pictures_need_tensorflow():
+    code = (
+        "import sys, osvos_keras.report; "
+        "assert not {'tensorflow', 'keras', 'torch', 'jax'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,107 @@
+"""The balanced loss against a literal NumPy reference, and the schedule of the side outputs."""
+
+import keras
+import numpy as np
+import pytest
+
+from osvos_keras.config import ParentConfig
+from osvos_keras.losses import EMPTY_SHARE, BalancedCrossEntropy, side_weight
+from osvos_keras.model import OUTPUTS, SIDES
+from osvos_keras.pipeline import supervise
+
+random = np.random.default_rng(0)
+
+
+def reference(annotation, logits):
+    """Equation 2 of the paper for one image, in float64, pixel by pixel, divided by the pixels."""
+    probability = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    total, positives = annotation.size, annotation.sum()
+    background_share = (total - positives) / total
+    result = 0.0
+    for is_object, p in zip(annotation.ravel(), probability.ravel(), strict=True):
+        result -= background_share * np.log(p) if is_object else (1 - background_share) * np.log(1 - p)
+    return result / total
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.9])
+def test_equals_the_reference(share):
+    annotations = random.random((3, 9, 14, 1)) < share
+    annotations[:, 0, 0] = True
+    logits = random.normal(0, 3, annotations.shape).astype(np.float32)
+    expected = [reference(a, x) for a, x in zip(annotations, logits, strict=True)]
+    found = BalancedCrossEntropy(reduction="none")(annotations, logits)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(BalancedCrossEntropy()(annotations, logits), np.mean(expected), rtol=1e-5)
+
+
+def test_pixels_are_counted_per_image_not_per_batch():
+    """A batch's loss is the mean of its images', however it is split over replicas."""
+    annotations = np.zeros((2, 8, 8, 1), bool)
+    annotations[0, :1], annotations[1, :7] = True, True
+    logits = random.normal(0, 1, annotations.shape).astype(np.float32)
+    loss = BalancedCrossEntropy()
+    halves = [float(loss(annotations[i : i + 1], logits[i : i + 1])) for i in range(2)]
+    np.testing.assert_allclose(loss(annotations, logits), np.mean(halves), rtol=1e-6)
+
+
+def test_means_the_same_at_every_resolution():
+    annotation = random.random((1, 6, 7, 1)) < 0.4
+    logits = random.normal(0, 1, annotation.shape).astype(np.float32)
+    larger = [np.repeat(np.repeat(x, 4, 1), 4, 2) for x in (annotation, logits)]
+    np.testing.assert_allclose(
+        BalancedCrossEntropy()(*larger), BalancedCrossEntropy()(annotation, logits), rtol=1e-6
+    )
+
+
+def test_object_and_background_weigh_the_same():
+    annotation = np.zeros((1, 10, 10, 1), np.uint8)
+    annotation[0, :1] = 1
+    logits = keras.Variable(np.zeros((1, 10, 10, 1), np.float32))
+    gradient = gradient_of(annotation, logits)
+    np.testing.assert_allclose(gradient[annotation == 1].sum(), -gradient[annotation == 0].sum(), rtol=1e-5)
+
+
+def gradient_of(annotation, logits):
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        loss = BalancedCrossEntropy()(annotation, logits.value)
+    return tape.gradient(loss, logits.value).numpy()
+
+
+@pytest.mark.parametrize(("value", "direction"), [(0, 1), (1, -1)])
+def test_image_of_one_class_still_pushes_every_pixel(value, direction):
+    logits = keras.Variable(np.zeros((1, 5, 4, 1), np.float32))
+    gradient = gradient_of(np.full(logits.shape, value), logits)
+    np.testing.assert_allclose(gradient, direction * EMPTY_SHARE * 0.5 / 20, rtol=1e-4)
+
+
+def test_large_logits_do_not_overflow():
+    logits = np.array([-1e4, 1e4], np.float32).reshape(1, 1, 2, 1)
+    right, wrong = np.array([0, 1]).reshape(logits.shape), np.array([1, 0]).reshape(logits.shape)
+    assert float(BalancedCrossEntropy()(right, logits)) == 0
+    np.testing.assert_allclose(BalancedCrossEntropy()(wrong, logits), 5e3, rtol=1e-6)
+
+
+def test_side_weight_falls_to_zero_and_stays():
+    found = [float(side_weight(progress, 0.8, 0.5)) for progress in (0, 0.25, 0.5, 0.9)]
+    np.testing.assert_allclose(found, [0.8, 0.4, 0, 0], atol=1e-7)
+    assert float(side_weight(0.99, 0.5, float("inf"))) == 0.5
+    assert ParentConfig().side_end <= 1  # the parent's deep supervision ends within training
+
+
+def test_every_output_enters_the_loss_exactly_once():
+    """Keras's total is the sum of weight × loss over the outputs, none left out, none twice."""
+    annotations = (random.random((2, 6, 6, 1)) < 0.3).astype(np.uint8)
+    logits = {name: random.normal(0, 2, annotations.shape).astype(np.float32) for name in OUTPUTS}
+    single = {name: float(BalancedCrossEntropy()(annotations, x)) for name, x in logits.items()}
+    assert len({round(value, 4) for value in single.values()}) == len(OUTPUTS)
+
+    constants = keras.Model(
+        frame := keras.Input((6, 6, 3)), {name: keras.layers.Conv2D(1, 1)(frame) for name in OUTPUTS}
+    )
+    constants.compile(loss={name: BalancedCrossEntropy() for name in OUTPUTS})
+    _, targets, weights = supervise(np.zeros((2, 6, 6, 3), np.float32), annotations, 0.25, deep=True)
+    total = constants.compute_loss(None, targets, logits, weights)
+    expected = single["fused"] + 0.25 * sum(single[side] for side in SIDES)
+    np.testing.assert_allclose(total, expected, rtol=1e-5)

@@ -1,0 +1,167 @@
+"""The tf.data pipeline and its transforms: exact, binary, reproducible from (seed, step)."""
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from osvos_keras import augment
+from osvos_keras.augment import random_transform, warp
+from osvos_keras.config import OnlineConfig, ParentConfig
+from osvos_keras.davis import read_annotation, read_frame
+from osvos_keras.pipeline import (
+    frame_dataset,
+    load_annotation,
+    load_frame,
+    online_dataset,
+    parent_dataset,
+    resize_to_height,
+)
+
+
+def transform_of(monkeypatch, height, width, flip=1.0, rotation=0.0, scale=1.0):
+    """`random_transform` with its ranges narrowed to one value (flip: 1 never, 0 always)."""
+    monkeypatch.setattr(augment, "FLIP", 1 - flip)
+    monkeypatch.setattr(augment, "ROTATION", 0.0)
+    monkeypatch.setattr(augment, "SCALE", (scale, scale))
+    monkeypatch.setattr(
+        augment.tf.random, "stateless_uniform", lambda *_: tf.constant([0.5, (1 + rotation) / 2, 0.5])
+    )
+    monkeypatch.setattr(augment, "ROTATION", 30.0)
+    return random_transform((0, 0), height, width)
+
+
+@pytest.mark.parametrize("size", [(8, 10), (7, 11)])
+def test_no_change_leaves_every_pixel(monkeypatch, size):
+    image = tf.random.stateless_uniform((*size, 3), (1, 2))
+    monkeypatch.undo()
+    transform = transform_of(monkeypatch, *size)
+    np.testing.assert_allclose(warp(image, transform, "BILINEAR"), image, atol=1e-5)
+
+
+def test_flip_mirrors_exactly(monkeypatch):
+    image = tf.reshape(tf.range(6 * 9 * 1, dtype=tf.float32), (6, 9, 1))
+    transform = transform_of(monkeypatch, 6, 9, flip=0.0)
+    np.testing.assert_allclose(warp(image, transform, "NEAREST"), image[:, ::-1])
+
+
+@pytest.mark.parametrize("scale", [0.75, 1.25])
+def test_scale_enlarges_the_object_by_its_square(monkeypatch, scale):
+    y, x = np.mgrid[:101, :141]
+    disk = ((y - 50) ** 2 + (x - 70) ** 2 < 30**2).astype(np.uint8)[..., None]
+    warped = warp(tf.constant(disk), transform_of(monkeypatch, 101, 141, scale=scale), "NEAREST").numpy()
+    np.testing.assert_allclose(warped.sum() / disk.sum(), scale**2, rtol=0.02)
+
+
+def test_rotation_and_scale_agree_with_opencv(monkeypatch):
+    """About the centre, 15 degrees and 1.1 times, away from the border, where filling differs."""
+    image = cv2.GaussianBlur(np.random.default_rng(0).random((80, 100)).astype(np.float32), (0, 0), 3)
+    transform = transform_of(monkeypatch, 80, 100, rotation=0.5, scale=1.1)
+    ours = warp(tf.constant(image[..., None]), transform, "BILINEAR").numpy()[..., 0]
+    theirs = [
+        cv2.warpAffine(image, cv2.getRotationMatrix2D((49.5, 39.5), degrees, 1.1), (100, 80))
+        for degrees in (15, -15)
+    ]
+    inner = np.s_[25:-25, 25:-25]
+    assert min(np.abs(ours - other)[inner].max() for other in theirs) < 2e-3
+    assert np.ptp(ours[inner]) > 0.05
+
+
+def test_frame_and_annotation_move_together(tiny):
+    """The object is bright: after any transform the annotation still covers what is bright."""
+    frame, annotation = tiny.first("ant")
+    for frames, targets, _ in online_dataset(frame, annotation, OnlineConfig(height=0, steps=20)):
+        bright = frames[0].numpy().mean(-1) > 130
+        mask = targets["fused"][0, ..., 0].numpy() == 1
+        assert (bright & mask).sum() / (bright | mask).sum() > 0.85
+
+
+def test_annotations_stay_binary_and_frames_in_range(tiny):
+    frame, annotation = tiny.first("ant")
+    shares = []
+    for frames, targets, _ in online_dataset(frame, annotation, OnlineConfig(height=30, steps=20)):
+        assert frames.shape == (1, 30, 41, 3) and frames.dtype == tf.float32
+        assert set(np.unique(targets["fused"])) == {0, 1}
+        assert frames.numpy().min() >= 0 and frames.numpy().max() <= 255
+        shares.append(targets["fused"].numpy().mean())
+    assert np.std(shares) > 0.01  # the transforms differ
+
+
+@pytest.mark.parametrize("phase", ["parent", "online"])
+def test_a_resumed_run_sees_what_an_uninterrupted_one_would(tiny, phase):
+    def samples(start):
+        if phase == "parent":
+            config = ParentConfig(height=0, epochs=3, batch=2, seed=4)
+            dataset = parent_dataset(tiny, ["ant", "bee"], config, start)
+        else:
+            config = OnlineConfig(height=0, steps=12, batch=2, seed=4)
+            dataset = online_dataset(*tiny.first("ant"), config, start)
+        return [
+            (frames.numpy(), targets["fused"].numpy(), weights["side2"].numpy())
+            for frames, targets, weights in dataset
+        ]
+
+    whole, rest = samples(0), samples(7)
+    assert (len(whole), len(rest)) == (12, 5)
+    for expected, found in zip(whole[7:], rest, strict=True):
+        for a, b in zip(expected, found, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_seed_changes_the_samples(tiny):
+    first = [
+        next(iter(online_dataset(*tiny.first("ant"), OnlineConfig(height=0, seed=seed))))[0].numpy()
+        for seed in (0, 1)
+    ]
+    assert not np.array_equal(*first)
+
+
+def test_each_epoch_visits_every_frame_once_in_its_own_order(tiny, monkeypatch):
+    monkeypatch.setattr("osvos_keras.pipeline.augment", lambda frame, annotation, seed: (frame, annotation))
+    dataset = parent_dataset(tiny, ["ant", "bee"], ParentConfig(height=0, epochs=2, batch=1))
+    seen = [frames.numpy().tobytes() for frames, _, _ in dataset]
+    assert len(seen) == 16 and len(set(seen)) == 8
+    assert set(seen[:8]) == set(seen[8:]) and seen[:8] != seen[8:]
+
+
+def test_deep_supervision_fades_over_the_parents_training(tiny):
+    config = ParentConfig(height=0, epochs=4, batch=2, side_weight=1.0, side_end=0.5)
+    weights = [float(w["side5"][0]) for _, _, w in parent_dataset(tiny, ["ant", "bee"], config)]
+    np.testing.assert_allclose(weights, np.clip(1 - np.arange(16) / 8, 0, None), atol=1e-6)
+
+
+def test_without_deep_supervision_only_the_fused_output_is_trained(tiny):
+    _, targets, weights = next(iter(online_dataset(*tiny.first("ant"), OnlineConfig(side_weight=0.0))))
+    assert list(targets) == list(weights) == ["fused"]
+
+
+def test_online_training_reads_the_first_annotation_only(tiny):
+    for path in tiny.annotations("cow")[1:]:
+        path.write_text("unreadable")
+    for path in tiny.frames("cow")[1:]:
+        path.write_text("unreadable")
+    assert len(list(online_dataset(*tiny.first("cow"), OnlineConfig(height=0, steps=3)))) == 3
+
+
+def test_native_reading_agrees_with_the_strict_reader(tiny):
+    frame, annotation = tiny.frames("ant")[1], tiny.annotations("ant")[1]
+    np.testing.assert_array_equal(load_annotation(str(annotation))[..., 0] == 1, read_annotation(annotation))
+    difference = load_frame(str(frame)).numpy().astype(int) - read_frame(frame)
+    assert np.abs(difference).max() <= 1  # two JPEG decoders
+
+
+def test_four_channel_annotation_of_davis_itself(shared_davis):
+    path = shared_davis.annotations("bear")[77]
+    np.testing.assert_array_equal(load_annotation(str(path))[..., 0] == 1, read_annotation(path))
+
+
+def test_resizing_keeps_the_aspect():
+    image = tf.zeros((480, 854, 3), tf.uint8)
+    assert resize_to_height(image, 240, "bilinear").shape == (240, 427, 3)
+    assert resize_to_height(image, 0, "bilinear") is image
+
+
+def test_frames_come_in_order_and_batches(tiny):
+    batches = [batch.numpy() for batch in frame_dataset(tiny.frames("ant"), batch=3)]
+    assert [len(batch) for batch in batches] == [3, 1]
+    np.testing.assert_array_equal(batches[1][0], load_frame(str(tiny.frames("ant")[3])))

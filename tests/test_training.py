@@ -1,0 +1,219 @@
+"""Training: that it learns, goes on after a kill as if nothing had happened, and says what is wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from osvos_keras import training
+from osvos_keras.callbacks import read_history
+from osvos_keras.config import OnlineConfig, ParentConfig, get_config
+from osvos_keras.davis import write_mask
+from osvos_keras.errors import ConfigError, DataError, FolderError, TrainingError
+from osvos_keras.inference import predict_sequence
+from osvos_keras.training import WEIGHTS_FILE, load_finished, train_online, train_parent
+
+ONLINE = OnlineConfig(height=0, steps=6, seed=1)
+QUIET = {"policy": "float32", "progress": False, "chunk": 2}
+
+
+def weights_of(model):
+    return np.concatenate([np.asarray(w).ravel() for w in model.weights])
+
+
+def test_online_training_finds_the_object_in_later_frames(tiny, tmp_path):
+    model = train_online(
+        tiny,
+        "cow",
+        OnlineConfig(height=0, steps=40),
+        tmp_path,
+        **{**QUIET, "chunk": 10},
+    )
+    history = read_history(tmp_path / "history.csv")
+    assert history["step"].tolist() == [10, 20, 30, 40]
+    assert history["fused_loss"].iloc[-1] < 0.5 * history["fused_loss"].iloc[0]
+    annotation = tiny.first("cow")[1]
+    *_, (path, probability) = predict_sequence(model, tiny.frames("cow"), progress=False)
+    assert path == tiny.frames("cow")[-1] and probability.shape == annotation.shape
+    last = np.roll(annotation, 2 * 3, axis=1)  # the disk moves two pixels a frame
+    mask = probability > 0.5
+    assert (mask & last).sum() / (mask | last).sum() > 0.6
+
+
+def test_parent_training_leaves_weights_history_and_settings(tiny, tmp_path):
+    config = ParentConfig(height=0, epochs=1, batch=2)
+    model = train_parent(tiny, ["ant", "bee"], config, tmp_path, **QUIET)
+    assert {path.name for path in tmp_path.iterdir()} >= {WEIGHTS_FILE, "history.csv", "config.json"}
+    assert not (tmp_path / "backup").exists()
+    history = read_history(tmp_path / "history.csv")
+    assert history["step"].tolist() == [2, 4]
+    assert {"loss", "fused_loss", "side2_loss", "side5_loss", "seconds_per_step"} <= set(history.columns)
+    np.testing.assert_array_equal(weights_of(load_finished(tmp_path)), weights_of(model))
+
+
+def test_finished_training_is_loaded_and_a_changed_setting_trains_again(tiny, tmp_path, monkeypatch):
+    first = train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("trained again"))
+        again = train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
+    np.testing.assert_array_equal(weights_of(first), weights_of(again))
+    other = train_online(tiny, "cow", OnlineConfig(height=0, steps=6, seed=2), tmp_path, **QUIET)
+    assert not np.array_equal(weights_of(first), weights_of(other))
+
+
+def test_changed_annotation_trains_again(tiny, tmp_path):
+    first = train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
+    _, annotation = tiny.first("cow")
+    write_mask(tiny.annotations("cow")[0], np.roll(annotation, 9, axis=1))
+    assert not np.array_equal(
+        weights_of(first), weights_of(train_online(tiny, "cow", ONLINE, tmp_path, **QUIET))
+    )
+
+
+class StopAt(keras.callbacks.Callback):
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.optimizer.iterations) == self.step:
+            raise KeyboardInterrupt
+
+
+def test_damaged_backup_is_set_aside_and_training_starts_over(tiny, tmp_path):
+    whole = train_online(tiny, "cow", ONLINE, tmp_path / "whole", **QUIET)
+    with pytest.raises(KeyboardInterrupt):
+        train_online(tiny, "cow", ONLINE, tmp_path / "broken", callbacks=[StopAt(5)], **QUIET)
+    backup = tmp_path / "broken" / "backup" / "latest.weights.h5"
+    backup.write_bytes(backup.read_bytes()[:1000])
+    again = train_online(tiny, "cow", ONLINE, tmp_path / "broken", **QUIET)
+    np.testing.assert_allclose(weights_of(again), weights_of(whole), atol=1e-6)
+
+
+def test_history_row_after_the_last_backup_is_dropped_on_resume(tiny, tmp_path):
+    """A kill between the row and the backup leaves one row too many."""
+    with pytest.raises(KeyboardInterrupt):
+        train_online(tiny, "cow", ONLINE, tmp_path, callbacks=[StopAt(2)], **QUIET)
+    history = read_history(tmp_path / "history.csv")
+    pd.concat([history, history.assign(step=4)]).to_csv(tmp_path / "history.csv", index=False)
+    train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
+    assert read_history(tmp_path / "history.csv")["step"].tolist() == [2, 4, 6]
+
+
+# A process of its own, since it is killed; slow, so that the kill surely falls between the first
+# backup and the end.
+KILLED = """
+import sys, time
+import keras, tensorflow as tf
+from osvos_keras.config import OnlineConfig
+from osvos_keras.davis import Davis
+from osvos_keras.training import train_online
+tf.config.experimental.enable_op_determinism()
+class Slow(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        time.sleep(float(sys.argv[3]))
+train_online(Davis(sys.argv[1]), "cow", OnlineConfig(height=0, steps=8, seed=1), sys.argv[2],
+             policy="float32", progress=False, chunk=2, callbacks=[Slow()])
+"""
+
+
+def start_training(davis, folder, seconds_a_step):
+    command = [sys.executable, "-c", KILLED, str(davis.root), str(folder), str(seconds_a_step)]
+    return subprocess.Popen(command, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+
+
+def test_killed_training_ends_with_the_weights_of_an_undisturbed_one(tiny, tmp_path):
+    assert start_training(tiny, tmp_path / "whole", 0).wait() == 0
+    process = start_training(tiny, tmp_path / "killed", 1.0)
+    backup = tmp_path / "killed" / "backup" / "latest.weights.h5"
+    deadline = time.monotonic() + 120
+    while not backup.is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.3)  # into the next chunk
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert backup.is_file() and not (tmp_path / "killed" / WEIGHTS_FILE).exists()
+    assert start_training(tiny, tmp_path / "killed", 0).wait() == 0
+    whole, killed = (weights_of(load_finished(tmp_path / name)) for name in ("whole", "killed"))
+    np.testing.assert_array_equal(killed, whole)
+    assert read_history(tmp_path / "killed" / "history.csv")["step"].tolist() == [2, 4, 6, 8]
+
+
+def test_truncated_training_frame_is_named(tiny, tmp_path):
+    path = tiny.frames("bee")[2]
+    path.write_bytes(path.read_bytes()[:400])
+    with pytest.raises(DataError, match=r"bee/00002\.jpg: .*truncated"):
+        train_parent(tiny, ["ant", "bee"], ParentConfig(height=0, epochs=1), tmp_path / "run", **QUIET)
+
+
+def test_frames_of_different_sizes_in_a_batch(tiny, tmp_path):
+    from tests.conftest import write_sequence
+
+    write_sequence(tiny.root, "dog", size=(30, 40))
+    with pytest.raises(DataError, match="cannot share a batch: use batch = 1"):
+        train_parent(
+            tiny, ["ant", "dog"], ParentConfig(height=0, epochs=1, batch=8), tmp_path / "run", **QUIET
+        )
+
+
+def test_loss_that_is_not_finite_stops_training(tiny, tmp_path):
+    config = OnlineConfig(height=0, steps=6, learning_rate=1e30, decay="none")
+    with pytest.raises(TrainingError, match=r"the loss is nan at step .*Lower the learning rate"):
+        train_online(tiny, "cow", config, tmp_path, **QUIET)
+    assert not (tmp_path / WEIGHTS_FILE).exists()
+
+
+def test_run_folder_that_cannot_be_written(tiny, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FolderError, match=r"file/run: cannot write there .*RUN_DIR"):
+        train_online(tiny, "cow", ONLINE, tmp_path / "file" / "run", **QUIET)
+
+
+def test_gradients_are_averaged_over_accumulated_steps(tiny, tmp_path):
+    """Two accumulated steps are one update: after one step nothing has moved, after two it has."""
+    config = get_config("online", "paper", height=0, accumulate=2, steps=2)
+    optimizer = training.make_optimizer(config, 2)
+    weight = keras.Variable([1.0])
+    optimizer.build([weight])
+    optimizer.apply([[1.0]], [weight])
+    assert float(weight[0]) == 1.0
+    optimizer.apply([[3.0]], [weight])
+    np.testing.assert_allclose(
+        float(weight[0]),
+        (1 - config.weight_decay * config.learning_rate) - config.learning_rate * 2,
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("preset", ["default", "mindspore", "paper"])
+def test_presets_exist_for_both_phases(preset):
+    assert get_config("parent", preset).epochs > 0
+    assert get_config("online", preset, steps=7).steps == 7
+
+
+def test_parent_steps_count_every_epoch_of_every_frame():
+    assert ParentConfig(epochs=3, batch=4).steps(frames=10) == 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
+        ({"height": -1}, "height is -1"),
+        ({"decay": "linear"}, "decay is 'linear'; choose from cosine, none"),
+    ],
+)
+def test_settings_out_of_range(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        get_config("online", **changes)
+
+
+def test_unknown_preset_names_those_there_are():
+    with pytest.raises(ConfigError, match="PRESET is 'fast'; the presets are default, mindspore, paper"):
+        get_config("online", "fast")
