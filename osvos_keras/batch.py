@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -24,6 +25,11 @@ COURSE = (
     "05_evaluation",
 )
 ONLINE = "04_online_training"
+ENGINE = {
+    "coalesce_streams": True,  # a progress bar leaves its last state, not each
+    # TensorFlow's remarks on the processor go to the terminal instead of into the notebook.
+    "extra_arguments": ["--IPKernelApp.capture_fd_output=False"],
+}
 
 
 def find_notebook(name: str | Path) -> Path:
@@ -97,8 +103,9 @@ def run_notebook(notebook: str | Path, parameters: Mapping[str, Any], output: st
     notebook, output = find_notebook(notebook), find_path(output)
     parameters = check_parameters(notebook, parameters)
     make_folder(output.parent)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # inherited by the kernel
     try:
-        papermill.execute_notebook(notebook, output, parameters)
+        papermill.execute_notebook(notebook, output, parameters, **ENGINE)
     except PapermillExecutionError as error:
         raise NotebookError(
             f"{notebook.name} failed: {error.ename}: {error.evalue}\n"

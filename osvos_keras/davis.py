@@ -174,7 +174,7 @@ def _size_message(path: Path, found: Sequence[int], expected: Sequence[int]) -> 
     )
 
 
-def _open_image(path: str | Path) -> Image.Image:
+def open_image(path: str | Path) -> Image.Image:
     """The decoded image. Pillow, not OpenCV, since OpenCV returns half of a truncated file as if whole."""
     try:
         image = Image.open(path)
@@ -194,7 +194,7 @@ def read_frame(path: str | Path) -> np.ndarray:
     Raises:
         DataError: the file is missing, unreadable or truncated.
     """
-    return np.asarray(_open_image(path).convert("RGB"))
+    return np.asarray(open_image(path).convert("RGB"))
 
 
 def read_annotation(path: str | Path) -> np.ndarray:
@@ -205,16 +205,16 @@ def read_annotation(path: str | Path) -> np.ndarray:
     Raises:
         DataError: the file is missing, unreadable, truncated, or holds values beside 0 and one other.
     """
-    image = _open_image(path)
-    values = np.asarray(image if image.mode in ("L", "P", "1") else image.convert("L"))
-    found = np.unique(values)
-    if not set(found.tolist()) <= {0, 255} and not set(found.tolist()) <= {0, 1}:
+    image = open_image(path)
+    image = image if image.mode in ("L", "P", "1") else image.convert("L")
+    found = sorted(value for _, value in image.getcolors())
+    if not set(found) <= {0, 255} and not set(found) <= {0, 1}:
         raise DataError(
             f"{path}: holds the values {', '.join(map(str, found[:6]))}{' …' if len(found) > 6 else ''}; an "
             "annotation holds 0 (background) and 255 (object). A DAVIS 2017 file numbers several objects: "
             "write one of them as 255."
         )
-    return values > 0
+    return np.asarray(image) > 0
 
 
 def write_mask(path: str | Path, mask: np.ndarray) -> None:
@@ -265,7 +265,7 @@ def _verify_annotation(path: Path, size: tuple[int, int] | None, is_first: bool)
         yield Problem(path, _without_path(_size_message(path, annotation.shape, size), path))
     if not annotation.any():
         yield Problem(path, "empty: no pixel of the object.", harmless=not is_first)
-    channels = len(_open_image(path).getbands())
+    channels = len(open_image(path).getbands())
     if channels > 1:
         yield Problem(path, f"{channels} channels instead of one; read as grey.", harmless=True)
 

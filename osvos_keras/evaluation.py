@@ -19,7 +19,8 @@ import yaml
 from tqdm import tqdm
 
 from osvos_keras import __version__
-from osvos_keras.davis import DataError, Davis
+from osvos_keras.davis import Davis
+from osvos_keras.errors import ConfigError, DataError
 from osvos_keras.files import find_path, make_folder, write_atomically
 from osvos_keras.mask_folder import Pair, plan_sequence
 from osvos_keras.metrics import (
@@ -41,8 +42,8 @@ class Scores:
     per_sequence: sequence and the seven `STATISTICS`.
     overall: one row, the means of `per_sequence`.
     attributes: attribute, sequences (how many have it), and for J and F the mean over those
-        (`_with`), over the others (`_without`), and their difference (`_gain`); empty where the
-        data set has no `db_info.yml`.
+        (`_with`), over the others (`_without`), and the first less the second (`_gain`: below
+        zero where the attribute makes a sequence harder); empty without a `db_info.yml`.
     missing: `sequence/frame` of each mask that was not there and counted as empty.
     arguments: what `evaluate` was called with.
     """
@@ -111,12 +112,14 @@ def evaluate(
     Raises:
         DataError: a sequence or mask is missing, a mask is there without a frame, is unreadable,
             has another size, or is not binary. The message names the file and the remedy.
-        ValueError: `workers` below 1.
+        ConfigError: `workers` below 1.
     """
     masks = find_path(masks)
     names = davis.select("val" if sequences is None else sequences)
+    if not names:
+        raise DataError(f"{masks}: no sequence to score. Name a split or sequences, as in `dog,camel`.")
     if workers is not None and workers < 1:
-        raise ValueError(f"workers must be at least 1, not {workers}.")
+        raise ConfigError(f"workers must be at least 1, not {workers}.")
     plans = {name: plan_sequence(masks, davis, name, allow_missing=allow_missing) for name in names}
     workers = min(workers or os.cpu_count() or 1, len(names))
     with ThreadPoolExecutor(workers) as pool:
@@ -136,7 +139,7 @@ def evaluate(
             "masks": str(masks),
             "davis": str(davis.root),
             "resolution": davis.resolution,
-            "sequences": names,
+            "sequences": list(plans),
             "workers": workers,
             "allow_missing": allow_missing,
         },
@@ -203,7 +206,8 @@ def pooled_scores(
 ) -> pd.DataFrame:
     """The MindSpore implementation's numbers: sequence, pooled_iou, pooled_dice; not J and F.
 
-    All frames count, the first and the last too. Errors as for `evaluate`.
+    All frames count, the first and the last too, and their mask must be there. Errors as for
+    `evaluate`.
     """
     masks = find_path(masks)
     rows = []

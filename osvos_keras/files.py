@@ -1,10 +1,12 @@
 """Paths and files: where the project lies, and writing so that a kill leaves whole files."""
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from osvos_keras.errors import FolderError
 
@@ -54,3 +56,10 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, data: Any) -> Path:
+    """Write `data` as readable JSON, whole or not at all; return the path."""
+    with write_atomically(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=2) + "\n")
+    return Path(path)

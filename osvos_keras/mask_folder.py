@@ -1,6 +1,6 @@
 """A folder of masks on disk, as methods really write them: checked, paired and read.
 
-<masks>/<sequence>/00000.png        DAVIS result layout
+DAVIS result layout: `<masks>/<sequence>/00000.png`, named as the frames are.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from osvos_keras.davis import DataError, Davis, _open_image, read_annotation, write_mask
+from osvos_keras.davis import Davis, open_image, read_annotation, write_mask
+from osvos_keras.errors import DataError
 from osvos_keras.files import make_folder
 
 
@@ -67,13 +68,18 @@ def plan_sequence(
     return [Pair(path.stem, path, there.get(path.stem)) for path in scored]
 
 
+def require_folder(masks: Path) -> None:
+    """Raise a DataError that says what to give, unless there is a folder `masks`."""
+    if not masks.is_dir():
+        raise DataError(f"{masks}: no such folder. Give the folder that holds <sequence>/00000.png.")
+
+
 def _list_masks(masks: Path, sequence: str) -> dict[str, Path]:
     """The masks of a sequence by the name of their frame."""
     folder = masks / sequence
     if folder.is_dir():
         return {path.stem: path for path in folder.glob("*.png")}
-    if not masks.is_dir():
-        raise DataError(f"{masks}: no such folder. Give the folder that holds <sequence>/00000.png.")
+    require_folder(masks)
     deeper = next(masks.glob(f"*/{sequence}"), None)
     if deeper:
         raise DataError(f"{folder}: no such folder, but {deeper} exists. Give {deeper.parent} instead.")
@@ -94,13 +100,13 @@ def read_mask(path: str | Path) -> np.ndarray:
     values = _background_zero(path)
     mask = values != 0
     if (mask & (values != values.max())).any():
-        raise DataError(_not_binary_message(path, np.unique(values)))
+        raise DataError(_not_binary_message(path, len(np.unique(values[mask]))))
     return mask
 
 
 def _background_zero(path: str | Path) -> np.ndarray:
     """The image as (H, W) numbers, 0 where it is background, one number for each other value."""
-    image = _open_image(path)
+    image = open_image(path)
     if image.mode == "P" and any(image.getpalette()[:3]):
         image = image.convert("RGB")
     values = np.asarray(image)
@@ -114,15 +120,15 @@ def _background_zero(path: str | Path) -> np.ndarray:
     return np.asarray(colours, np.uint32) @ np.array([1, 1 << 8, 1 << 16], np.uint32)
 
 
-def _not_binary_message(path: str | Path, values: np.ndarray) -> str:
-    if len(values) <= 16:
+def _not_binary_message(path: str | Path, count: int) -> str:
+    if count <= 16:
         return (
-            f"{path}: holds {len(values) - 1} values beside 0, so several objects. DAVIS 2016 has one "
+            f"{path}: holds {count} values beside the background's, so several objects. DAVIS 2016 has one "
             "object a sequence: merge them, or write one of them, as 255."
         )
     return (
-        f"{path}: holds {len(values)} grey levels or colours, not a mask. Write 255 where the probability is "
-        "at least one half and 0 elsewhere, as PNG (JPEG blurs values)."
+        f"{path}: holds {count} grey levels or colours, not a mask. Write 255 where the probability is at "
+        "least one half and 0 elsewhere, as PNG (JPEG blurs values)."
     )
 
 

@@ -2,75 +2,33 @@
 
 A function that takes an axis `ax` draws into it and returns it; without one, and everywhere else,
 it returns a new Figure. Jupyter shows a Figure that is the last line of a cell (elsewhere:
-`display(figure)`), a script saves it with `save_figure`. Colours are Okabe and Ito's, which stay
-apart for colour-blind readers.
+`display(figure)`), a script saves it with `save_figure`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from PIL import Image
 
 from osvos_keras.davis import Davis, read_annotation, read_frame
 from osvos_keras.evaluation import Scores
-from osvos_keras.files import find_path, write_atomically
+from osvos_keras.figures import BLUE, SKY, figure_for, new_figure, save_figure
+from osvos_keras.files import find_path
 from osvos_keras.mask_folder import read_mask
 
-ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE, BLACK = COLOURS = [
-    "#E69F00",
-    "#56B4E9",
-    "#009E73",
-    "#F0E442",
-    "#0072B2",
-    "#D55E00",
-    "#CC79A7",
-    "#000000",
-]
 MASK_COLOUR, OUTLINE_COLOUR = SKY, BLUE  # nature has few objects of these colours
 CELL_INCHES = 1.92  # one picture of a gallery: five make a page 1000 pixels wide
 CELL_WIDTH = 240  # its pixels: enough at a glance, small on disk
 
 
-def figure_for(ax: Axes | None, width: float = 6, height: float = 4) -> tuple[Figure | None, Axes]:
-    """None and the given axis, or a new figure (inches) and its axis."""
-    if ax is not None:
-        return None, ax
-    figure = new_figure(width, height)
-    return figure, figure.add_subplot()
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """A figure that pyplot no longer holds: Jupyter shows it once, and a loop does not pile them up."""
-    figure = plt.figure(figsize=(width, height), layout="constrained")
-    plt.close(figure)
-    return figure
-
-
 def _picture_for(ax: Axes | None, image: np.ndarray) -> tuple[Figure | None, Axes]:
     """As `figure_for`, of the image's own proportions, with room for a title."""
     return figure_for(ax, 6, 6 * image.shape[0] / image.shape[1] + 0.4)
-
-
-def save_figure(figure: Figure, path: str | Path, dpi: int = 100) -> Path:
-    """Write a figure as PNG of 256 colours, a third of the size that photographs take otherwise."""
-    path = Path(path)
-    with write_atomically(path) as temporary:
-        figure.savefig(temporary, dpi=dpi, facecolor="white")
-        with Image.open(temporary) as image:
-            image = image.convert("RGB")
-        palette = image.quantize(256)
-        colours = np.array(palette.getpalette()).reshape(-1, 3)
-        colours[colours.min(axis=1) > 245] = 255  # white paper stays white
-        palette.putpalette(colours.ravel().tolist())
-        image.quantize(palette=palette).save(temporary, optimize=True)
-    return path
 
 
 def show_frame(frame: np.ndarray, ax: Axes | None = None, title: str = "") -> Figure | Axes:
@@ -194,8 +152,9 @@ def _grid(
     figure = new_figure(0.4 + columns * CELL_INCHES, 0.4 + len(rows) * (CELL_INCHES * height / width + 0.25))
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for line, (name, positions) in zip(axes, rows.items(), strict=True):
+        frames = davis.frames(name)
         for ax, position in zip(line, positions, strict=False):
-            _draw_cell(ax, davis, masks, name, position, scores)
+            _draw_cell(ax, davis, masks, frames[position], position == 0, scores)
         for ax in line[len(positions) :]:
             ax.set_axis_off()
         line[0].set_ylabel(_row_label(name, scores), fontsize=9)
@@ -206,28 +165,30 @@ def _grid(
 
 
 def _draw_cell(
-    ax: Axes, davis: Davis, masks: str | Path, sequence: str, position: int, scores: Scores | None
+    ax: Axes, davis: Davis, masks: str | Path, path: Path, is_first: bool, scores: Scores | None
 ) -> None:
-    path = davis.frames(sequence)[position]
-    frame, mask, annotation = read_cell(davis, masks, path)
-    show_overlay(frame, mask, None if position == 0 else annotation, ax)
+    frame, mask, annotation = read_cell(davis, masks, path, is_first)
+    show_overlay(frame, mask, None if is_first else annotation, ax)
     text = f"frame {path.stem}"
-    if position == 0:
+    if is_first:
         text += ", given"
     elif scores is not None:
-        row = scores.per_frame.query("sequence == @sequence and frame == @path.stem")
+        row = scores.per_frame.query("sequence == @path.parent.name and frame == @path.stem")
         text += "".join(f", J {value:.2f}" for value in row["J"])
     ax.set_xlabel(text, fontsize=8, labelpad=2)
 
 
 def read_cell(
-    davis: Davis, masks: str | Path, path: Path, width: int = CELL_WIDTH
+    davis: Davis, masks: str | Path, path: Path, is_first: bool, width: int = CELL_WIDTH
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Frame, mask and annotation, at most `width` pixels wide; the first mask is its annotation."""
+    """Frame, mask and annotation of the frame at `path`, at most `width` pixels wide.
+
+    The mask of a sequence's first frame is its annotation; one that is not there is empty.
+    """
     frame = read_frame(path)
     annotation = read_annotation(davis.annotation_path(path))
     mask_path = find_path(masks) / path.parent.name / f"{path.stem}.png"
-    if path == davis.frames(path.parent.name)[0]:
+    if is_first:
         mask = annotation
     else:
         mask = read_mask(mask_path) if mask_path.is_file() else np.zeros_like(annotation)
@@ -237,8 +198,9 @@ def read_cell(
 def _row_label(sequence: str, scores: Scores | None) -> str:
     if scores is None:
         return sequence
-    row = scores.per_sequence.set_index("sequence").loc[sequence]
-    return f"{sequence}\nJ {row['J_mean']:.3f}  F {row['F_mean']:.3f}"
+    row = scores.per_sequence.query("sequence == @sequence")
+    means = zip(row["J_mean"], row["F_mean"], strict=True)
+    return sequence + "".join(f"\nJ {j:.3f}  F {f:.3f}" for j, f in means)
 
 
 def _written(figure: Figure, out: str | Path | None) -> Figure:

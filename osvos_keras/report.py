@@ -8,19 +8,26 @@ import pandas as pd
 
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation import Scores, compare, evaluate
+from osvos_keras.figures import save_figure
 from osvos_keras.files import find_path, make_folder, write_atomically
-from osvos_keras.plots import best_median_worst, gallery, save_figure
+from osvos_keras.mask_folder import require_folder
+from osvos_keras.plots import best_median_worst, gallery
 from osvos_keras.score_plots import attribute_bars, compare_bars, score_bars, score_over_time
 
 
 def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `osvos evaluate`, which `run_evaluate` takes parsed."""
     parser.add_argument("masks", type=Path, help="folder of masks: MASKS/<sequence>/00000.png")
-    parser.add_argument("--davis", type=Path, required=True, metavar="ROOT", help="data set in DAVIS layout")
     parser.add_argument(
-        "--resolution", default="480p", help="folder below JPEGImages and Annotations (default: 480p)"
+        "--davis",
+        default="data/sample",
+        metavar="ROOT",
+        help="data set in DAVIS layout (default: %(default)s)",
     )
-    parser.add_argument("--sequences", default="val", help="a split, or names a,b,c (default: val)")
+    parser.add_argument(
+        "--resolution", default="480p", help="folder below JPEGImages and Annotations (default: %(default)s)"
+    )
+    parser.add_argument("--sequences", default="val", help="a split, or names a,b,c (default: %(default)s)")
     parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one a CPU core)")
     parser.add_argument(
         "--out", type=Path, help="folder for tables and pictures (default: MASKS/../evaluation)"
@@ -33,37 +40,60 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_evaluate(args: argparse.Namespace) -> dict[str, Scores]:
-    """Evaluate `args.masks`, and `args.compare` beside it; the scores by the name of the method.
+def run_evaluate(args: argparse.Namespace) -> int:
+    """`osvos evaluate`: the exit status, 0. Raises as `report_scores`."""
+    davis = Davis(args.davis, args.resolution)
+    out = args.out or find_path(args.masks).parent / "evaluation"
+    options = {"workers": args.workers, "allow_missing": args.allow_missing}
+    report_scores([args.masks, *args.compare], davis, args.sequences, out, **options)
+    return 0
 
-    The first folder's tables and pictures go into `out`, those of each other into `out/<method>`.
+
+def report_scores(
+    folders: Sequence[str | Path], davis: Davis, sequences: str, out: str | Path, **options
+) -> dict[str, Scores]:
+    """Score each folder of masks; print the tables and write them with pictures into `out`.
+
+    The first folder's files go into `out` itself, those of each other into `out/<method>`, and
+    the comparison of several beside the first's.
+
+    Args:
+        folders: of masks, one for each method.
+        davis, sequences, options: as for `evaluate`.
+
+    Returns:
+        the scores by the name of the method.
 
     Raises:
-        DataError, ValueError, OSError: as `evaluate`, `compare` and `Scores.save`.
+        DataError, ConfigError, FolderError: as `evaluate` and `Scores.save`.
     """
-    davis = Davis(args.davis, args.resolution)
-    folders = [find_path(folder) for folder in (args.masks, *args.compare)]
-    out = make_folder(args.out or folders[0].parent / "evaluation")
+    folders = list(dict.fromkeys(map(find_path, folders)))
+    for folder in folders:
+        require_folder(folder)
+    out = make_folder(out)
     scores = {}
     for name, folder in _by_method(folders).items():
         print(f"\n{name}: {folder}")
-        scores[name] = evaluate(
-            folder, davis, args.sequences, workers=args.workers, allow_missing=args.allow_missing
-        )
+        scores[name] = evaluate(folder, davis, sequences, **options)
         _print_scores(scores[name])
-    for name, one in scores.items():
-        _write_report(one, davis, out if one.arguments["masks"] == str(folders[0]) else out / name)
+    for index, (name, one) in enumerate(scores.items()):
+        _write_report(one, davis, out / name if index else out)
     if len(scores) > 1:
         _write_comparison(scores, out)
     print(f"\nTables and pictures: {out}")
     return scores
 
 
-def _by_method(folders: list[Path]) -> dict[str, Path]:
-    """A name for each folder: its own, its parent's where it is just `masks`, its path where names clash."""
-    names = [folder.parent.name if folder.name == "masks" else folder.name for folder in folders]
-    if len(set(names)) < len(names):
-        names = [str(folder.relative_to(folder.anchor)).replace("/", "_") for folder in folders]
+def _by_method(folders: Sequence[Path]) -> dict[str, Path]:
+    """Each folder under the shortest end of its path that tells it apart; a last `masks` says nothing."""
+    parts = [
+        folder.parts[1:-1] if folder.name == "masks" and folder.parent not in folders else folder.parts[1:]
+        for folder in folders
+    ]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["_".join(path[-length:]) for path in parts]
+        if len(set(names)) == len(names):
+            break
     return dict(zip(names, folders, strict=True))
 
 
@@ -85,7 +115,7 @@ def _missing_text(missing: Sequence[str]) -> str:
 
 
 def _as_text(table: pd.DataFrame, index: bool = False) -> str:
-    return table.to_string(index=index, float_format="{:.3f}".format)
+    return table.to_string(index=index, float_format="{:.3f}".format, na_rep="–")
 
 
 def _write_report(scores: Scores, davis: Davis, out: Path) -> None:
@@ -104,9 +134,8 @@ def _write_comparison(scores: Mapping[str, Scores], out: Path) -> None:
     table = compare(scores)
     print("\nSide by side:")
     print(_as_text(table, index=True))
-    print(
-        _as_text(pd.concat({name: one.overall.iloc[0] for name, one in scores.items()}, axis=1).T, index=True)
-    )
+    overall = pd.DataFrame({name: one.overall.iloc[0] for name, one in scores.items()}).T
+    print(_as_text(overall, index=True))
     with write_atomically(out / "comparison.csv") as temporary:
         table.set_axis([f"{measure} {method}" for measure, method in table.columns], axis=1).to_csv(temporary)
     for measure in ("J_mean", "F_mean"):

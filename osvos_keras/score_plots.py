@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation import Scores, compare, published_scores
-from osvos_keras.plots import (
+from osvos_keras.figures import (
     BLACK,
     BLUE,
     GREEN,
@@ -24,9 +24,8 @@ from osvos_keras.plots import (
     VERMILION,
     figure_for,
     new_figure,
-    read_cell,
-    show_overlay,
 )
+from osvos_keras.plots import read_cell, show_overlay
 
 LINE_COLOURS = [BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE]  # all but yellow, faint on white
 BAR_COLOURS = [BLUE, ORANGE, GREEN, SKY, VERMILION, PURPLE]
@@ -51,16 +50,16 @@ ATTRIBUTES = {
 
 
 def loss_curves(history: pd.DataFrame, ax: Axes | None = None, title: str = "") -> Figure | Axes:
-    """Every column of a training history whose name ends in `loss`, against `epoch`, on a log scale."""
+    """Every column of a training history whose name ends in `loss`, against `step`, on a log scale."""
     figure, ax = figure_for(ax, 7, 4)
-    steps = history.get("epoch", history.index)
+    steps = history["step"]
     names = [name for name in history.columns if name.endswith("loss")]
     for colour, name in zip(cycle(LINE_COLOURS), names):
         bold = name in ("loss", "val_loss")
         ax.plot(
             steps, history[name], color=colour, linewidth=2.2 if bold else 1.2, label=name.replace("_", " ")
         )
-    ax.set(xlabel="epoch", ylabel="loss (log scale)", yscale="log", title=title)
+    ax.set(xlabel="step", ylabel="loss (log scale)", yscale="log", title=title)
     ax.grid(alpha=0.3)
     ax.legend(frameon=False)
     return figure or ax
@@ -94,7 +93,8 @@ def score_over_time(
     frames = davis.frames(sequence)
     titles = {0: "first frame, annotation given", worst + 1: f"worst frame, J {values['J'][worst]:.2f}"}
     for cell, (position, title) in zip(bottom.subplots(1, 2), titles.items(), strict=True):
-        show_overlay(*read_cell(davis, masks, frames[position], 440), ax=cell, title=title)
+        images = read_cell(davis, masks, frames[position], position == 0, width=440)
+        show_overlay(*images, ax=cell, title=title)
     return figure
 
 
@@ -176,7 +176,10 @@ def compare_bars(
 
 
 def _legend_above(ax: Axes) -> None:
-    ax.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
+    """In one line if the words fit, else one below the other."""
+    names = ax.get_legend_handles_labels()[1]
+    columns = len(names) if sum(map(len, names)) < 70 else 1
+    ax.legend(frameon=False, ncols=columns, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
 
 
 def _paper(measure: str) -> pd.Series:

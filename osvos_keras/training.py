@@ -20,7 +20,7 @@ from osvos_keras.config import OnlineConfig, ParentConfig
 from osvos_keras.davis import Davis, verify
 from osvos_keras.device import choose_policy, choose_strategy, use_xla
 from osvos_keras.errors import DataError
-from osvos_keras.files import find_path, make_folder, write_atomically
+from osvos_keras.files import find_path, make_folder, write_json
 from osvos_keras.losses import BalancedCrossEntropy
 from osvos_keras.model import OUTPUTS, build_osvos, keep_outputs
 from osvos_keras.pipeline import online_dataset, parent_dataset
@@ -146,7 +146,7 @@ def _train(
         if _read_record(folder) != record:
             shutil.rmtree(backup, ignore_errors=True)
             finished.unlink(missing_ok=True)
-            _write_record(folder, record)
+            write_json(folder / "config.json", record)
         model = build_osvos(record["weights"], policy=record["policy"], seed=config.seed)
         trained = keep_outputs(model, OUTPUTS if config.side_weight else ("fused",))
         trained.compile(
@@ -159,6 +159,7 @@ def _train(
     logs = [keras.callbacks.TensorBoard(folder / "tensorboard", update_freq=chunk)] if tensorboard else []
     trained.fit(
         make_dataset(start),
+        shuffle=False,  # the pipeline's own order is the one that counts
         verbose=0,
         callbacks=[
             History(folder / "history.csv", start, every=chunk),  # before the backup: see there
@@ -188,11 +189,6 @@ def _read_record(folder: Path) -> dict | None:
         return json.loads((folder / "config.json").read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-
-
-def _write_record(folder: Path, record: dict) -> None:
-    with write_atomically(folder / "config.json") as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n")
 
 
 def make_optimizer(config: ParentConfig | OnlineConfig, steps: int) -> keras.optimizers.Optimizer:

@@ -8,13 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import keras
-from keras.applications import vgg16
 
 from osvos_keras.errors import WeightsError
 from osvos_keras.files import PROJECT, find_path, write_atomically
 
 BUNDLED = PROJECT / "data" / "weights"
 FILES = {"imagenet": "vgg16_imagenet_fp16.weights.h5", "parent": "osvos_parent_fp16.weights.h5"}
+# Keras Applications' own file, which it also caches in ~/.keras/models.
+KERAS_URL = (
+    "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
+    "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+)
+KERAS_MD5 = "6d6bbae143d832006294945121d1f1fc"
 TIMEOUT = 10  # seconds without a byte before a download is given up
 
 
@@ -50,10 +55,7 @@ def _download_imagenet(bundled: Path) -> Path:
         with _socket_timeout(TIMEOUT):
             return Path(
                 keras.utils.get_file(
-                    Path(vgg16.WEIGHTS_PATH_NO_TOP).name,
-                    vgg16.WEIGHTS_PATH_NO_TOP,
-                    cache_subdir="models",
-                    file_hash="6d6bbae143d832006294945121d1f1fc",
+                    Path(KERAS_URL).name, KERAS_URL, cache_subdir="models", file_hash=KERAS_MD5
                 )
             )
     except Exception as error:  # urllib, ssl, http and Keras each raise their own

@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 
 from osvos_keras import __version__
-from osvos_keras.davis import DataError, Davis, read_annotation, write_lists, write_mask
+from osvos_keras.davis import Davis, read_annotation, write_lists, write_mask
+from osvos_keras.errors import ConfigError, DataError
 from osvos_keras.evaluation import STATISTICS, compare, evaluate, pooled_scores, published_scores
 from osvos_keras.mask_folder import read_mask, repeat_first_mask
 from osvos_keras.metrics import contour_accuracy, mean_recall_decay, pooled_iou, region_similarity
-from osvos_keras.report import add_evaluate_arguments, run_evaluate
+from osvos_keras.report import add_evaluate_arguments, report_scores, run_evaluate
 from tests.conftest import write_sequence
 
 
@@ -110,7 +111,7 @@ def test_sequences_keep_the_order_asked_for(masks, davis, sequences, expected):
 def test_the_number_of_workers_changes_nothing(masks, davis):
     one, three = (evaluate(masks, davis, workers=workers, progress=False) for workers in (1, 3))
     pd.testing.assert_frame_equal(one.per_frame, three.per_frame)
-    with pytest.raises(ValueError, match="workers"):
+    with pytest.raises(ConfigError, match="workers"):
         evaluate(masks, davis, workers=0, progress=False)
 
 
@@ -176,6 +177,12 @@ def half_transparent(path):
     image.save(path)
 
 
+def several_on_white(path):
+    image = Image.fromarray(np.arange(45 * 61, dtype=np.uint8).reshape(45, 61) % 3)
+    image.putpalette((255, 255, 255, 0, 0, 255, 0, 99, 0))
+    image.save(path)
+
+
 def truncated(path):
     rng = np.random.default_rng(0)
     Image.fromarray((rng.random((45, 61)) > 0.5).astype(np.uint8) * 255).save(path)
@@ -183,8 +190,9 @@ def truncated(path):
 
 
 BAD_FILES = {
-    "several objects": (several, "2 values beside 0.*merge them"),
+    "several objects": (several, "holds 2 values beside.*merge them"),
     "several objects in colour": (several_in_colour, "several objects"),
+    "several objects, no black": (several_on_white, "holds 3 values.*several objects"),
     "probabilities": (probabilities, "grey levels.*at least one half"),
     "transparency": (half_transparent, "partly transparent.*opaque"),
     "truncated": (truncated, "truncated.*Copy the file again"),
@@ -230,6 +238,8 @@ def test_folders_given_wrongly_are_named(masks, davis):
         evaluate(masks / "nowhere", davis, progress=False)
     with pytest.raises(DataError, match=f"Give {masks} instead"):
         evaluate(masks.parent, davis, "cow", progress=False)
+    with pytest.raises(DataError, match="no sequence to score"):
+        evaluate(masks, davis, " , ", progress=False)
     with pytest.raises(DataError, match="no such sequence or split"):
         evaluate(masks, davis, "horse", progress=False)
 
@@ -346,7 +356,7 @@ def parse(*arguments):
 def test_the_command_writes_everything_beside_the_masks(masks, davis, tmp_path, capsys):
     (davis.root / "db_info.yml").write_text('{"sequences": [{"name": "bee", "attributes": ["OV"]}]}')
     (masks / "bee" / "00002.png").unlink()
-    run_evaluate(parse(masks, "--davis", davis.root, "--workers", 1, "--allow-missing"))
+    assert run_evaluate(parse(masks, "--davis", davis.root, "--workers", 1, "--allow-missing")) == 0
     text = capsys.readouterr().out
     assert "overall" in text
     assert "1 missing mask was scored as empty: bee/00002" in text
@@ -360,19 +370,29 @@ def test_the_command_writes_everything_beside_the_masks(masks, davis, tmp_path, 
 
 def test_the_command_compares_folders(masks, davis, tmp_path, capsys):
     other = repeat_first_mask(davis, "val", tmp_path / "run" / "masks")
-    scores = run_evaluate(parse(masks, "--davis", davis.root, "--compare", other, "--out", tmp_path / "out"))
-    assert list(scores) == ["method", "run"]  # a folder named masks is called after its run
-    text = capsys.readouterr().out
-    assert "Side by side" in text
+    run_evaluate(parse(masks, "--davis", davis.root, "--compare", other, "--out", tmp_path / "out"))
+    assert "Side by side" in capsys.readouterr().out
     table = pd.read_csv(tmp_path / "out" / "comparison.csv", index_col="sequence")
-    assert table.loc["overall", "J_mean run"] == scores["run"].overall["J_mean"][0]
+    for name, folder in {"method": masks, "run": other}.items():  # `masks` is called after its run
+        overall = evaluate(folder, davis, progress=False).overall
+        assert table.loc["overall", f"J_mean {name}"] == overall["J_mean"][0]
     assert (tmp_path / "out" / "comparison_J_mean.png").is_file()
     assert (tmp_path / "out" / "run" / "per_sequence.csv").is_file()
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["arguments"]["masks"] == str(masks)
 
 
-def test_a_result_folder_that_cannot_be_written_is_found_before_the_work(masks, davis, tmp_path):
+def test_methods_whose_folders_share_a_name_stay_apart(masks, davis, tmp_path):
+    other = repeat_first_mask(davis, "val", tmp_path / "other" / "method")
+    scores = report_scores([masks, other, masks], davis, "cow", tmp_path / "out", progress=False)
+    assert list(scores) == [f"{tmp_path.name}_method", "other_method"]
+    assert [one.arguments["masks"] for one in scores.values()] == [str(masks), str(other)]
+
+
+def test_folders_that_cannot_be_used_are_found_before_the_work(masks, davis, tmp_path):
     (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        run_evaluate(parse(tmp_path / "empty" / "nowhere", "--davis", davis.root))
+    assert not (tmp_path / "empty").exists()
     with pytest.raises(OSError, match="--out"):
         run_evaluate(parse(masks, "--davis", davis.root, "--out", tmp_path / "file"))
 

@@ -13,11 +13,11 @@ from PIL import Image
 
 from osvos_keras.davis import Davis, read_annotation, read_frame, write_lists, write_mask
 from osvos_keras.evaluation import evaluate
+from osvos_keras.figures import save_figure
 from osvos_keras.mask_folder import repeat_first_mask
 from osvos_keras.plots import (
     best_median_worst,
     gallery,
-    save_figure,
     show_frame,
     show_mask,
     show_overlay,
@@ -65,7 +65,7 @@ def scores(masks, davis):
 def history():
     steps = np.arange(30)
     names = ["loss", "fused_loss", *(f"side{index}_loss" for index in range(2, 6))]
-    return pd.DataFrame({"epoch": steps, **{name: np.exp(-steps / 9) for name in names}, "seconds": steps})
+    return pd.DataFrame({"step": steps, **{name: np.exp(-steps / 9) for name in names}, "seconds": steps})
 
 
 def texts(figure):
@@ -100,6 +100,7 @@ def test_every_figure_is_legible(davis, masks, scores, history):
         "score_bars": score_bars(scores),
         "attribute_bars": attribute_bars(scores),
         "compare_bars": compare_bars({"a method": scores, "repeat the first mask": scores}),
+        "compare_bars of many": compare_bars(dict.fromkeys((f"method number {i}" for i in range(8)), scores)),
     }
     for name, figure in figures.items():
         assert isinstance(figure, Figure)
@@ -254,7 +255,7 @@ def test_loss_curves_draw_losses_only(history):
     ax = loss_curves(history, ax=Figure().add_subplot())
     assert [line.get_label() for line in ax.lines][:2] == ["loss", "fused loss"]
     assert len(ax.lines) == 6
-    assert (ax.get_yscale(), ax.get_xlabel()) == ("log", "epoch")
+    assert (ax.get_yscale(), ax.get_xlabel()) == ("log", "step")
 
 
 def test_saved_figures_are_on_white_paper(davis, masks, scores, tmp_path):

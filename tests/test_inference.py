@@ -1,0 +1,60 @@
+"""From network to masks on disk."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from osvos_keras.davis import read_annotation
+from osvos_keras.errors import FolderError
+from osvos_keras.inference import predict_logits, predict_sequence, segment_sequence
+from osvos_keras.model import OUTPUTS, build_osvos
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Says that bright is object: a network with one channel set by hand, the rest untouched."""
+    model = build_osvos("imagenet")
+    for side in ("side2", "side3", "side4", "side5"):
+        model.get_layer(f"{side}_fuse").kernel.assign(np.zeros((1, 1, 16, 1)))
+    model.get_layer("side2_fuse").kernel.assign(np.ones((1, 1, 16, 1)))
+    return model
+
+
+def test_masks_are_whole_files_of_the_frames_own_size(network, tiny, tmp_path):
+    folder = segment_sequence(network, tiny, "cow", tmp_path / "masks", height=24, progress=False)
+    assert folder == tmp_path / "masks" / "cow"
+    assert [path.name for path in sorted(folder.iterdir())] == [path.name for path in tiny.annotations("cow")]
+    for path in folder.iterdir():
+        image = Image.open(path)
+        assert (image.mode, image.size) == ("L", (61, 45))
+        assert set(np.unique(image)) <= {0, 255}
+
+
+def test_masks_are_where_the_probability_is_above_one_half(network, tiny, tmp_path):
+    folder = segment_sequence(network, tiny, "cow", tmp_path, progress=False)
+    found = [read_annotation(path) for path in sorted(folder.iterdir())]
+    expected = [p > 0.5 for _, p in predict_sequence(network, tiny.frames("cow"), progress=False)]
+    np.testing.assert_array_equal(found, expected)
+    assert 0 < np.mean(found) < 1
+
+
+@pytest.mark.parametrize("height", [0, 20])
+def test_batches_do_not_change_the_result(network, tiny, height):
+    def probabilities(batch):
+        return [p for _, p in predict_sequence(network, tiny.frames("cow"), height, batch, progress=False)]
+
+    np.testing.assert_allclose(probabilities(1), probabilities(3), atol=1e-4)
+
+
+def test_logits_of_one_frame_are_those_of_the_sequence(network, tiny):
+    logits = predict_logits(network, tiny.first("cow")[0])
+    assert tuple(logits) == OUTPUTS and logits["fused"].shape == (45, 61)
+    _, probability = next(predict_sequence(network, tiny.frames("cow"), progress=False))
+    expected = 1 / (1 + np.exp(-logits["fused"]))
+    np.testing.assert_allclose(expected, probability, atol=0.02)  # two JPEG decoders
+
+
+def test_folder_that_cannot_be_written(network, tiny, tmp_path):
+    (tmp_path / "masks").write_text("a file")
+    with pytest.raises(FolderError, match="masks/cow: cannot write"):
+        segment_sequence(network, tiny, "cow", tmp_path / "masks")
