@@ -10,6 +10,8 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 # The GPU build of TensorFlow where an NVIDIA driver answers.
 GPU := $(shell nvidia-smi >/dev/null 2>&1 && echo ,gpu)
 RUN_DIR ?= runs/course
+# Reference data for the benchmarks: DAVIS 2016 in davis-2016/, the paper's masks in reference/.
+SHARED ?= ../shared
 
 .PHONY: setup course test lab lint bench clean
 
@@ -36,7 +38,7 @@ lint: setup
 	$(BIN)/ruff format .
 
 bench: setup
-	$(BIN)/python -m tests.benchmarks.evaluation
+	$(BIN)/python -m tests.benchmarks.evaluation --davis $(SHARED)/davis-2016 --masks $(SHARED)/reference/osvos-masks
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .ruff_cache .hypothesis *.egg-info

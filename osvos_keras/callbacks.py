@@ -61,8 +61,10 @@ class History(keras.callbacks.Callback):
 
     def __init__(self, path: Path, start: int, every: int):
         super().__init__()
-        self.path, self.every = path, every
-        self.rows = read_history(path).query("step <= @start").to_dict("records") if start else []
+        self.path, self.every, self.last = path, every, start
+        self.rows = []
+        if start and path.is_file():
+            self.rows = read_history(path).query("step <= @start").to_dict("records")
 
     def on_train_begin(self, logs=None):
         self.since = time.perf_counter()
@@ -79,9 +81,9 @@ class History(keras.callbacks.Callback):
 
     def _add_row(self, step: int, logs: dict):
         now = time.perf_counter()
-        steps = step - (self.rows[-1]["step"] if self.rows else 0)
-        self.rows.append({"step": step, "seconds_per_step": (now - self.since) / steps, **logs})
-        self.since = now
+        seconds_per_step = (now - self.since) / (step - self.last)
+        self.rows.append({"step": step, "seconds_per_step": seconds_per_step, **logs})
+        self.since, self.last = now, step
         self.model.reset_metrics()
         with write_atomically(self.path) as temporary:
             pd.DataFrame(self.rows).to_csv(temporary, index=False)

@@ -22,7 +22,7 @@ class _Config:
     decay: str = "cosine"  # of the learning rate over the steps: "cosine" to zero, or "none"
     weight_decay: float = 0.0  # decoupled (AdamW)
     side_weight: float = 0.5  # what each side output's loss counts beside the fused one …
-    side_end: float = float("inf")  # … falling to nothing at this share of training
+    side_end: float | None = None  # … falling to nothing at this share of training; None holds it
     seed: int = 0
 
     def __post_init__(self):
@@ -30,7 +30,7 @@ class _Config:
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must not be negative.")
         for name in ("batch", "accumulate", "learning_rate", "side_end"):
-            if getattr(self, name) <= 0:
+            if getattr(self, name) is not None and getattr(self, name) <= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be above zero.")
         for name, choices in (("optimizer", ("adam", "sgd")), ("decay", ("cosine", "none"))):
             if getattr(self, name) not in choices:
@@ -56,6 +56,7 @@ class OnlineConfig(_Config):
     """Phase 2: one sequence, on its first frame and annotation alone."""
 
     steps: int = 100
+    decay: str = "none"
 
 
 _PIXELS = 480 * 854
@@ -69,7 +70,7 @@ PRESETS = {
     "mindspore": {
         "parent": ParentConfig(
             height=0, epochs=240, batch=12, learning_rate=5e-5, decay="none", weight_decay=2e-4,
-            side_weight=0.5, side_end=float("inf"),
+            side_weight=0.5, side_end=None,
         ),
         "online": OnlineConfig(
             height=0, steps=10_000, learning_rate=5e-6, decay="none", weight_decay=2e-4, side_weight=0.0

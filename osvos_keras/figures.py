@@ -51,5 +51,5 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 100) -> Path:
         colours = np.array(palette.getpalette()).reshape(-1, 3)
         colours[colours.min(axis=1) > 245] = 255  # white paper stays white
         palette.putpalette(colours.ravel().tolist())
-        image.quantize(palette=palette).save(temporary, optimize=True)
+        image.quantize(palette=palette, dither=Image.Dither.NONE).save(temporary, optimize=True)
     return path

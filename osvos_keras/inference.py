@@ -1,6 +1,7 @@
 """From a trained network to masks: a sequence in batches, PNGs in DAVIS result layout."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -33,6 +34,13 @@ def predict_logits(model: keras.Model, frame: np.ndarray, height: int = 0) -> di
     return {name: np.asarray(logits)[0, ..., 0] for name, logits in model(resized[None]).items()}
 
 
+@lru_cache(maxsize=2)  # Keras traces a graph for every model object; two, to compare two networks
+def _fused_only(model: keras.Model) -> keras.Model:
+    fused = keep_outputs(model, ("fused",))
+    fused.compile(jit_compile=use_xla())
+    return fused
+
+
 def predict_sequence(
     model: keras.Model, frames: Sequence[Path], height: int = 0, batch: int = 4, progress: bool = True
 ) -> Iterator[tuple[Path, np.ndarray]]:
@@ -51,8 +59,7 @@ def predict_sequence(
         the frame's path, and its probabilities (H, W) float32 at the frame's own size.
     """
     size = read_frame(frames[0]).shape[1::-1]
-    fused = keep_outputs(model, ("fused",))
-    fused.compile(jit_compile=use_xla())
+    fused = _fused_only(model)
     with tqdm(
         desc=f"masks {frames[0].parent.name}", total=len(frames), unit="frame", disable=not progress
     ) as bar:

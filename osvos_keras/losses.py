@@ -42,7 +42,7 @@ class BalancedCrossEntropy(keras.losses.Loss):
         return ops.mean(weight * entropy, axis=(1, 2, 3))
 
 
-def side_weight(progress, start: float, end: float):
+def side_weight(progress, start: float, end: float | None):
     """What a side output's loss counts beside the fused one: `start`, falling linearly to 0 at `end`.
 
     The paper lets deep supervision end in stages (section 3.2); this is the PyTorch code's line,
@@ -51,7 +51,9 @@ def side_weight(progress, start: float, end: float):
     Args:
         progress: the share of training done, 0 to 1; a number or a tensor.
         start: the weight at the beginning.
-        end: the share of training at which the weight reaches zero; `float("inf")` holds it.
+        end: the share of training at which the weight reaches zero; None holds it.
     """
+    if end is None:
+        return start
     left = 1 - progress / end
     return start * (left + abs(left)) / 2

@@ -26,7 +26,7 @@ OUTPUTS = (*SIDES, "fused")
 GRID = 16  # four poolings of 2
 SIDE_CHANNELS = 16
 # Standard deviations of the branches' initial weights. VGG16's features are in the hundreds, so
-# anything larger starts with logits far from zero.
+# that a tenfold larger start gives logits in the tens, and masks that were measurably worse.
 PREP_SCALE, HEAD_SCALE = 0.001, 0.01
 
 

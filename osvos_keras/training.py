@@ -122,7 +122,7 @@ def _record(phase: str, config, weights, policy: str, sequences: list[str], inpu
         "weights": None if weights is None else str(weights),
         "weights_sha256": None if weights is None else sha256(find_weights(weights)),
         "policy": choose_policy(policy),
-        "config": json.loads(json.dumps(dataclasses.asdict(config))),
+        "config": dataclasses.asdict(config),
     }
 
 
@@ -140,13 +140,13 @@ def _train(
 ) -> keras.Model:
     folder = make_folder(find_path(folder))
     finished, backup = folder / WEIGHTS_FILE, folder / "backup"
+    if _read_record(folder) != record:
+        shutil.rmtree(backup, ignore_errors=True)
+        finished.unlink(missing_ok=True)
+        write_json(folder / "config.json", record)
+    if finished.is_file():
+        return load_finished(folder)
     with choose_strategy().scope():
-        if _read_record(folder) == record and finished.is_file():
-            return load_finished(folder)
-        if _read_record(folder) != record:
-            shutil.rmtree(backup, ignore_errors=True)
-            finished.unlink(missing_ok=True)
-            write_json(folder / "config.json", record)
         model = build_osvos(record["weights"], policy=record["policy"], seed=config.seed)
         trained = keep_outputs(model, OUTPUTS if config.side_weight else ("fused",))
         trained.compile(
@@ -156,23 +156,14 @@ def _train(
         )
         saver = Backup(backup, every=chunk)
         start = saver.restore(trained)
-    logs = [keras.callbacks.TensorBoard(folder / "tensorboard", update_freq=chunk)] if tensorboard else []
-    trained.fit(
-        make_dataset(start),
-        shuffle=False,  # the pipeline's own order is the one that counts
-        verbose=0,
-        callbacks=[
-            History(folder / "history.csv", start, every=chunk),  # before the backup: see there
-            saver,
-            *(
-                [ProgressBar(f"{record['phase']} {' '.join(record['sequences'][:1])}", start, steps)]
-                if progress
-                else []
-            ),
-            *logs,
-            *callbacks,
-        ],
-    )
+    if start < steps:
+        observers = [History(folder / "history.csv", start, every=chunk), saver]  # in this order: see there
+        if progress:
+            observers.append(ProgressBar(f"{record['phase']} {record['sequences'][0]}", start, steps))
+        if tensorboard:
+            observers.append(keras.callbacks.TensorBoard(folder / "tensorboard", update_freq=chunk))
+        # Not shuffled by Keras: the pipeline's own order is the one that counts.
+        trained.fit(make_dataset(start), callbacks=[*observers, *callbacks], shuffle=False, verbose=0)
     save_weights(model, finished)
     shutil.rmtree(backup, ignore_errors=True)
     return model

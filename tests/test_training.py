@@ -106,6 +106,24 @@ def test_history_row_after_the_last_backup_is_dropped_on_resume(tiny, tmp_path):
     assert read_history(tmp_path / "history.csv")["step"].tolist() == [2, 4, 6]
 
 
+def test_kill_between_the_last_backup_and_the_weights(tiny, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "save_weights", interrupt)
+        train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
+    monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("trained again"))
+    train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
+    assert (tmp_path / WEIGHTS_FILE).is_file() and not (tmp_path / "backup").exists()
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_tensorboard_logs_if_asked(tiny, tmp_path):
+    train_online(tiny, "cow", ONLINE, tmp_path, tensorboard=True, **QUIET)
+    assert list((tmp_path / "tensorboard").rglob("events.out.tfevents.*"))
+
+
 # A process of its own, since it is killed; slow, so that the kill surely falls between the first
 # backup and the end.
 KILLED = """
