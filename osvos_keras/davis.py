@@ -146,6 +146,16 @@ class Davis:
                 raise DataError(f"{path}: no such annotation, though its frame exists. Restore the file.")
         return paths
 
+    def check_sizes(self, sequence: str) -> None:
+        """Compare the size of every frame and its annotation, by the files' headers alone.
+
+        Raises:
+            DataError: a file is missing or no image, or an annotation differs from its frame.
+        """
+        for frame, annotation in zip(self.frames(sequence), self.annotations(sequence), strict=True):
+            if image_size(annotation) != image_size(frame):
+                raise DataError(_size_message(annotation, image_size(annotation), image_size(frame)))
+
     def first(self, sequence: str) -> tuple[np.ndarray, np.ndarray]:
         """What online training may see: the first frame and its annotation, nothing later.
 
@@ -174,11 +184,23 @@ def _size_message(path: Path, found: Sequence[int], expected: Sequence[int]) -> 
     )
 
 
-def open_image(path: str | Path) -> Image.Image:
-    """The decoded image. Pillow, not OpenCV, since OpenCV returns half of a truncated file as if whole."""
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Height and width of an image file, from its header. Raises as `open_image`."""
+    return open_image(path, decode=False).size[::-1]
+
+
+def open_image(path: str | Path, decode: bool = True) -> Image.Image:
+    """An image file, decoded or only its header read.
+
+    By Pillow, not OpenCV, since OpenCV returns half of a truncated file as if whole.
+
+    Raises:
+        DataError: the file is missing, no image, or truncated.
+    """
     try:
-        image = Image.open(path)
-        image.load()
+        with Image.open(path) as image:
+            if decode:
+                image.load()
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file.") from error
     except UnidentifiedImageError as error:

@@ -7,7 +7,6 @@ As in the DAVIS 2016 toolkit the first and the last frame of a sequence are not 
 overall numbers are means over sequences, not over frames. No TensorFlow and no Keras in here.
 """
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ from tqdm import tqdm
 from osvos_keras import __version__
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, DataError
-from osvos_keras.files import find_path, make_folder, write_atomically
+from osvos_keras.files import find_path, make_folder, write_atomically, write_json
 from osvos_keras.mask_folder import Pair, plan_sequence
 from osvos_keras.metrics import (
     contour_accuracy,
@@ -71,8 +70,7 @@ class Scores:
         for name, table in tables.items():
             with write_atomically(out / f"{name}.csv") as temporary:
                 table.to_csv(temporary, index=False)
-        with write_atomically(out / "evaluation.json") as temporary:
-            temporary.write_text(json.dumps(self._record(), indent=2) + "\n")
+        write_json(out / "evaluation.json", self._record())
         return out
 
     def _record(self) -> dict:

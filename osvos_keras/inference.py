@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from osvos_keras.davis import Davis, read_frame, write_mask
+from osvos_keras.davis import Davis, image_size, read_frame, write_mask
 from osvos_keras.device import use_xla
+from osvos_keras.errors import DataError
 from osvos_keras.files import find_path, make_folder
 from osvos_keras.model import keep_outputs
 from osvos_keras.pipeline import frame_dataset, resize_to_height
@@ -57,19 +58,35 @@ def predict_sequence(
 
     Yields:
         the frame's path, and its probabilities (H, W) float32 at the frame's own size.
+
+    Raises:
+        DataError: a frame is missing, unreadable or truncated.
     """
-    size = read_frame(frames[0]).shape[1::-1]
     fused = _fused_only(model)
     with tqdm(
         desc=f"masks {frames[0].parent.name}", total=len(frames), unit="frame", disable=not progress
     ) as bar:
-        done = 0
-        for images in frame_dataset(frames, height, batch):
+        remaining = iter(frames)
+        for images in _readable(frame_dataset(frames, height, batch), frames):
             for logits in fused.predict_on_batch(images)["fused"][..., 0]:
+                path = next(remaining)
+                size = image_size(path)[::-1]
                 logits = cv2.resize(np.asarray(logits, np.float32), size, interpolation=cv2.INTER_LINEAR)
-                yield frames[done], np.asarray(keras.ops.sigmoid(logits))
-                done += 1
+                yield path, np.asarray(keras.ops.sigmoid(logits))
                 bar.update()
+
+
+def _readable(batches: tf.data.Dataset, frames: Sequence[Path]) -> Iterator[tf.Tensor]:
+    """The batches; where one cannot be read, the error names the file, as TensorFlow's does not."""
+    try:
+        yield from batches
+    except tf.errors.InvalidArgumentError as error:
+        for path in frames:
+            read_frame(path)
+        raise DataError(
+            f"{frames[0].parent}: frames of different sizes cannot share a batch ({error.message}). "
+            "Use batch=1."
+        ) from error
 
 
 def segment_sequence(

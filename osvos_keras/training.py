@@ -60,6 +60,8 @@ def train_parent(
         WeightsError: the starting weights are.
         TrainingError: the loss is not finite.
     """
+    for name in sequences:
+        davis.check_sizes(name)
     frames = [path for name in sequences for path in davis.frames(name)]
     files = [*frames, *(path for name in sequences for path in davis.annotations(name))]
     listing = "".join(f"{path.parent.name}/{path.name} {path.stat().st_size}\n" for path in files)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from osvos_keras.davis import read_annotation
-from osvos_keras.errors import FolderError
+from osvos_keras.errors import DataError, FolderError
 from osvos_keras.inference import predict_logits, predict_sequence, segment_sequence
 from osvos_keras.model import OUTPUTS, build_osvos
 
@@ -52,6 +52,23 @@ def test_logits_of_one_frame_are_those_of_the_sequence(network, tiny):
     _, probability = next(predict_sequence(network, tiny.frames("cow"), progress=False))
     expected = 1 / (1 + np.exp(-logits["fused"]))
     np.testing.assert_allclose(expected, probability, atol=0.02)  # two JPEG decoders
+
+
+def test_truncated_frame_is_named_and_masks_before_it_are_kept(network, tiny, tmp_path):
+    path = tiny.frames("cow")[2]
+    path.write_bytes(path.read_bytes()[:400])
+    with pytest.raises(DataError, match=r"cow/00002\.jpg: unreadable or truncated"):
+        segment_sequence(network, tiny, "cow", tmp_path, batch=1, progress=False)
+    assert [mask.name for mask in sorted((tmp_path / "cow").iterdir())] == ["00000.png", "00001.png"]
+
+
+def test_masks_follow_each_frames_own_size(network, tiny, tmp_path):
+    path = tiny.frames("cow")[1]
+    Image.open(path).resize((40, 30)).save(path)
+    with pytest.raises(DataError, match=r"different sizes cannot share a batch.*Use batch=1"):
+        segment_sequence(network, tiny, "cow", tmp_path, progress=False)
+    folder = segment_sequence(network, tiny, "cow", tmp_path, batch=1, progress=False)
+    assert [Image.open(mask).size for mask in sorted(folder.iterdir())[:3]] == [(61, 45), (40, 30), (61, 45)]
 
 
 def test_folder_that_cannot_be_written(network, tiny, tmp_path):

@@ -170,6 +170,12 @@ def test_truncated_training_frame_is_named(tiny, tmp_path):
         train_parent(tiny, ["ant", "bee"], ParentConfig(height=0, epochs=1), tmp_path / "run", **QUIET)
 
 
+def test_training_annotation_of_another_size_is_named_not_resized(tiny, tmp_path):
+    write_mask(tiny.annotations("bee")[1], np.ones((90, 122), bool))
+    with pytest.raises(DataError, match=r"bee/00001\.png: 122×90 pixels, but its frame has 61×45"):
+        train_parent(tiny, ["ant", "bee"], ParentConfig(height=24, epochs=1), tmp_path, **QUIET)
+
+
 def test_frames_of_different_sizes_in_a_batch(tiny, tmp_path):
     from tests.conftest import write_sequence
 
