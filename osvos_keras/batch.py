@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
@@ -142,12 +143,15 @@ def plan_course(davis_root: str, run_dir: str, given: Mapping[str, Any]) -> Iter
 
 
 def run_course(davis_root: str, run_dir: str, given: Mapping[str, Any]) -> None:
-    """Run every notebook in order, printing each one's time."""
+    """Run every notebook in order, printing each one's time, and the scores at the end."""
     for stem, parameters, output in plan_course(davis_root, run_dir, given):
         start = time.perf_counter()
         print(f"{output.stem}", flush=True)
         run_notebook(stem, parameters, output)
         print(f"  {time.perf_counter() - start:.0f} s → {output}", flush=True)
+    evaluation = find_path(run_dir) / "evaluation"
+    print(pd.read_csv(evaluation / "per_sequence.csv").round(3).to_string(index=False))
+    print(f"Look at {evaluation / 'gallery.png'}")
 
 
 def parse_parameters(pairs: Iterable[str]) -> dict[str, str]:
