@@ -36,7 +36,8 @@ def predict_logits(model: keras.Model, frame: np.ndarray, height: int = 0) -> di
 
 
 @lru_cache(maxsize=2)  # Keras traces a graph for every model object; two, to compare two networks
-def _fused_only(model: keras.Model) -> keras.Model:
+def fused_only(model: keras.Model) -> keras.Model:
+    """The same network, computing the fused output alone, compiled for this device."""
     fused = keep_outputs(model, ("fused",))
     fused.compile(jit_compile=use_xla())
     return fused
@@ -62,7 +63,7 @@ def predict_sequence(
     Raises:
         DataError: a frame is missing, unreadable or truncated.
     """
-    fused = _fused_only(model)
+    fused = fused_only(model)
     with tqdm(
         desc=f"masks {frames[0].parent.name}", total=len(frames), unit="frame", disable=not progress
     ) as bar:

@@ -150,12 +150,7 @@ def _train(
         return load_finished(folder)
     with choose_strategy().scope():
         model = build_osvos(record["weights"], policy=record["policy"], seed=config.seed)
-        trained = keep_outputs(model, OUTPUTS if config.side_weight else ("fused",))
-        trained.compile(
-            optimizer=make_optimizer(config, steps),
-            loss={name: BalancedCrossEntropy() for name in trained.output},
-            jit_compile=use_xla(),
-        )
+        trained = compile_for_training(model, config, steps)
         saver = Backup(backup, every=chunk)
         start = saver.restore(trained)
     if start < steps:
@@ -182,6 +177,17 @@ def _read_record(folder: Path) -> dict | None:
         return json.loads((folder / "config.json").read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return None
+
+
+def compile_for_training(model: keras.Model, config: ParentConfig | OnlineConfig, steps: int) -> keras.Model:
+    """The same network with the outputs that `config` trains, compiled with loss and optimizer."""
+    trained = keep_outputs(model, OUTPUTS if config.side_weight else ("fused",))
+    trained.compile(
+        optimizer=make_optimizer(config, steps),
+        loss={name: BalancedCrossEntropy() for name in trained.output},
+        jit_compile=use_xla(),
+    )
+    return trained
 
 
 def make_optimizer(config: ParentConfig | OnlineConfig, steps: int) -> keras.optimizers.Optimizer:

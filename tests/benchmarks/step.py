@@ -1,0 +1,197 @@
+"""How long an inference and a training step take, beside PyTorch's and beside the machine's ceiling.
+
+    python -m tests.benchmarks.step --torch-python PYTHON --yardstick torch_osvos.py [--json FILE]
+
+Every measurement is a process of its own, so that its peak memory is its own, and ours and the
+yardstick's take turns, so that other programs disturb both alike. Without `--torch-python` only
+this project is measured. The ceiling is a large matrix product at the same precision. Nothing here
+fails on a slow result.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+MODES = ("inference", "online", "parent")
+
+
+def main() -> None:
+    args = _parse()
+    if args.ours:
+        print(json.dumps(_measure(args)))
+        return
+    medians = {}
+    for mode in MODES:
+        for policy in ("auto", "float32"):
+            medians[f"{mode}_{policy}"] = _run_ours(mode, policy, args)
+        if args.torch_python:
+            medians[f"{mode}_torch"] = _run_torch(mode, args)
+    result = {**_ratios(medians), **_shares(medians), "medians": medians}
+    for name, value in result.items():
+        if name != "medians":
+            print(f"{name:32} {value:.3f}")
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--torch-python", help="a Python that has torch, NumPy and OpenCV")
+    parser.add_argument("--yardstick", type=Path, default=Path("../shared/bench/torch_osvos.py"))
+    parser.add_argument("--height", type=int, default=480)
+    parser.add_argument("--width", type=int, default=854)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--ours", choices=MODES, help=argparse.SUPPRESS)
+    parser.add_argument("--policy", default="auto", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _sizes(args: argparse.Namespace) -> list[str]:
+    return [f"--height={args.height}", f"--width={args.width}", f"--runs={args.runs}"]
+
+
+def _run_ours(mode: str, policy: str, args: argparse.Namespace) -> dict:
+    module = [sys.executable, "-m", "tests.benchmarks.step", "--ours", mode, "--policy", policy]
+    return _last_json([*module, *_sizes(args)])
+
+
+def _run_torch(mode: str, args: argparse.Namespace) -> dict:
+    return _last_json([args.torch_python, str(args.yardstick), mode, *_sizes(args)])
+
+
+def _last_json(command: list[str]) -> dict:
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    result = json.loads(done.stdout.splitlines()[-1])
+    print(f"{' '.join(command[1:5]):70} {result['median_seconds']:.3f} s", flush=True)
+    return result
+
+
+def _ratios(medians: dict) -> dict:
+    """Our time and memory over the yardstick's, under the policy that the device gets by itself."""
+    if "online_torch" not in medians:
+        return {}
+    ratios = {
+        f"{mode}_ratio": medians[f"{mode}_auto"]["median_seconds"]
+        / medians[f"{mode}_torch"]["median_seconds"]
+        for mode in MODES
+    }
+    memory = medians["online_auto"]["peak_gigabytes"] / medians["online_torch"]["peak_gigabytes"]
+    return {**ratios, "memory_ratio": memory}
+
+
+def _shares(medians: dict) -> dict:
+    """The arithmetic rate reached, as a share of the matrix product's at the same precision."""
+    return {
+        f"{mode}_{policy}_of_ceiling": found["flops"] / found["median_seconds"] / found["ceiling"]
+        for mode in MODES
+        for policy in ("auto", "float32")
+        if (found := medians[f"{mode}_{policy}"])
+    }
+
+
+def _measure(args: argparse.Namespace) -> dict:
+    """One mode of this project, in this process."""
+    from osvos_keras.device import choose_policy
+
+    policy = choose_policy(args.policy)
+    seconds = _time_inference(policy, args) if args.ours == "inference" else _time_steps(policy, args)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    passes = 1 if args.ours == "inference" else 3  # backward costs about two forwards
+    return {
+        "policy": policy,
+        "median_seconds": statistics.median(seconds[1:]),
+        "min_seconds": min(seconds[1:]),
+        "peak_gigabytes": peak,
+        "flops": passes * _forward_flops(args.height, args.width),
+        "ceiling": _matrix_product_rate("bfloat16" if policy == "mixed_bfloat16" else "float32"),
+    }
+
+
+def _random_pair(args: argparse.Namespace):
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    frame = random.integers(0, 256, (args.height, args.width, 3), np.uint8)
+    return frame, random.random((args.height, args.width)) > 0.8
+
+
+def _time_inference(policy: str, args: argparse.Namespace) -> list[float]:
+    from osvos_keras.inference import fused_only
+    from osvos_keras.model import build_osvos
+
+    network = fused_only(build_osvos(policy=policy))
+    frame = _random_pair(args)[0][None]
+    seconds = []
+    for _ in range(args.runs + 1):
+        start = time.perf_counter()
+        network.predict_on_batch(frame)
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def _time_steps(policy: str, args: argparse.Namespace) -> list[float]:
+    """Steps as `fit` runs them, with the pipeline's transforms: fused alone, or every output."""
+    import keras
+
+    from osvos_keras.config import OnlineConfig
+    from osvos_keras.pipeline import online_dataset
+    from osvos_keras.training import compile_for_training
+
+    class Clock(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.ticks = []
+
+        def on_train_begin(self, logs=None):
+            self.ticks.append(time.perf_counter())
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.ticks.append(time.perf_counter())
+
+    side_weight = 1.0 if args.ours == "parent" else 0.0
+    config = OnlineConfig(height=0, steps=args.runs + 1, learning_rate=5e-6, side_weight=side_weight)
+    from osvos_keras.model import build_osvos
+
+    trained = compile_for_training(build_osvos(policy=policy), config, config.steps)
+    clock = Clock()
+    trained.fit(online_dataset(*_random_pair(args), config), callbacks=[clock], shuffle=False, verbose=0)
+    return [after - before for before, after in zip(clock.ticks, clock.ticks[1:], strict=False)]
+
+
+def _forward_flops(height: int, width: int) -> float:
+    """Two operations a multiplication, over every convolution of the network."""
+    import keras
+
+    from osvos_keras.model import GRID, SIDES, build_osvos
+
+    strides = {f"block{index + 1}": 2**index for index in range(5)}
+    strides.update({side: factor for side, (_, factor) in SIDES.items()})
+    pixels = -(-height // GRID) * GRID * -(-width // GRID) * GRID
+    total = 0.0
+    for layer in build_osvos(weights=None).layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            total += 2 * pixels / strides[layer.name.split("_")[0]] ** 2 * layer.kernel.shape.num_elements()
+    return total
+
+
+def _matrix_product_rate(dtype: str, size: int = 4096) -> float:
+    """Operations a second of a square matrix product."""
+    import tensorflow as tf
+
+    a = tf.cast(tf.random.normal((size, size)), dtype)
+    seconds = []
+    for _ in range(4):
+        start = time.perf_counter()
+        tf.matmul(a, a).numpy()
+        seconds.append(time.perf_counter() - start)
+    return 2 * size**3 / statistics.median(seconds[1:])
+
+
+if __name__ == "__main__":
+    main()
