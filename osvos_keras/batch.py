@@ -3,6 +3,7 @@
 import ast
 import difflib
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import papermill
-from jupyter_client import KernelManager
+from jupyter_client import AsyncKernelManager
+from jupyter_core.utils import run_sync
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
@@ -87,22 +89,30 @@ def _convert(notebook: Path, name: str, value: Any, default: Any) -> Any:
 
 
 @contextmanager
-def open_kernel(log: Path) -> Iterator[KernelManager]:
+def open_kernel(log: Path) -> Iterator[AsyncKernelManager]:
     """A running kernel, gone when the block ends. What it writes past the notebook goes to `log`.
 
     Jupyter draws TCP ports at random and lets go of them before the kernel takes them, so that of
-    many kernels started at once two may meet on a port. Sockets in the file system carry the
-    kernel's own unique name instead (Windows has none; there it stays TCP).
+    many kernels started at once two may meet on a port. Sockets in a folder of the kernel's own
+    cannot meet (Windows has none; there it stays TCP).
     """
-    kernel = KernelManager(kernel_name="python3", transport="tcp" if os.name == "nt" else "ipc")
-    with log.open("w") as file:
+    with (
+        tempfile.TemporaryDirectory(prefix="osvos-", ignore_cleanup_errors=True) as sockets,
+        log.open("w") as file,
+    ):
+        # Asynchronous, though we are not: only so does papermill's client notice that a kernel died.
+        kernel = AsyncKernelManager(
+            kernel_name="python3",
+            transport="tcp" if os.name == "nt" else "ipc",
+            connection_file=str(Path(sockets) / "kernel.json"),  # the sockets lie beside it
+        )
         # Not captured: TensorFlow's remarks on the processor would end up in the notebook.
         arguments = ["--IPKernelApp.capture_fd_output=False"]
-        kernel.start_kernel(extra_arguments=arguments, stdout=file, stderr=file)
-    try:
-        yield kernel
-    finally:
-        kernel.shutdown_kernel(now=True)
+        run_sync(kernel.start_kernel)(extra_arguments=arguments, stdout=file, stderr=file)
+        try:
+            yield kernel
+        finally:
+            run_sync(kernel.shutdown_kernel)(now=True)
 
 
 def run_notebook(
@@ -110,7 +120,7 @@ def run_notebook(
     parameters: Mapping[str, Any],
     output: str | Path,
     *,
-    on_kernel: Callable[[KernelManager], Any] = lambda kernel: None,
+    on_kernel: Callable[[AsyncKernelManager], Any] = lambda kernel: None,
     progress: bool = True,
 ) -> Path:
     """Run a notebook through papermill and keep the executed one.

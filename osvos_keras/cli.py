@@ -127,8 +127,10 @@ def _add_davis(command: argparse.ArgumentParser) -> None:
 
 def _run_course(args) -> int:
     from osvos_keras.batch import parse_parameters, run_course
+    from osvos_keras.jobs import lock_folder
 
-    run_course(args.davis, args.run_dir, parse_parameters(args.parameters))
+    with lock_folder(args.run_dir):
+        run_course(args.davis, args.run_dir, parse_parameters(args.parameters))
     return 0
 
 

@@ -11,6 +11,7 @@ import os
 import subprocess
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -73,7 +74,11 @@ def start_cluster(workers: int) -> SpecCluster:
         for index, environment in enumerate(worker_environments(workers))
     }
     options = {"host": "127.0.0.1", "port": 0, "dashboard": True, "dashboard_address": DASHBOARD}
-    return SpecCluster(workers=specs, scheduler={"cls": Scheduler, "options": options}, silence_logs=QUIET)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Port .* is already in use")  # the real one is printed
+        return SpecCluster(
+            workers=specs, scheduler={"cls": Scheduler, "options": options}, silence_logs=QUIET
+        )
 
 
 @contextmanager

@@ -41,7 +41,8 @@ def train_parent(
 ) -> keras.Model:
     """Phase 1: train the parent network on every frame of `sequences` (paper, section 3.2).
 
-    On several GPUs the global batch `config.batch` is split by `MirroredStrategy`.
+    On several GPUs the global batch `config.batch` is split by `MirroredStrategy`; learning rate,
+    samples and loss stay those of one GPU. (Choose a batch that the number of GPUs divides.)
 
     Args:
         davis: the data set.
@@ -50,7 +51,7 @@ def train_parent(
         folder: where weights, history, settings and backups go.
         weights: what to start from, as in `build_osvos`.
         policy: Keras dtype policy, or `"auto"` for the device's best.
-        **options: `chunk`, `progress` and `tensorboard`, as in `train_online`.
+        **options: `chunk`, `progress`, `tensorboard`, `strategy` and `callbacks`, as in `train_online`.
 
     Returns:
         The trained network, all outputs.
@@ -97,7 +98,8 @@ def train_online(
         weights: what to start from, as in `build_osvos`.
         policy: Keras dtype policy, or `"auto"` for the device's best.
         **options: `chunk`, steps between backups; `progress`, whether to show a bar;
-            `tensorboard`, whether to write its logs; `callbacks`, more Keras callbacks.
+            `tensorboard`, whether to write its logs; `strategy`, how to spread over devices
+            (None is `choose_strategy()`); `callbacks`, more Keras callbacks.
 
     Returns, raises: as `train_parent`.
     """
@@ -136,6 +138,7 @@ def _train(
     chunk: int = 25,
     progress: bool = True,
     tensorboard: bool = False,
+    strategy: tf.distribute.Strategy | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.Model:
     folder = make_folder(find_path(folder))
@@ -146,7 +149,7 @@ def _train(
         write_json(folder / "config.json", record)
     if finished.is_file():
         return load_finished(folder)
-    with choose_strategy().scope():
+    with (strategy or choose_strategy()).scope():
         model = build_osvos(record["weights"], policy=record["policy"], seed=config.seed)
         trained = keep_outputs(model, OUTPUTS if config.side_weight else ("fused",))
         trained.compile(
