@@ -13,7 +13,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -65,12 +65,15 @@ def worker_environments(workers: int) -> list[dict[str, str]]:
 
 def start_cluster(workers: int) -> SpecCluster:
     """A scheduler in this process and worker processes with one job each at a time."""
+    options = {
+        "nthreads": 1,
+        "memory_limit": 0,  # it would count the worker's own memory, while the job's is in its kernel
+        "silence_logs": QUIET,
+        # Ctrl-C reaches every process of the terminal; the driver alone answers, and ends the workers.
+        "preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
+    }
     specs = {
-        # The limit would count the worker's own memory, while the job's is in its kernel.
-        index: {
-            "cls": Nanny,
-            "options": {"nthreads": 1, "memory_limit": 0, "env": environment, "silence_logs": QUIET},
-        }
+        index: {"cls": Nanny, "options": {**options, "env": environment}}
         for index, environment in enumerate(worker_environments(workers))
     }
     options = {"host": "127.0.0.1", "port": 0, "dashboard": True, "dashboard_address": DASHBOARD}
@@ -112,17 +115,21 @@ def _connect(scheduler: str) -> Client:
 
 
 class StopKernels(WorkerPlugin):
-    """Ends the kernel of a job that nobody waits for any more: its driver was stopped or killed."""
+    """Ends the kernels of jobs that nobody waits for any more: their driver or the scheduler is gone.
+
+    Only the kernel's process; the thread that waits for it notices, and cleans up.
+    """
 
     name = "osvos-stop-kernels"
     idempotent = True
 
     def transition(self, key, start, finish, **kwargs):
-        kernel = KERNELS.get(key)
-        if start == "executing" and finish in ("released", "cancelled") and kernel:
-            # Of its own accord only the process goes; the thread that waits for it cleans up.
-            with suppress(OSError):
-                os.killpg(kernel.provisioner.pgid, 9)
+        if start == "executing" and finish in ("released", "cancelled") and key in KERNELS:
+            KERNELS[key].provisioner.process.kill()
+
+    def teardown(self, worker):
+        for kernel in list(KERNELS.values()):
+            kernel.provisioner.process.kill()
 
 
 def work(job: Job) -> dict[str, Any]:
@@ -156,7 +163,8 @@ def run_on(
         function: what to do with a job; importable by the workers.
         jobs: its arguments.
         names: what to call each on the dashboard and in events.
-        retries: how often to try again after an exception, or after the death of a worker.
+        retries: how often to try again after an exception. (After the death of a worker Dask tries
+            again by itself, three times: `distributed.scheduler.allowed-failures`.)
         on_event: called, from another thread, with the name, the state and a text, when a
             worker starts a job and when an attempt fails.
     """

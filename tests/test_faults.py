@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import nbformat
 import numpy as np
@@ -99,6 +100,8 @@ class Driver:
     those the last bits of a sum, which the tests compare.
     """
 
+    started: ClassVar[list["Driver"]] = []
+
     def __init__(self, home: Path, run: Path, *arguments: str):
         self.run, self.log = run, home / f"{run.name}-{time.monotonic_ns()}.log"
         command = [sys.executable, "-m", "osvos_keras.cli", "run", str(home / "short.ipynb")]
@@ -113,6 +116,7 @@ class Driver:
                 start_new_session=True,
             )
         self.tree = psutil.Process(self.process.pid)
+        self.started.append(self)
 
     @property
     def output(self) -> str:
@@ -128,6 +132,17 @@ class Driver:
             for process in self.tree.children(recursive=True)
             if all(word in " ".join(process.cmdline()) for word in words)
         ]
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind():
+    """A failing test must not leave its run going."""
+    yield
+    while Driver.started:
+        driver = Driver.started.pop()
+        if driver.process.poll() is None:
+            driver.process.kill()  # its workers and kernels end with it
+            driver.process.wait()
 
 
 def await_event(happened, driver: Driver) -> None:
@@ -264,7 +279,7 @@ def test_ctrl_c(home, tmp_path):
     driver = stop_in_training(home, run)
     assert stop(driver, lambda: os.killpg(driver.process.pid, signal.SIGINT)) == 1
     assert driver.output.splitlines()[-1] == "osvos: stopped; run the same command again to go on."
-    assert "Traceback" not in driver.output
+    assert "Traceback" not in driver.output  # of the driver or of a worker
     again = Driver(home, run)
     assert again.finish() == 0 and "1 finished before, 1 to run" in again.output
     assert steps_done(run, "dog") == [1, 2, 3, 4, 5, 5, 6]
