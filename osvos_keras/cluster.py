@@ -155,8 +155,8 @@ def run_on(
     *,
     retries: int = 0,
     on_event: Callable[[str, str, str], None] = lambda name, state, text: None,
-) -> Iterator[tuple[int, Future]]:
-    """Submit every job and yield its index and its finished future, in the order in which they end.
+) -> Iterator[tuple[int, Future, Any]]:
+    """Submit every job; as each ends, yield its index, its future, and what the function returned.
 
     Args:
         client: of the cluster to run on.
@@ -179,5 +179,5 @@ def run_on(
     client.subscribe_topic(EVENTS, tell)
     client.register_plugin(StopKernels())
     futures = client.map(function, jobs, key=list(keys), retries=retries, batch_size=1000)
-    for future in as_completed(futures):
-        yield keys[future.key], future
+    for future, result in as_completed(futures, with_results=True, raise_errors=False):
+        yield keys[future.key], future, result

@@ -81,16 +81,16 @@ def _run(client: Client, jobs: Sequence[Job], retries: int) -> dict[str, dict[st
             bar.write(f"{time.strftime('%H:%M:%S')}  {name:<20} {state:<14} {text.splitlines()[0]}")
 
         names = [job.sequence for job in jobs]
-        for index, future in run_on(client, work, jobs, names, retries=retries, on_event=tell):
-            row = rows[jobs[index].sequence] = _finish(jobs[index], future, tell)
+        for index, future, result in run_on(client, work, jobs, names, retries=retries, on_event=tell):
+            row = rows[jobs[index].sequence] = _finish(jobs[index], future, result, tell)
             bar.update()
             bar.set_postfix(failed=sum(row["state"] == FAILED for row in rows.values()), last=row["sequence"])
     return rows
 
 
-def _finish(job: Job, future: Future, tell) -> dict[str, Any]:
+def _finish(job: Job, future: Future, result: Any, tell) -> dict[str, Any]:
     """The row of a job that came to an end, told as it goes."""
-    if future.status == "cancelled" or future.status == "lost":
+    if future.status in ("cancelled", "lost"):
         raise ClusterError(
             "The connection to the Dask scheduler was lost. When it is there again, run the same command to "
             "go on: what is finished is kept."
@@ -99,7 +99,6 @@ def _finish(job: Job, future: Future, tell) -> dict[str, Any]:
         error = str(future.exception())
         tell(job.sequence, FAILED, error)
         return _row(job, FAILED, {}, error=error)
-    result = future.result()
     row = _row(job, FINISHED, result["scores"], seconds=result["seconds"], worker=result["worker"])
     score = f"J {row['J_mean']:.3f}, " if "J_mean" in row else ""
     tell(job.sequence, FINISHED, f"{score}{row['seconds']:.0f} s")

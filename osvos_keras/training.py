@@ -37,6 +37,7 @@ def train_parent(
     *,
     weights: str | Path | None = "imagenet",
     policy: str = "auto",
+    strategy: tf.distribute.Strategy | None = None,
     **options,
 ) -> keras.Model:
     """Phase 1: train the parent network on every frame of `sequences` (paper, section 3.2).
@@ -51,7 +52,8 @@ def train_parent(
         folder: where weights, history, settings and backups go.
         weights: what to start from, as in `build_osvos`.
         policy: Keras dtype policy, or `"auto"` for the device's best.
-        **options: `chunk`, `progress`, `tensorboard`, `strategy` and `callbacks`, as in `train_online`.
+        strategy: how to spread over devices; None is `choose_strategy()`.
+        **options: `chunk`, `progress`, `tensorboard` and `callbacks`, as in `train_online`.
 
     Returns:
         The trained network, all outputs.
@@ -72,6 +74,7 @@ def train_parent(
             lambda start: parent_dataset(davis, sequences, config, start),
             config,
             config.steps(len(frames)),
+            strategy=strategy or choose_strategy(),
             **options,
         )
     except tf.errors.InvalidArgumentError as error:  # from the pipeline, which cannot name the file
@@ -98,8 +101,7 @@ def train_online(
         weights: what to start from, as in `build_osvos`.
         policy: Keras dtype policy, or `"auto"` for the device's best.
         **options: `chunk`, steps between backups; `progress`, whether to show a bar;
-            `tensorboard`, whether to write its logs; `strategy`, how to spread over devices
-            (None is `choose_strategy()`); `callbacks`, more Keras callbacks.
+            `tensorboard`, whether to write its logs; `callbacks`, more Keras callbacks.
 
     Returns, raises: as `train_parent`.
     """
@@ -149,7 +151,7 @@ def _train(
         write_json(folder / "config.json", record)
     if finished.is_file():
         return load_finished(folder)
-    with (strategy or choose_strategy()).scope():
+    with (strategy or tf.distribute.get_strategy()).scope():  # one frame cannot be split over GPUs
         model = build_osvos(record["weights"], policy=record["policy"], seed=config.seed)
         trained = keep_outputs(model, OUTPUTS if config.side_weight else ("fused",))
         trained.compile(

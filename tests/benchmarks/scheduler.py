@@ -23,7 +23,7 @@ def main() -> None:
         start = time.perf_counter()
         jobs = range(arguments.jobs)
         ended = run_on(client, nothing, jobs, [f"job{index}" for index in jobs])
-        assert sum(future.result() == index for index, future in ended) == arguments.jobs
+        assert sum(result == index for index, _, result in ended) == arguments.jobs
         seconds = time.perf_counter() - start
     print(f"{arguments.jobs} jobs in {seconds:.1f} s: {arguments.jobs / seconds:.0f} jobs/s")
 
