@@ -3,13 +3,18 @@
 import ast
 import difflib
 import os
+import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import papermill
+from jupyter_client import AsyncKernelManager
+from jupyter_core.utils import run_sync
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from osvos_keras.davis import Davis
@@ -26,11 +31,6 @@ COURSE = (
     "05_evaluation",
 )
 ONLINE = "04_online_training"
-ENGINE = {
-    "coalesce_streams": True,  # a progress bar leaves its last state, not each
-    # TensorFlow's remarks on the processor go to the terminal instead of into the notebook.
-    "extra_arguments": ["--IPKernelApp.capture_fd_output=False"],
-}
 
 
 def find_notebook(name: str | Path) -> Path:
@@ -89,24 +89,74 @@ def _convert(notebook: Path, name: str, value: Any, default: Any) -> Any:
     return literal
 
 
-def run_notebook(notebook: str | Path, parameters: Mapping[str, Any], output: str | Path) -> Path:
+@contextmanager
+def open_kernel(log: Path) -> Iterator[AsyncKernelManager]:
+    """A running kernel, gone when the block ends. What it writes past the notebook goes to `log`.
+
+    Jupyter draws TCP ports at random and lets go of them before the kernel takes them, so that of
+    many kernels started at once two may meet on a port. Sockets in a folder of the kernel's own
+    cannot meet (Windows has none; there it stays TCP).
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="osvos-", ignore_cleanup_errors=True) as sockets,
+        log.open("w") as file,
+    ):
+        # Asynchronous, though we are not: only so does papermill's client notice that a kernel died.
+        kernel = AsyncKernelManager(
+            kernel_name="python3",
+            transport="tcp" if os.name == "nt" else "ipc",
+            connection_file=str(Path(sockets) / "kernel.json"),  # the sockets lie beside it
+        )
+        # Not captured: TensorFlow's remarks on the processor would end up in the notebook.
+        arguments = ["--IPKernelApp.capture_fd_output=False"]
+        run_sync(kernel.start_kernel)(extra_arguments=arguments, stdout=file, stderr=file)
+        try:
+            yield kernel
+        finally:
+            run_sync(kernel.shutdown_kernel)(now=True)
+
+
+def run_notebook(
+    notebook: str | Path,
+    parameters: Mapping[str, Any],
+    output: str | Path,
+    *,
+    on_kernel: Callable[[AsyncKernelManager], Any] = lambda kernel: None,
+    progress: bool = True,
+) -> Path:
     """Run a notebook through papermill and keep the executed one.
 
     Args:
         notebook: a path, or a name in `notebooks/`.
         parameters: names and values for its `parameters` cell.
         output: where the executed notebook goes; it is there also when a cell failed.
+        on_kernel: called with the running kernel, for who may have to stop it from outside.
+        progress: whether to show a bar over the cells.
 
     Raises:
         ConfigError: unknown notebook or parameter, or a value of the wrong type.
-        NotebookError: a cell failed.
+        NotebookError: a cell failed, or the kernel died.
     """
     notebook, output = find_notebook(notebook), find_path(output)
     parameters = check_parameters(notebook, parameters)
     make_folder(output.parent)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # inherited by the kernel
     try:
-        papermill.execute_notebook(notebook, output, parameters, **ENGINE)
+        with open_kernel(output.with_suffix(".log")) as kernel:
+            on_kernel(kernel)
+            papermill.execute_notebook(
+                notebook,
+                output,
+                parameters,
+                km=kernel,
+                progress_bar=progress,
+                coalesce_streams=True,  # a progress bar leaves its last state, not each
+            )
+    except DeadKernelError as error:
+        raise NotebookError(
+            f"{notebook.name}: its kernel died; it was killed, or memory ran out. Run the same command again "
+            f"to go on, with fewer --workers if memory is short. The executed notebook so far: {output}"
+        ) from error
     except PapermillExecutionError as error:
         raise NotebookError(
             f"{notebook.name} failed: {error.ename}: {error.evalue}\n"

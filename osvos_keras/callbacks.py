@@ -17,6 +17,11 @@ from osvos_keras.errors import TrainingError
 from osvos_keras.files import write_atomically
 
 
+def count_steps(model: keras.Model) -> int:
+    """The steps that a model's optimizer has done; also where every replica has a counter of its own."""
+    return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+
+
 class Backup(keras.callbacks.Callback):
     """Every `every` steps, the weights and the optimizer's state into `folder`."""
 
@@ -40,10 +45,10 @@ class Backup(keras.callbacks.Callback):
                 damaged = self.path.with_suffix(".damaged")
                 self.path.replace(damaged)
                 tqdm.write(f"{damaged}: the backup cannot be read ({error}); starting over.")
-        return int(model.optimizer.iterations)
+        return count_steps(model)
 
     def on_train_batch_end(self, batch, logs=None):
-        step = int(self.model.optimizer.iterations)
+        step = count_steps(self.model)
         if step % self.every:
             return
         if not math.isfinite(logs["loss"]):
@@ -70,12 +75,12 @@ class History(keras.callbacks.Callback):
         self.since = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
-        step = int(self.model.optimizer.iterations)
+        step = count_steps(self.model)
         if step % self.every == 0:
             self._add_row(step, logs)
 
     def on_train_end(self, logs=None):
-        step = int(self.model.optimizer.iterations)
+        step = count_steps(self.model)
         if logs and step % self.every:
             self._add_row(step, logs)
 
@@ -106,7 +111,7 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.bar.set_postfix(loss=f"{logs['loss']:.4f}", refresh=False)
-        self.bar.update(int(self.model.optimizer.iterations) - self.bar.n)
+        self.bar.update(count_steps(self.model) - self.bar.n)
 
     def on_train_end(self, logs=None):
         self.bar.close()

@@ -8,7 +8,7 @@ import argparse
 import sys
 
 from osvos_keras import __version__
-from osvos_keras.errors import OsvosError
+from osvos_keras.errors import ConfigError, OsvosError
 
 SAMPLE = "data/sample"
 
@@ -64,6 +64,31 @@ def _add_run(commands) -> None:
         help="the executed notebook (default: notebooks/ in the run's folder, named after the notebook)",
     )
     _add_parameters(command)
+    _add_each_sequence(command)
+
+
+def _add_each_sequence(command: argparse.ArgumentParser) -> None:
+    many = command.add_argument_group(
+        "many sequences",
+        "One job a sequence. Run the same command again to go on after a stop: what is finished is skipped.",
+    )
+    many.add_argument("--each-sequence", metavar="val|A,B,…", help="a split, or comma-separated names")
+    many.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="jobs at a time (default: one a GPU; on a CPU as many as cores and memory allow)",
+    )
+    many.add_argument(
+        "--scheduler", metavar="tcp://HOST:PORT", help="a Dask scheduler to run on instead of this machine"
+    )
+    many.add_argument(
+        "--retries",
+        type=int,
+        default=2,
+        metavar="N",
+        help="new attempts after a failure (default: %(default)s)",
+    )
 
 
 def _add_evaluate(commands) -> None:
@@ -102,8 +127,10 @@ def _add_davis(command: argparse.ArgumentParser) -> None:
 
 def _run_course(args) -> int:
     from osvos_keras.batch import parse_parameters, run_course
+    from osvos_keras.jobs import lock_folder
 
-    run_course(args.davis, args.run_dir, parse_parameters(args.parameters))
+    with lock_folder(args.run_dir):
+        run_course(args.davis, args.run_dir, parse_parameters(args.parameters))
     return 0
 
 
@@ -111,9 +138,29 @@ def _run_notebook(args) -> int:
     from osvos_keras.batch import default_output, find_notebook, parse_parameters, run_notebook
 
     parameters = parse_parameters(args.parameters)
+    if args.each_sequence:
+        return _run_each_sequence(args, parameters)
+    if args.workers or args.scheduler:
+        raise ConfigError("--workers and --scheduler belong to --each-sequence: name a split or sequences.")
     output = args.out or default_output(find_notebook(args.notebook), parameters)
     print(run_notebook(args.notebook, parameters, output))
     return 0
+
+
+def _run_each_sequence(args, parameters: dict[str, str]) -> int:
+    from osvos_keras.each_sequence import FAILED, run_each_sequence
+
+    if args.out:
+        raise ConfigError("--out names one notebook; with --each-sequence they go to notebooks/ in RUN_DIR.")
+    table = run_each_sequence(
+        args.notebook,
+        args.each_sequence,
+        parameters,
+        scheduler=args.scheduler,
+        workers=args.workers,
+        retries=args.retries,
+    )
+    return 1 if (table["state"] == FAILED).any() else 0
 
 
 def _verify(args) -> int:

@@ -27,3 +27,7 @@ class NotebookError(OsvosError, RuntimeError):
 
 class FolderError(OsvosError, OSError):
     """A folder cannot be written."""
+
+
+class ClusterError(OsvosError, RuntimeError):
+    """Dask's scheduler or workers cannot be reached."""

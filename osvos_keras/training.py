@@ -37,11 +37,13 @@ def train_parent(
     *,
     weights: str | Path | None = "imagenet",
     policy: str = "auto",
+    strategy: tf.distribute.Strategy | None = None,
     **options,
 ) -> keras.Model:
     """Phase 1: train the parent network on every frame of `sequences` (paper, section 3.2).
 
-    On several GPUs the global batch `config.batch` is split by `MirroredStrategy`.
+    On several GPUs the global batch `config.batch` is split by `MirroredStrategy`; learning rate,
+    samples and loss stay those of one GPU. (Choose a batch that the number of GPUs divides.)
 
     Args:
         davis: the data set.
@@ -50,7 +52,8 @@ def train_parent(
         folder: where weights, history, settings and backups go.
         weights: what to start from, as in `build_osvos`.
         policy: Keras dtype policy, or `"auto"` for the device's best.
-        **options: `chunk`, `progress` and `tensorboard`, as in `train_online`.
+        strategy: how to spread over devices; None is `choose_strategy()`.
+        **options: `chunk`, `progress`, `tensorboard` and `callbacks`, as in `train_online`.
 
     Returns:
         The trained network, all outputs.
@@ -73,6 +76,7 @@ def train_parent(
             lambda start: parent_dataset(davis, sequences, config, start),
             config,
             config.steps(len(frames)),
+            strategy=strategy or choose_strategy(),
             **options,
         )
     except tf.errors.InvalidArgumentError as error:  # from the pipeline, which cannot name the file
@@ -138,6 +142,7 @@ def _train(
     chunk: int = 25,
     progress: bool = True,
     tensorboard: bool = False,
+    strategy: tf.distribute.Strategy | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.Model:
     folder = make_folder(find_path(folder))
@@ -148,7 +153,7 @@ def _train(
         write_json(folder / "config.json", record)
     if finished.is_file():
         return load_finished(folder)
-    with choose_strategy().scope():
+    with (strategy or tf.distribute.get_strategy()).scope():  # one frame cannot be split over GPUs
         model = build_osvos(record["weights"], policy=record["policy"], seed=config.seed)
         trained = compile_for_training(model, config, steps)
         saver = Backup(backup, every=chunk)

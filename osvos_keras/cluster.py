@@ -1,0 +1,183 @@
+"""Many jobs at once: Dask distributed on this machine or on a cluster.
+
+The driver (this process) plans, submits and reports. A worker runs one job at a time: it starts a
+Jupyter kernel, in which the notebook trains, and waits for it. Threads and GPUs reach the kernel
+through the worker's environment. When a driver is gone, its local workers end with it, and
+each kernel ends with its worker; on a cluster's workers, `StopKernels` ends the kernels.
+"""
+
+import logging
+import os
+import subprocess
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from dask.system import CPU_COUNT
+from distributed import Client, Future, Nanny, Scheduler, SpecCluster, WorkerPlugin, as_completed, get_worker
+from distributed.system import MEMORY_LIMIT
+
+from osvos_keras.errors import ClusterError, ConfigError
+from osvos_keras.jobs import Job, run_job
+
+JOB_MEMORY = 3 * 2**30  # bytes that a kernel needs on a CPU at 480p
+EVENTS = "osvos"  # the Dask topic on which workers say what they are doing
+KERNELS = {}  # in a worker: the running jobs' keys → their kernels
+QUIET = logging.CRITICAL  # Dask's own log: what goes wrong is told once, in our words
+DASHBOARD = "127.0.0.1:8787"  # or, if that port is taken, another one
+
+
+def find_gpus() -> list[str]:
+    """The GPUs that a run may use, as CUDA_VISIBLE_DEVICES names them."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [gpu for gpu in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if gpu not in ("", "-1")]
+    try:
+        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return [str(index) for index in range(len(listed.stdout.splitlines()))]
+
+
+def count_workers(jobs: int) -> int:
+    """As many as there are GPUs; without one, as many as the cores and the memory allow."""
+    places = len(find_gpus()) or min(CPU_COUNT, MEMORY_LIMIT // JOB_MEMORY)
+    return max(1, min(places, jobs))
+
+
+def worker_environments(workers: int) -> list[dict[str, str]]:
+    """Each worker's share of the machine: its threads and, where there are GPUs, its own one.
+
+    (dask-cuda does the same for GPUs, but pins one version of Dask and manages memory that is not
+    the worker's here but its kernel's.)
+    """
+    threads = str(max(1, CPU_COUNT // workers))
+    names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+    gpus = find_gpus()
+    return [
+        dict.fromkeys(names, threads) | ({"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} if gpus else {})
+        for index in range(workers)
+    ]
+
+
+def start_cluster(workers: int) -> SpecCluster:
+    """A scheduler in this process and worker processes with one job each at a time."""
+    options = {
+        "nthreads": 1,
+        "memory_limit": 0,  # it would count the worker's own memory, while the job's is in its kernel
+        "silence_logs": QUIET,
+        # Ctrl-C reaches every process of the terminal; the driver alone answers, and ends the workers.
+        "preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
+    }
+    specs = {
+        index: {"cls": Nanny, "options": {**options, "env": environment}}
+        for index, environment in enumerate(worker_environments(workers))
+    }
+    options = {"host": "127.0.0.1", "port": 0, "dashboard": True, "dashboard_address": DASHBOARD}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Port .* is already in use")  # the real one is printed
+        return SpecCluster(
+            workers=specs, scheduler={"cls": Scheduler, "options": options}, silence_logs=QUIET
+        )
+
+
+@contextmanager
+def open_client(scheduler: str | None, workers: int | None, jobs: int) -> Iterator[Client]:
+    """A client of the named scheduler, or of a cluster on this machine that ends with the block.
+
+    Raises:
+        ClusterError: no scheduler answers at that address.
+        ConfigError: `workers` is below 1, or is given for a scheduler that has its own.
+    """
+    if workers is not None and (workers < 1 or scheduler):
+        raise ConfigError(
+            f"--workers {workers}: it must be at least 1, and left out with --scheduler, which has its own."
+        )
+    if scheduler:
+        with _connect(scheduler) as client:
+            yield client
+        return
+    with start_cluster(workers or count_workers(jobs)) as cluster, Client(cluster) as client:
+        yield client
+
+
+def _connect(scheduler: str) -> Client:
+    try:
+        return Client(scheduler, timeout=10)
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"{scheduler}: no Dask scheduler answers there. Start one with `dask scheduler` and workers with "
+            f"`dask worker {scheduler} --nthreads 1`, or leave --scheduler out."
+        ) from error
+
+
+class StopKernels(WorkerPlugin):
+    """Ends the kernels of jobs that nobody waits for any more: their driver or the scheduler is gone.
+
+    Only the kernel's process; the thread that waits for it notices, and cleans up.
+    """
+
+    name = "osvos-stop-kernels"
+    idempotent = True
+
+    def transition(self, key, start, finish, **kwargs):
+        if start == "executing" and finish in ("released", "cancelled") and key in KERNELS:
+            KERNELS[key].provisioner.process.kill()
+
+    def teardown(self, worker):
+        for kernel in list(KERNELS.values()):
+            kernel.provisioner.process.kill()
+
+
+def work(job: Job) -> dict[str, Any]:
+    """What a worker does with a job: run it, say when it starts and whether an attempt fails."""
+    worker, start = get_worker(), time.perf_counter()
+    key = worker.get_current_task()
+    worker.log_event(EVENTS, {"key": key, "state": "running", "text": worker.address})
+    try:
+        scores = run_job(job, on_kernel=partial(KERNELS.__setitem__, key), progress=False)
+    except Exception as error:
+        worker.log_event(EVENTS, {"key": key, "state": "attempt failed", "text": str(error)})
+        raise
+    finally:
+        KERNELS.pop(key, None)
+    return {"scores": scores, "seconds": time.perf_counter() - start, "worker": worker.address}
+
+
+def run_on(
+    client: Client,
+    function: Callable[[Any], Any],
+    jobs: Sequence[Any],
+    names: Sequence[str],
+    *,
+    retries: int = 0,
+    on_event: Callable[[str, str, str], None] = lambda name, state, text: None,
+) -> Iterator[tuple[int, Future, Any]]:
+    """Submit every job; as each ends, yield its index, its future, and what the function returned.
+
+    Args:
+        client: of the cluster to run on.
+        function: what to do with a job; importable by the workers.
+        jobs: its arguments.
+        names: what to call each on the dashboard and in events.
+        retries: how often to try again after an exception. (After the death of a worker Dask tries
+            again by itself, three times: `distributed.scheduler.allowed-failures`.)
+        on_event: called, from another thread, with the name, the state and a text, when a
+            worker starts a job and when an attempt fails.
+    """
+    run = uuid.uuid4().hex[:8]  # a key must not meet that of an earlier run on the same scheduler
+    keys = {f"{name}-{run}": index for index, name in enumerate(names)}
+
+    def tell(event):
+        message = event[1]
+        if message["key"] in keys:
+            on_event(names[keys[message["key"]]], message["state"], message["text"])
+
+    client.subscribe_topic(EVENTS, tell)
+    client.register_plugin(StopKernels())
+    futures = client.map(function, jobs, key=list(keys), retries=retries, batch_size=1000)
+    for future, result in as_completed(futures, with_results=True, raise_errors=False):
+        yield keys[future.key], future, result

@@ -1,0 +1,32 @@
+"""How many jobs a second the batch's own Dask setup hands out: python -m tests.benchmarks.scheduler
+
+Trivial jobs through `cluster.run_on`, so that what is measured is the scheduler and the driver.
+"""
+
+import argparse
+import time
+
+from osvos_keras.cluster import open_client, run_on
+
+
+def nothing(job: int) -> int:
+    return job
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=10_000)
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    with open_client(None, arguments.workers, arguments.jobs) as client:
+        client.wait_for_workers(arguments.workers)
+        start = time.perf_counter()
+        jobs = range(arguments.jobs)
+        ended = run_on(client, nothing, jobs, [f"job{index}" for index in jobs])
+        assert sum(result == index for index, _, result in ended) == arguments.jobs
+        seconds = time.perf_counter() - start
+    print(f"{arguments.jobs} jobs in {seconds:.1f} s: {arguments.jobs / seconds:.0f} jobs/s")
+
+
+if __name__ == "__main__":
+    main()

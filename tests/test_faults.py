@@ -1,0 +1,437 @@
+"""Runs over many sequences that are killed, starved and interrupted, for real, and then run again.
+
+The notebook here is a short one that trains and predicts with the library's own functions. At a
+given step or frame it writes a file `at_<where>` and waits for as long as there is a file
+`hold_<where>`: so a test knows where a kill falls, and waits for nothing but events.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import ClassVar
+
+import nbformat
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from osvos_keras.davis import Davis, read_annotation, write_lists
+from osvos_keras.files import PROJECT
+from osvos_keras.training import WEIGHTS_FILE
+from tests.conftest import write_sequence
+
+SEQUENCES = ("cow", "dog")
+DEADLINE = 120  # seconds that no event takes, even on a busy machine
+PARAMETERS = """
+DAVIS_ROOT = "data/sample"  # data set
+RUN_DIR = "runs/course"  # where results go
+SEQUENCE = "cat"  # the sequence
+STEPS = 6  # of training
+"""
+WORK = """
+import time
+from pathlib import Path
+import keras
+import tensorflow as tf
+from osvos_keras import inference
+from osvos_keras.config import OnlineConfig
+from osvos_keras.davis import Davis
+from osvos_keras.files import write_json
+from osvos_keras.training import train_online
+
+tf.config.experimental.enable_op_determinism()
+run = Path(RUN_DIR)
+
+def pause(where):
+    if (run / f"hold_{where}").exists():
+        (run / f"at_{where}").touch()
+        while (run / f"hold_{where}").exists():
+            time.sleep(0.01)
+
+class Pause(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        with (run / f"{SEQUENCE}.steps").open("a") as file:
+            print(int(self.model.optimizer.iterations), file=file)
+        pause(f"{SEQUENCE}_step{int(self.model.optimizer.iterations)}")
+
+write_mask = inference.write_mask
+def write_mask_and_pause(path, mask):
+    write_mask(path, mask)
+    pause(f"{SEQUENCE}_mask{path.stem}")
+inference.write_mask = write_mask_and_pause
+
+davis = Davis(DAVIS_ROOT)
+model = train_online(davis, SEQUENCE, OnlineConfig(height=0, steps=STEPS), run / "online" / SEQUENCE,
+                     policy="float32", chunk=4, callbacks=[Pause()], progress=False)
+inference.segment_sequence(model, davis, SEQUENCE, run / "masks", progress=False)
+write_json(run / "notebooks" / f"short_{SEQUENCE}.json", {"J_mean": 0.5})
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """A tiny data set, the short notebook, and a run that nothing disturbed."""
+    home = tmp_path_factory.mktemp("faults")
+    for seed, name in enumerate(("ant", *SEQUENCES)):
+        write_sequence(home / "davis", name, seed=seed)
+    write_lists(Davis(home / "davis"), SEQUENCES)
+    cells = [
+        nbformat.v4.new_code_cell(PARAMETERS.strip(), metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(WORK),
+    ]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), home / "short.ipynb")
+    driver = Driver(home, home / "undisturbed")
+    assert driver.finish() == 0, driver.output
+    return home
+
+
+class Driver:
+    """`osvos run … --each-sequence val` in a process of its own, its output in a file.
+
+    With one worker, unless told otherwise: the number of workers decides the threads of each, and
+    those the last bits of a sum, which the tests compare.
+    """
+
+    started: ClassVar[list["Driver"]] = []
+
+    def __init__(self, home: Path, run: Path, *arguments: str):
+        self.run, self.log = run, home / f"{run.name}-{time.monotonic_ns()}.log"
+        command = [sys.executable, "-m", "osvos_keras.cli", "run", str(home / "short.ipynb")]
+        command += ["--each-sequence", "val", "-p", f"DAVIS_ROOT={home / 'davis'}", "-p", f"RUN_DIR={run}"]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [*command, *(arguments or ("--workers", "1"))],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+                cwd=PROJECT,
+                start_new_session=True,
+            )
+        self.tree = psutil.Process(self.process.pid)
+        self.started.append(self)
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def finish(self) -> int:
+        return self.process.wait(DEADLINE)
+
+    def descendants(self, *words: str) -> list[psutil.Process]:
+        """The processes below the driver whose command line has all these words."""
+        return [
+            process
+            for process in self.tree.children(recursive=True)
+            if all(word in " ".join(process.cmdline()) for word in words)
+        ]
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind():
+    """A failing test must not leave its run going."""
+    yield
+    while Driver.started:
+        driver = Driver.started.pop()
+        if driver.process.poll() is None:
+            driver.process.kill()  # its workers and kernels end with it
+            driver.process.wait()
+
+
+def await_event(happened, driver: Driver) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not happened():
+        assert time.monotonic() < deadline, driver.output
+        time.sleep(0.02)
+
+
+def hold(run: Path, where: str) -> None:
+    run.mkdir(exist_ok=True)
+    (run / f"hold_{where}").touch()
+
+
+def await_pause(driver: Driver, where: str) -> None:
+    await_event((driver.run / f"at_{where}").exists, driver)
+
+
+def release(run: Path) -> None:
+    for path in run.glob("hold_*"):
+        path.unlink()
+
+
+def steps_done(run: Path, sequence: str) -> list[int]:
+    """Every step that was ever computed for a sequence, in order, over all attempts."""
+    return [int(line) for line in (run / f"{sequence}.steps").read_text().split()]
+
+
+def assert_like_undisturbed(home: Path, run: Path) -> None:
+    """All there, masks whole, weights and masks those of the undisturbed run, to the bit."""
+    for sequence in SEQUENCES:
+        expected = sorted((home / "undisturbed" / "masks" / sequence).iterdir())
+        found = sorted((run / "masks" / sequence).iterdir())
+        assert [path.name for path in found] == [path.name for path in expected]
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(read_annotation(one), read_annotation(other))
+        weights = [folder / "online" / sequence / WEIGHTS_FILE for folder in (run, home / "undisturbed")]
+        assert weights_of(weights[0]).keys() == weights_of(weights[1]).keys()
+        for name, value in weights_of(weights[0]).items():
+            np.testing.assert_array_equal(value, weights_of(weights[1])[name])
+    table = pd.read_csv(run / "notebooks" / "short.csv")
+    assert table["sequence"].tolist() == list(SEQUENCES)
+    assert set(table["state"]) <= {"finished", "finished before"}
+
+
+def weights_of(path: Path) -> dict[str, np.ndarray]:
+    import h5py
+
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+        )
+    return found
+
+
+def assert_rerun_computes_nothing(home: Path, run: Path) -> None:
+    before = {name: steps_done(run, name) for name in SEQUENCES}
+    stamps = {path: path.stat().st_mtime_ns for path in (run / "masks").rglob("*.png")}
+    again = Driver(home, run)
+    assert again.finish() == 0 and "2 finished before, 0 to run" in again.output
+    assert {name: steps_done(run, name) for name in SEQUENCES} == before
+    assert {path: path.stat().st_mtime_ns for path in (run / "masks").rglob("*.png")} == stamps
+
+
+def await_death(processes: list[psutil.Process]) -> None:
+    """All end of their own accord, or fail."""
+    deadline = time.monotonic() + 15
+    while lingering := [process for process in processes if is_alive(process)]:
+        assert time.monotonic() < deadline, lingering
+        time.sleep(0.02)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_second_run_computes_nothing(home):
+    assert steps_done(home / "undisturbed", "cow") == [1, 2, 3, 4, 5, 6]
+    assert_rerun_computes_nothing(home, home / "undisturbed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["dog_step5", "dog_mask00001"])
+@pytest.mark.parametrize("victim", ["driver", "worker", "kernel"])
+def test_killed(home, tmp_path, victim, where):
+    """cow is finished, dog is in the middle of training, or of writing masks."""
+    run = tmp_path / "run"
+    hold(run, where)
+    driver = Driver(home, run)
+    await_pause(driver, where)
+    cow = steps_done(run, "cow")
+    processes = driver.tree.children(recursive=True)
+    (kernel,) = driver.descendants("ipykernel_launcher")
+    target = {"driver": driver.tree, "worker": kernel.parent(), "kernel": kernel}[victim]
+    target.kill()
+    await_death(processes if victim == "driver" else [kernel])
+    release(run)  # only now, or the kernel would do another step before it notices
+    if victim == "driver":
+        assert driver.finish() == -signal.SIGKILL
+        driver = Driver(home, run)
+    assert driver.finish() == 0, driver.output
+    assert steps_done(run, "cow") == cow == [1, 2, 3, 4, 5, 6]
+    again = [5, 6] if "step" in where else []  # from the backup after step 4; or trained already
+    assert steps_done(run, "dog") == ([1, 2, 3, 4, 5] if again else [1, 2, 3, 4, 5, 6]) + again
+    assert_like_undisturbed(home, run)
+    assert_rerun_computes_nothing(home, run)
+
+
+def stop_in_training(home: Path, run: Path) -> Driver:
+    """A run that stands still in step 5 of dog's training, after the backup of step 4."""
+    hold(run, "dog_step5")
+    driver = Driver(home, run)
+    await_pause(driver, "dog_step5")
+    return driver
+
+
+def stop(driver: Driver, send) -> int:
+    """End a standing run by `send`; nothing of it may linger. Returns its exit status."""
+    processes = driver.tree.children(recursive=True)
+    send()
+    status = driver.finish()
+    await_death(processes)
+    release(driver.run)
+    return status
+
+
+@pytest.mark.slow
+def test_ctrl_c(home, tmp_path):
+    run = tmp_path / "run"
+    driver = stop_in_training(home, run)
+    assert stop(driver, lambda: os.killpg(driver.process.pid, signal.SIGINT)) == 1
+    assert driver.output.splitlines()[-1] == "osvos: stopped; run the same command again to go on."
+    assert "Traceback" not in driver.output  # of the driver or of a worker
+    again = Driver(home, run)
+    assert again.finish() == 0 and "1 finished before, 1 to run" in again.output
+    assert steps_done(run, "dog") == [1, 2, 3, 4, 5, 5, 6]
+    assert_like_undisturbed(home, run)
+
+
+@pytest.mark.slow
+def test_corrupt_backup(home, tmp_path):
+    run = tmp_path / "run"
+    driver = stop_in_training(home, run)
+    assert stop(driver, driver.process.kill) == -signal.SIGKILL
+    backup = run / "online" / "dog" / "backup" / "latest.weights.h5"
+    os.truncate(backup, backup.stat().st_size // 2)
+    assert Driver(home, run).finish() == 0
+    assert steps_done(run, "dog") == [1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 6]
+    assert_like_undisturbed(home, run)
+
+
+@pytest.mark.slow
+def test_second_run_in_the_same_folder_is_refused_until_the_first_is_gone(home, tmp_path):
+    run = tmp_path / "run"
+    driver = stop_in_training(home, run)
+    second = Driver(home, run)
+    assert second.finish() == 1
+    assert f"osvos: error: {run}: another run is writing there." in second.output
+    assert stop(driver, driver.process.kill) == -signal.SIGKILL  # and leaves no lock behind
+    assert Driver(home, run).finish() == 0
+    assert_like_undisturbed(home, run)
+
+
+@pytest.mark.slow
+def test_sequence_that_always_fails_among_good_ones(home, tmp_path):
+    root, run = tmp_path / "davis", tmp_path / "run"
+    shutil.copytree(home / "davis", root)
+    annotation = Davis(root).annotations("cow")[0]
+    good = annotation.read_bytes()
+    annotation.write_bytes(good[:40])
+    driver = Driver(home, run, "--workers", "1", "--retries", "1", "-p", f"DAVIS_ROOT={root}")
+    assert driver.finish() == 1
+    assert driver.output.count("attempt failed") == 2 and "00000.png: " in driver.output
+    table = pd.read_csv(run / "notebooks" / "short.csv").set_index("sequence")
+    assert table["state"].to_dict() == {"cow": "failed", "dog": "finished"}
+    assert "short_cow.ipynb" in table.loc["cow", "error"]
+    annotation.write_bytes(good)
+    again = Driver(home, run, "--workers", "1", "-p", f"DAVIS_ROOT={root}")
+    assert again.finish() == 0 and "1 finished before, 1 to run" in again.output
+    assert_like_undisturbed(home, run)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk with room for one sequence's training, but not for the second's final weights."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=270m", "tmpfs", disk], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"needs the right to mount a tmpfs: {mounted.stderr.decode().strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+@pytest.mark.slow
+def test_full_disk(home, small_disk):
+    driver = Driver(home, small_disk / "run", "--workers", "1", "--retries", "0")
+    assert driver.finish() == 1
+    run = small_disk / "run"
+    table = pd.read_csv(run / "notebooks" / "short.csv").set_index("sequence")
+    assert table["state"].to_dict() == {"cow": "finished", "dog": "failed"}
+    assert "No space left on device" in table.loc["dog", "error"]
+    assert not list(run.rglob(".tmp-*"))
+    subprocess.run(["mount", "-o", "remount,size=1g", small_disk], check=True)
+    again = Driver(home, run)
+    assert again.finish() == 0 and "1 finished before, 1 to run" in again.output
+    assert_like_undisturbed(home, run)
+
+
+class HandStarted:
+    """A scheduler and a worker started with Dask's own commands."""
+
+    def __init__(self, port: int):
+        self.address = f"tcp://127.0.0.1:{port}"
+        self.scheduler = self._start(
+            "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"
+        )
+        self.worker = self._start("worker", self.address, "--nthreads", "1", "--no-dashboard")
+
+    def _start(self, *arguments: str) -> psutil.Process:
+        environment = {
+            **os.environ,
+            "CUDA_VISIBLE_DEVICES": "",
+            # The share of the only worker of a local run.
+            **dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), str(os.cpu_count())),
+            "TF_NUM_INTEROP_THREADS": str(os.cpu_count()),
+        }
+        return psutil.Popen([sys.executable, "-m", "dask", *arguments], env=environment, cwd=PROJECT)
+
+    def stop(self) -> None:
+        for process in (self.worker, self.scheduler):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for child in process.children(recursive=True):
+                    child.kill()
+                process.kill()
+
+
+@pytest.fixture
+def by_hand():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    clusters = []
+
+    def start() -> HandStarted:
+        clusters.append(HandStarted(port))
+        return clusters[-1]
+
+    yield start
+    for cluster in clusters:
+        cluster.stop()
+
+
+@pytest.mark.slow
+def test_driver_killed_on_a_cluster_that_stays(home, tmp_path, by_hand):
+    """The workers are not the driver's: they live on, but the job that nobody waits for must end."""
+    run, cluster = tmp_path / "run", by_hand()
+    hold(run, "dog_step5")
+    driver = Driver(home, run, "--scheduler", cluster.address)
+    await_pause(driver, "dog_step5")
+    (kernel,) = [one for one in cluster.worker.children(recursive=True) if "ipykernel" in str(one.cmdline())]
+    driver.process.kill()
+    await_death([kernel])
+    release(run)
+    assert driver.finish() == -signal.SIGKILL and cluster.worker.is_running()
+    again = Driver(home, run, "--scheduler", cluster.address)
+    assert again.finish() == 0, again.output
+    assert steps_done(run, "dog") == [1, 2, 3, 4, 5, 5, 6]
+    assert_like_undisturbed(home, run)
+
+
+@pytest.mark.slow
+def test_scheduler_goes_away_and_comes_back(home, tmp_path, by_hand):
+    run, cluster = tmp_path / "run", by_hand()
+    hold(run, "dog_step5")
+    driver = Driver(home, run, "--scheduler", cluster.address)
+    await_pause(driver, "dog_step5")
+    (kernel,) = [one for one in cluster.worker.children(recursive=True) if "ipykernel" in str(one.cmdline())]
+    cluster.scheduler.kill()
+    assert driver.finish() == 1
+    assert "connection to the Dask scheduler was lost" in driver.output.splitlines()[-1]
+    await_death([kernel])
+    release(run)
+    cluster.stop()
+    again = Driver(home, run, "--scheduler", by_hand().address)
+    assert again.finish() == 0, again.output
+    assert steps_done(run, "dog") == [1, 2, 3, 4, 5, 5, 6]
+    assert_like_undisturbed(home, run)
