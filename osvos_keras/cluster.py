@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from dask.system import CPU_COUNT
@@ -156,7 +157,8 @@ def run_on(
     retries: int = 0,
     on_event: Callable[[str, str, str], None] = lambda name, state, text: None,
 ) -> Iterator[tuple[int, Future, Any]]:
-    """Submit every job; as each ends, yield its index, its future, and what the function returned.
+    """Run every job, one a thread of the workers at a time; as each ends, yield its index, its
+    future, and what the function returned.
 
     Args:
         client: of the cluster to run on.
@@ -169,15 +171,27 @@ def run_on(
             worker starts a job and when an attempt fails.
     """
     run = uuid.uuid4().hex[:8]  # a key must not meet that of an earlier run on the same scheduler
-    keys = {f"{name}-{run}": index for index, name in enumerate(names)}
+    indices = {}
 
     def tell(event):
         message = event[1]
-        if message["key"] in keys:
-            on_event(names[keys[message["key"]]], message["state"], message["text"])
+        if message["key"] in indices:
+            on_event(names[indices[message["key"]]], message["state"], message["text"])
 
     client.subscribe_topic(EVENTS, tell)
     client.register_plugin(StopKernels())
-    futures = client.map(function, jobs, key=list(keys), retries=retries, batch_size=1000)
-    for future, result in as_completed(futures, with_results=True, raise_errors=False):
-        yield keys[future.key], future, result
+    waiting, ended = iter(enumerate(jobs)), as_completed(with_results=True, raise_errors=False)
+
+    def submit_to_free_workers():
+        # Not all at once: Dask deals jobs out ahead, and one could wait behind a long one while
+        # another worker is idle.
+        free = max(1, sum(client.nthreads().values())) - ended.count()
+        for index, job in islice(waiting, max(0, free)):
+            key = f"{names[index]}-{run}"
+            indices[key] = index
+            ended.add(client.submit(function, job, key=key, retries=retries))
+
+    submit_to_free_workers()
+    for future, result in ended:
+        yield indices[future.key], future, result
+        submit_to_free_workers()
