@@ -37,11 +37,13 @@ class Backup(keras.callbacks.Callback):
         """
         model.optimizer.build(model.trainable_variables)
         if self.path.is_file():
-            before = model.get_weights()
+            variables = [*model.variables, *model.optimizer.variables]
+            before = [keras.ops.convert_to_numpy(variable) for variable in variables]
             try:
                 model.load_weights(self.path)
             except (OSError, ValueError, KeyError) as error:
-                model.set_weights(before)
+                for variable, value in zip(variables, before, strict=True):
+                    variable.assign(value)  # some may have been loaded
                 damaged = self.path.with_suffix(".damaged")
                 self.path.replace(damaged)
                 tqdm.write(f"{damaged}: the backup cannot be read ({error}); starting over.")
@@ -49,12 +51,11 @@ class Backup(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         step = count_steps(self.model)
-        if step % self.every:
-            return
         if not math.isfinite(logs["loss"]):
             raise TrainingError(f"the loss is {logs['loss']} at step {step}. Lower the learning rate.")
-        with write_atomically(self.path) as temporary:
-            self.model.save_weights(temporary)
+        if step % self.every == 0:
+            with write_atomically(self.path) as temporary:
+                self.model.save_weights(temporary)
 
 
 class History(keras.callbacks.Callback):

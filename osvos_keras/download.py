@@ -1,6 +1,5 @@
 """Fetching DAVIS 2016: resumable, checked, unpacked safely."""
 
-import hashlib
 import urllib.error
 import urllib.request
 import zipfile
@@ -10,14 +9,14 @@ from tqdm import tqdm
 
 from osvos_keras.davis import Davis
 from osvos_keras.errors import DataError
-from osvos_keras.files import make_folder
+from osvos_keras.files import make_folder, sha256
 
 DAVIS_2016_URL = "https://graphics.ethz.ch/Downloads/Data/Davis/DAVIS-data.zip"
 TIMEOUT = 30  # seconds without a byte
 BLOCK = 1 << 20
 
 
-def download_davis(folder: str | Path, url: str = DAVIS_2016_URL, sha256: str | None = None) -> Davis:
+def download_davis(folder: str | Path, url: str = DAVIS_2016_URL, checksum: str | None = None) -> Davis:
     """Download and unpack DAVIS 2016 into `folder`.
 
     A broken download goes on where it stopped; a finished one is not repeated. The archive is
@@ -26,7 +25,7 @@ def download_davis(folder: str | Path, url: str = DAVIS_2016_URL, sha256: str | 
     Args:
         folder: where the archive and the data set go.
         url: the archive (.zip) whose one top folder, or whose top, has DAVIS's layout.
-        sha256: the archive's checksum, if known; it is printed either way.
+        checksum: the archive's SHA-256, if known; it is printed either way.
 
     Raises:
         DataError: the download fails, the checksum differs, or the archive is no DAVIS.
@@ -38,10 +37,10 @@ def download_davis(folder: str | Path, url: str = DAVIS_2016_URL, sha256: str | 
     archive = folder / Path(url).name
     if not archive.is_file():
         _download(url, archive)
-    found = _sha256(archive)
+    found = sha256(archive)
     print(f"{archive}: sha256 {found}")
-    if sha256 and found != sha256.lower():
-        raise DataError(f"{archive}: sha256 is {found}, expected {sha256}. Delete the file and try again.")
+    if checksum and found != checksum.lower():
+        raise DataError(f"{archive}: sha256 is {found}, expected {checksum}. Delete the file and try again.")
     _unpack(archive, folder / "DAVIS.part").rename(target)
     return Davis(target)
 
@@ -69,6 +68,9 @@ def _download(url: str, path: Path) -> None:
                     file.write(block)
                     bar.update(len(block))
     except (urllib.error.URLError, OSError) as error:
+        if start and getattr(error, "code", None) == 416:  # nothing is left to fetch
+            part.replace(path)
+            return
         raise DataError(
             f"{url}: the download failed ({error}). Run the same command again to go on from {part}, give "
             "another --url, or download the file with a browser and place it there."
@@ -78,11 +80,6 @@ def _download(url: str, path: Path) -> None:
             f"{part}: {part.stat().st_size} of {expected} bytes arrived. Run the same command again to go on."
         )
     part.replace(path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _unpack(archive: Path, part: Path) -> Path:

@@ -1,5 +1,6 @@
 """Paths and files: where the project lies, and writing so that a kill leaves whole files."""
 
+import hashlib
 import json
 import os
 import tempfile
@@ -63,3 +64,12 @@ def write_json(path: str | Path, data: Any) -> Path:
     with write_atomically(path) as temporary:
         temporary.write_text(json.dumps(data, indent=2) + "\n")
     return Path(path)
+
+
+def sha256(*paths: str | Path) -> str:
+    """The SHA-256 of files, one after the other, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with Path(path).open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()

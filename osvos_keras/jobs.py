@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from osvos_keras.batch import check_parameters, default_output, find_notebook, read_parameters, run_notebook
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, FolderError
-from osvos_keras.files import find_path, make_folder, write_json
+from osvos_keras.files import find_path, make_folder, sha256, write_json
 
 PLACES = ("DAVIS_ROOT", "RUN_DIR")  # where things lie, not what they are: may change without a rerun
 
@@ -76,7 +76,7 @@ def plan_jobs(notebook: str | Path, sequences: str, given: Mapping[str, Any]) ->
     given |= {name: str(find_path(given.get(name, defaults[name]))) for name in PLACES}
     values = {**defaults, **given}
     davis = Davis(values["DAVIS_ROOT"])
-    shared = {"notebook_sha256": _sha256(notebook), "weights_sha256": _weights_sha256(values)}
+    shared = {"notebook_sha256": sha256(notebook), "weights_sha256": _weights_sha256(values)}
     return [_plan_job(notebook, davis, name, values, shared) for name in davis.select(sequences)]
 
 
@@ -90,18 +90,11 @@ def _plan_job(notebook: Path, davis: Davis, sequence: str, values: dict, shared:
     return Job(sequence, notebook, parameters, default_output(notebook, parameters), record)
 
 
-def _sha256(*paths: Path) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
 def _weights_sha256(values: Mapping[str, Any]) -> str | None:
     """The weights that a notebook starts from, if it has that parameter: a path alone says too little."""
     if "WEIGHTS" not in values:
         return None
-    from osvos_keras.weights import find_weights, sha256  # not at the top: it brings Keras
+    from osvos_keras.weights import find_weights  # not at the top: it brings Keras
 
     return sha256(find_weights(values["WEIGHTS"]))
 
@@ -111,7 +104,7 @@ def _inputs_sha256(davis: Davis, sequence: str) -> str:
     frames = davis.frames(sequence)
     annotations = davis.annotations(sequence)
     listing = "".join(f"{path.name} {path.stat().st_size}\n" for path in [*frames, *annotations])
-    return hashlib.sha256((_sha256(frames[0], annotations[0]) + listing).encode()).hexdigest()
+    return hashlib.sha256((sha256(frames[0], annotations[0]) + listing).encode()).hexdigest()
 
 
 def is_finished(job: Job) -> bool:

@@ -1,6 +1,5 @@
 """Weights: the bundled ones, Keras's download, and a path, each checked before use."""
 
-import hashlib
 import socket
 import warnings
 from collections.abc import Iterator
@@ -98,9 +97,3 @@ def save_weights(model: keras.Model, path: str | Path) -> None:
     bare = keras.Model(model.inputs, model.outputs, name=model.name)
     with write_atomically(path) as temporary:
         bare.save_weights(temporary)
-
-
-def sha256(path: str | Path) -> str:
-    """The SHA-256 of a file, as 64 hexadecimal digits."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

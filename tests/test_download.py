@@ -22,6 +22,9 @@ class Ranges(http.server.SimpleHTTPRequestHandler):
         content = (self.server.folder / self.path.lstrip("/")).read_bytes()
         start = int(self.headers.get("Range", "bytes=0-")[6:-1])
         self.asked.append(start)
+        if start >= len(content):
+            self.send_error(416)
+            return
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
@@ -70,6 +73,12 @@ def test_broken_download_goes_on_where_it_stopped(server, archive, tmp_path):
     server.handler.cut = None
     assert download_davis(tmp_path, server.url).all_sequences() == ["ant", "bee", "cow"]
     assert server.handler.asked == [0, 1000]
+
+
+def test_download_killed_just_before_its_end_is_not_repeated(server, archive, tmp_path):
+    (tmp_path / "DAVIS-data.zip.part").write_bytes(archive.read_bytes())
+    assert download_davis(tmp_path, server.url).all_sequences() == ["ant", "bee", "cow"]
+    assert server.handler.asked == [archive.stat().st_size]
 
 
 def test_wrong_checksum_unpacks_nothing(server, archive, tmp_path):

@@ -11,8 +11,9 @@ import pytest
 
 from osvos_keras import weights
 from osvos_keras.errors import WeightsError
+from osvos_keras.files import sha256
 from osvos_keras.model import build_osvos
-from osvos_keras.weights import find_weights, sha256
+from osvos_keras.weights import find_weights
 
 BUNDLED_SHA256 = "e927b4412b60fbbc1b645d454dcac92adcb717d10828df510ddfdae33090ed9f"
 
