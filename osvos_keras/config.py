@@ -26,15 +26,16 @@ class _Config:
     seed: int = 0
 
     def __post_init__(self):
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         for name in ("height", "weight_decay", "side_weight", "seed"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must not be negative.")
-        for name in ("batch", "accumulate", "learning_rate", "side_end"):
-            if getattr(self, name) is not None and getattr(self, name) <= 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be above zero.")
+            if own[name] < 0:
+                raise ConfigError(f"{name} is {own[name]}; it must not be negative.")
+        for name in ("batch", "accumulate", "learning_rate", "side_end", "epochs", "steps"):
+            if own.get(name) is not None and own[name] <= 0:
+                raise ConfigError(f"{name} is {own[name]}; it must be above zero.")
         for name, choices in (("optimizer", ("adam", "sgd")), ("decay", ("cosine", "none"))):
-            if getattr(self, name) not in choices:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; choose from {', '.join(choices)}.")
+            if own[name] not in choices:
+                raise ConfigError(f"{name} is {own[name]!r}; choose from {', '.join(choices)}.")
 
 
 @dataclass(frozen=True)

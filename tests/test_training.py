@@ -230,6 +230,7 @@ def test_parent_steps_count_every_epoch_of_every_frame():
     [
         ({"learning_rate": 0.0}, "learning_rate is 0.0"),
         ({"height": -1}, "height is -1"),
+        ({"steps": 0}, "steps is 0; it must be above zero"),
         ({"decay": "linear"}, "decay is 'linear'; choose from cosine, none"),
     ],
 )
