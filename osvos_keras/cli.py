@@ -166,7 +166,8 @@ def _run_each_sequence(args, parameters: dict[str, str]) -> int:
 def _verify(args) -> int:
     from tqdm import tqdm
 
-    from osvos_keras.davis import Davis, verify
+    from osvos_keras.davis import Davis
+    from osvos_keras.verification import verify
 
     davis = Davis(args.davis, args.resolution)
     sequences = davis.select(args.sequences) if args.sequences else davis.all_sequences()
@@ -181,7 +182,8 @@ def _verify(args) -> int:
 
 
 def _write_lists(args) -> int:
-    from osvos_keras.davis import Davis, write_lists
+    from osvos_keras.davis import Davis
+    from osvos_keras.verification import write_lists
 
     for path in write_lists(Davis(args.davis, args.resolution), args.val):
         print(path)

@@ -10,7 +10,7 @@ Segmentation", CVPR 2016.
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,7 +154,7 @@ class Davis:
         """
         for frame, annotation in zip(self.frames(sequence), self.annotations(sequence), strict=True):
             if image_size(annotation) != image_size(frame):
-                raise DataError(_size_message(annotation, image_size(annotation), image_size(frame)))
+                raise DataError(size_message(annotation, image_size(annotation), image_size(frame)))
 
     def first(self, sequence: str) -> tuple[np.ndarray, np.ndarray]:
         """What online training may see: the first frame and its annotation, nothing later.
@@ -168,7 +168,7 @@ class Davis:
         path = self.frames(sequence)[0]
         frame, annotation = read_frame(path), read_annotation(self.annotation_path(path))
         if frame.shape[:2] != annotation.shape:
-            raise DataError(_size_message(self.annotation_path(path), annotation.shape, frame.shape[:2]))
+            raise DataError(size_message(self.annotation_path(path), annotation.shape, frame.shape[:2]))
         if not annotation.any():
             raise DataError(
                 f"{self.annotation_path(path)}: the first annotation is empty, so there is no object to "
@@ -177,7 +177,7 @@ class Davis:
         return frame, annotation
 
 
-def _size_message(path: Path, found: Sequence[int], expected: Sequence[int]) -> str:
+def size_message(path: Path, found: Sequence[int], expected: Sequence[int]) -> str:
     return (
         f"{path}: {found[1]}×{found[0]} pixels, but its frame has {expected[1]}×{expected[0]}. "
         "Make it again at the frame's size."
@@ -243,87 +243,3 @@ def write_mask(path: str | Path, mask: np.ndarray) -> None:
     """Write a mask (H, W) bool as a PNG of 0 and 255, whole or not at all."""
     with write_atomically(path) as temporary:
         Image.fromarray(np.asarray(mask, bool).astype(np.uint8) * 255).save(temporary, format="PNG")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One finding of `verify`: a file, what is the matter, and whether training can live with it."""
-
-    path: Path
-    what: str
-    harmless: bool = False
-
-    def __str__(self):
-        return f"{'note ' if self.harmless else 'ERROR'}  {self.path}: {self.what}"
-
-
-def verify(davis: Davis, sequence: str) -> Iterator[Problem]:
-    """Read every file of a sequence and yield what is wrong with it.
-
-    Empty annotations after the first frame and four-channel annotations occur in DAVIS itself;
-    they are reported as harmless.
-    """
-    frames = davis.frames(sequence)
-    for index, path in enumerate(frames):
-        try:
-            size = read_frame(path).shape[:2]
-        except DataError as error:
-            yield Problem(path, _without_path(error, path))
-            size = None
-        yield from _verify_annotation(davis.annotation_path(path), size, is_first=index == 0)
-    expected = {frame.stem for frame in frames}
-    for path in sorted((davis._annotations / sequence).glob("*.png")):
-        if path.stem not in expected:
-            yield Problem(path, "an annotation without a frame.")
-
-
-def _verify_annotation(path: Path, size: tuple[int, int] | None, is_first: bool) -> Iterator[Problem]:
-    try:
-        annotation = read_annotation(path)
-    except DataError as error:
-        yield Problem(path, _without_path(error, path))
-        return
-    if size and annotation.shape != size:
-        yield Problem(path, _without_path(_size_message(path, annotation.shape, size), path))
-    if not annotation.any():
-        yield Problem(path, "empty: no pixel of the object.", harmless=not is_first)
-    channels = len(open_image(path).getbands())
-    if channels > 1:
-        yield Problem(path, f"{channels} channels instead of one; read as grey.", harmless=True)
-
-
-def _without_path(error: object, path: Path) -> str:
-    return str(error).removeprefix(f"{path}: ")
-
-
-def write_lists(davis: Davis, validation: Iterable[str]) -> list[Path]:
-    """Write `train.txt` and `val.txt` from the folders, in DAVIS's own format.
-
-    Args:
-        davis: the data set; every frame must have its annotation.
-        validation: the sequences of `val`; all others become `train`.
-
-    Raises:
-        DataError: a name in `validation` is unknown, or an annotation is missing.
-    """
-    validation = davis.select(validation)
-
-    def relative(path: Path) -> str:
-        return f"/{path.relative_to(davis.root).as_posix()}"
-
-    splits = {
-        "train": [name for name in davis.all_sequences() if name not in validation],
-        "val": validation,
-    }
-    written = []
-    for split, sequences in splits.items():
-        pairs = [
-            (frame, annotation)
-            for name in sequences
-            for frame, annotation in zip(davis.frames(name), davis.annotations(name), strict=True)
-        ]
-        path = davis.root / "ImageSets" / davis.resolution / f"{split}.txt"
-        with write_atomically(path) as temporary:
-            temporary.write_text("".join(" ".join(map(relative, pair)) + "\n" for pair in pairs))
-        written.append(path)
-    return written

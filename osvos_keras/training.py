@@ -17,13 +17,14 @@ import tensorflow as tf
 
 from osvos_keras.callbacks import Backup, History, ProgressBar
 from osvos_keras.config import OnlineConfig, ParentConfig
-from osvos_keras.davis import Davis, verify
+from osvos_keras.davis import Davis
 from osvos_keras.device import choose_policy, choose_strategy, use_xla
 from osvos_keras.errors import DataError
 from osvos_keras.files import find_path, make_folder, sha256, write_json
 from osvos_keras.losses import BalancedCrossEntropy
 from osvos_keras.model import OUTPUTS, build_osvos, keep_outputs
 from osvos_keras.pipeline import online_dataset, parent_dataset
+from osvos_keras.verification import verify
 from osvos_keras.weights import find_weights, save_weights
 
 WEIGHTS_FILE = "osvos.weights.h5"

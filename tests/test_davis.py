@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from osvos_keras.davis import Davis, read_annotation, read_frame, verify, write_lists, write_mask
+from osvos_keras.davis import Davis, read_annotation, read_frame, write_mask
 from osvos_keras.errors import DataError
 from osvos_keras.files import PROJECT
+from osvos_keras.verification import verify, write_lists
 from tests.conftest import FRAMES, write_sequence
 
 

@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 
 from osvos_keras import __version__
-from osvos_keras.davis import Davis, read_annotation, write_lists, write_mask
+from osvos_keras.davis import Davis, read_annotation, write_mask
 from osvos_keras.errors import ConfigError, DataError
 from osvos_keras.evaluation import STATISTICS, compare, evaluate, pooled_scores, published_scores
 from osvos_keras.mask_folder import read_mask, repeat_first_mask
 from osvos_keras.metrics import contour_accuracy, mean_recall_decay, pooled_iou, region_similarity
 from osvos_keras.report import add_evaluate_arguments, report_scores, run_evaluate
+from osvos_keras.verification import write_lists
 from tests.conftest import write_sequence
 
 

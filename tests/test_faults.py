@@ -22,9 +22,10 @@ import pandas as pd
 import psutil
 import pytest
 
-from osvos_keras.davis import Davis, read_annotation, write_lists
+from osvos_keras.davis import Davis, read_annotation
 from osvos_keras.files import PROJECT
 from osvos_keras.training import WEIGHTS_FILE
+from osvos_keras.verification import write_lists
 from tests.conftest import write_sequence
 
 SEQUENCES = ("cow", "dog")
@@ -43,6 +44,7 @@ import tensorflow as tf
 from osvos_keras import inference
 from osvos_keras.config import OnlineConfig
 from osvos_keras.davis import Davis
+from osvos_keras.verification import write_lists
 from osvos_keras.files import write_json
 from osvos_keras.training import train_online
 

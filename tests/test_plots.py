@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from osvos_keras.davis import Davis, read_annotation, read_frame, write_lists, write_mask
+from osvos_keras.davis import Davis, read_annotation, read_frame, write_mask
 from osvos_keras.evaluation import evaluate
 from osvos_keras.figures import save_figure
 from osvos_keras.mask_folder import repeat_first_mask
@@ -30,6 +30,7 @@ from osvos_keras.score_plots import (
     score_bars,
     score_over_time,
 )
+from osvos_keras.verification import write_lists
 from tests.conftest import write_sequence
 
 
