@@ -187,6 +187,9 @@ def _read_record(folder: Path) -> dict | None:
 
 def compile_for_training(model: keras.Model, config: ParentConfig | OnlineConfig, steps: int) -> keras.Model:
     """The same network with the outputs that `config` trains, compiled with loss and optimizer."""
+    frozen = tuple(f"block{block}_" for block in range(1, config.frozen_blocks + 1))
+    for layer in model.layers:
+        layer.trainable = not layer.name.startswith(frozen)
     trained = keep_outputs(model, OUTPUTS if config.side_weight else ("fused",))
     trained.compile(
         optimizer=make_optimizer(config, steps),
