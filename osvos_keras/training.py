@@ -18,7 +18,7 @@ import tensorflow as tf
 from osvos_keras.callbacks import Backup, History, ProgressBar
 from osvos_keras.config import OnlineConfig, ParentConfig
 from osvos_keras.davis import Davis
-from osvos_keras.device import choose_policy, choose_strategy, use_xla
+from osvos_keras.device import choose_policy, choose_steps_per_execution, choose_strategy, use_xla
 from osvos_keras.errors import DataError
 from osvos_keras.files import find_path, make_folder, sha256, write_json
 from osvos_keras.losses import BalancedCrossEntropy
@@ -156,7 +156,7 @@ def _train(
         return load_finished(folder)
     with (strategy or tf.distribute.get_strategy()).scope():  # one frame cannot be split over GPUs
         model = build_osvos(record["weights"], policy=record["policy"], seed=config.seed)
-        trained = compile_for_training(model, config, steps)
+        trained = compile_for_training(model, config, steps, choose_steps_per_execution(chunk))
         saver = Backup(backup, every=chunk)
         start = saver.restore(trained)
     if start < steps:
@@ -185,7 +185,9 @@ def _read_record(folder: Path) -> dict | None:
         return None
 
 
-def compile_for_training(model: keras.Model, config: ParentConfig | OnlineConfig, steps: int) -> keras.Model:
+def compile_for_training(
+    model: keras.Model, config: ParentConfig | OnlineConfig, steps: int, steps_per_execution: int = 1
+) -> keras.Model:
     """The same network with the outputs that `config` trains, compiled with loss and optimizer."""
     frozen = tuple(f"block{block}_" for block in range(1, config.frozen_blocks + 1))
     for layer in model.layers:
@@ -195,6 +197,7 @@ def compile_for_training(model: keras.Model, config: ParentConfig | OnlineConfig
         optimizer=make_optimizer(config, steps),
         loss={name: BalancedCrossEntropy() for name in trained.output},
         jit_compile=use_xla(),
+        steps_per_execution=steps_per_execution,
     )
     return trained
 

@@ -72,6 +72,20 @@ def test_frozen_blocks_stay_as_they_were_and_all_others_learn(tiny, tmp_path):
     ]
 
 
+@pytest.mark.parametrize(("chunk", "rows"), [(5, [5, 10, 11]), (4, [4, 8, 11])])
+def test_several_steps_in_one_call_as_on_a_gpu(tiny, tmp_path, monkeypatch, chunk, rows):
+    """Five at once where that divides the chunk, else one; the last call has fewer."""
+    config, options = OnlineConfig(height=0, steps=11, seed=1), {**QUIET, "chunk": chunk}
+    one = train_online(tiny, "cow", config, tmp_path / "one", **options)
+    monkeypatch.setattr("osvos_keras.device.gpus", lambda: ["GPU"])
+    monkeypatch.setattr(training, "use_xla", lambda: False)
+    with pytest.raises(KeyboardInterrupt):
+        train_online(tiny, "cow", config, tmp_path / "five", callbacks=[StopAt(rows[1])], **options)
+    five = train_online(tiny, "cow", config, tmp_path / "five", **options)
+    np.testing.assert_allclose(weights_of(five), weights_of(one), atol=1e-6)
+    assert read_history(tmp_path / "five" / "history.csv")["step"].tolist() == rows
+
+
 def test_finished_training_is_loaded_and_a_changed_setting_trains_again(tiny, tmp_path, monkeypatch):
     first = train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
     with monkeypatch.context() as patch:

@@ -76,9 +76,8 @@ def examine(davis: Davis, sequence: str, steps: int, weights: str, changes: dict
     config = get_config("online", steps=steps, **changes)
     examination = Examination(davis, sequence, config.height)
     with TemporaryDirectory() as folder:
-        train_online(
-            davis, sequence, config, folder, weights=weights, callbacks=[examination], progress=False, chunk=steps
-        )  # fmt: skip
+        options = {"weights": weights, "callbacks": [examination], "progress": False, "chunk": steps}
+        train_online(davis, sequence, config, folder, **options)
     keras.backend.clear_session()
     return examination.rows
 
