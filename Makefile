@@ -1,5 +1,6 @@
 # make course: environment, then every notebook on the bundled sample, ending with gallery and scores
 # make test:   environment, then the tests
+# make bench:  the benchmarks that the README quotes, against PyTorch if TORCH=/path/to/python is given
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,7 +38,14 @@ lint: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# TORCH: a Python with torch, NumPy and OpenCV, for the ratios; without it only this project is measured.
+TORCH ?=
+YARDSTICK = $(if $(TORCH),--torch-python $(TORCH) --yardstick $(SHARED)/bench/torch_osvos.py)
+
 bench: setup
+	$(BIN)/python -m tests.benchmarks.step $(YARDSTICK)
+	$(BIN)/python -m tests.benchmarks.pipeline --davis $(SHARED)/davis-2016 $(YARDSTICK)
+	$(BIN)/python -m tests.benchmarks.job --davis $(SHARED)/davis-2016
 	$(BIN)/python -m tests.benchmarks.evaluation --davis $(SHARED)/davis-2016 --masks $(SHARED)/reference/osvos-masks
 
 clean:
