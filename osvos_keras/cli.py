@@ -25,6 +25,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_parent(commands)
     _add_evaluate(commands)
     _add_data(commands)
+    _add_weights(commands)
     return parser
 
 
@@ -128,6 +129,22 @@ def _add_data(commands) -> None:
     command.add_argument("--sha256", help="its checksum, if you know it")
 
 
+def _add_weights(commands) -> None:
+    weights = commands.add_parser("weights", help="Convert weights that others published.")
+    commands = weights.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    text = "Convert a checkpoint of OSVOS-PyTorch (.pth), or of MindSpore's OSVOS or VGG16 (.ckpt)."
+    command = _add_command(commands, "convert", _convert_weights, text)
+    command.add_argument("source", help="the checkpoint; its content tells which it is")
+    command.add_argument("--to", required=True, metavar="FILE.weights.h5", help="the file to write")
+    command.add_argument("--half", action="store_true", help="store float16: half the size")
+    command.add_argument(
+        "--backbone-only",
+        action="store_true",
+        help="take VGG16's convolutions alone; the branches start at random",
+    )
+
+
 def _add_davis(command: argparse.ArgumentParser) -> None:
     command.add_argument("--davis", default=SAMPLE, help="data set in DAVIS layout (default: %(default)s)")
     command.add_argument("--resolution", default="480p", choices=["480p", "1080p"])
@@ -207,6 +224,13 @@ def _download(args) -> int:
         f"{davis.root}: {len(davis.all_sequences())} sequences. "
         f"Check them with `osvos data verify --davis {davis.root}`."
     )
+    return 0
+
+
+def _convert_weights(args) -> int:
+    from osvos_keras.convert import convert_weights
+
+    print(convert_weights(args.source, args.to, half=args.half, backbone_only=args.backbone_only))
     return 0
 
 

@@ -21,6 +21,7 @@ class _Config:
     learning_rate: float = 1e-4
     decay: str = "cosine"  # of the learning rate over the steps: "cosine" to zero, or "none"
     weight_decay: float = 0.0  # decoupled (AdamW)
+    frozen_blocks: int = 0  # the first blocks of VGG16's five that are held as they are
     side_weight: float = 0.5  # what each side output's loss counts beside the fused one …
     side_end: float | None = None  # … falling to nothing at this share of training; None holds it
     seed: int = 0
@@ -33,6 +34,8 @@ class _Config:
         for name in ("batch", "accumulate", "learning_rate", "side_end", "epochs", "steps"):
             if own.get(name) is not None and own[name] <= 0:
                 raise ConfigError(f"{name} is {own[name]}; it must be above zero.")
+        if not 0 <= self.frozen_blocks <= 5:
+            raise ConfigError(f"frozen_blocks is {self.frozen_blocks}; VGG16 has blocks 1 to 5.")
         for name, choices in (("optimizer", ("adam", "sgd")), ("decay", ("cosine", "none"))):
             if own[name] not in choices:
                 raise ConfigError(f"{name} is {own[name]!r}; choose from {', '.join(choices)}.")

@@ -1,5 +1,6 @@
 """What the device supports: precision, XLA, several GPUs."""
 
+import math
 from pathlib import Path
 
 import keras
@@ -37,6 +38,15 @@ def use_xla() -> bool:
     JAX has no other compiler: without it every operation would run by itself.
     """
     return keras.config.backend() == "jax" or bool(gpus())
+
+
+def choose_steps_per_execution(chunk: int) -> int:
+    """How many steps Keras runs in one call, a divisor of `chunk`, so that a chunk ends with a call.
+
+    On a GPU a step is so short that what Keras does between two calls counts; callbacks are then
+    called every five steps. On a CPU it is lost in the step.
+    """
+    return math.gcd(chunk, 5) if gpus() else 1
 
 
 def choose_strategy() -> tf.distribute.Strategy:

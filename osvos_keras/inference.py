@@ -1,6 +1,7 @@
 """From a trained network to masks: a sequence in batches, PNGs in DAVIS result layout."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
@@ -107,6 +108,11 @@ def segment_sequence(
         The sequence's folder of masks.
     """
     masks = make_folder(find_path(folder) / sequence)
-    for path, probability in predict_sequence(model, davis.frames(sequence), height, **options):
-        write_mask(masks / f"{path.stem}.png", probability > THRESHOLD)
+    with ThreadPoolExecutor(max_workers=1) as writer:  # while the network computes the next batch
+        written = [
+            writer.submit(write_mask, masks / f"{path.stem}.png", probability > THRESHOLD)
+            for path, probability in predict_sequence(model, davis.frames(sequence), height, **options)
+        ]
+        for one in written:
+            one.result()
     return masks

@@ -1,4 +1,4 @@
-"""tf.data: frames and annotations from disk to batches.
+"""tf.data: frames and annotations from disk to batches, uint8 until the network takes them.
 
 Every training sample is a function of (seed, step) alone: no shuffle buffer, no generator, so a
 data set can start at any step and give what an uninterrupted one gives from there on.
@@ -7,13 +7,16 @@ data set can start at any step and give what an uninterrupted one gives from the
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 import tensorflow as tf
 
 from osvos_keras.augment import augment
 from osvos_keras.config import OnlineConfig, ParentConfig
-from osvos_keras.davis import Davis
+from osvos_keras.davis import Davis, image_size
 from osvos_keras.losses import side_weight
 from osvos_keras.model import SIDES
+
+MEMORY_SHARE = 0.25  # of what is free, that decoded training frames may take
 
 
 def resize_to_height(image: tf.Tensor, height: int, method: str) -> tf.Tensor:
@@ -75,18 +78,41 @@ def parent_dataset(
     Raises:
         DataError: a sequence is unknown or lacks annotations.
     """
-    frames = [str(path) for name in sequences for path in davis.frames(name)]
-    annotations = [str(path) for name in sequences for path in davis.annotations(name)]
-    count = len(frames)
+    frames = [path for name in sequences for path in davis.frames(name)]
+    annotations = [path for name in sequences for path in davis.annotations(name)]
+    count, read_pair = len(frames), _pair_reader(frames, annotations, config.height)
 
     def load(sample):
         order = tf.stack([config.seed, sample // count])  # an epoch's
         index = tf.random.experimental.index_shuffle(sample % count, order, count - 1)
-        frame = load_frame(tf.gather(frames, index), config.height)
-        annotation = load_annotation(tf.gather(annotations, index), config.height)
-        return augment(tf.cast(frame, tf.float32), annotation, tf.stack([config.seed, sample]))
+        return augment(*read_pair(index), tf.stack([config.seed, sample]))
 
     return _training_dataset(load, config, config.steps(count), start, share)
+
+
+def _pair_reader(frames: Sequence[Path], annotations: Sequence[Path], height: int):
+    """A function from an index to that frame and annotation, from memory if all of them fit there."""
+    paths = [str(path) for path in frames], [str(path) for path in annotations]
+
+    def decode(index):
+        frame, annotation = (tf.gather(column, index) for column in paths)
+        return load_frame(frame, height), load_annotation(annotation, height)
+
+    sizes = {image_size(path) for path in frames}
+    if len(sizes) > 1 or _bytes_of_pairs(len(frames), *sizes, height) > MEMORY_SHARE * _free_memory():
+        return decode
+    indices = tf.data.Dataset.range(len(frames))
+    decoded = next(iter(indices.map(decode, tf.data.AUTOTUNE).batch(len(frames))))
+    return lambda index: tuple(tf.gather(column, index) for column in decoded)
+
+
+def _bytes_of_pairs(count: int, size: tuple[int, int], height: int) -> float:
+    scale = height / size[0] if height else 1
+    return count * size[0] * size[1] * scale**2 * 4  # three channels and the annotation
+
+
+def _free_memory() -> int:
+    return psutil.virtual_memory().available
 
 
 def online_dataset(frame, annotation, config: OnlineConfig, start: int = 0) -> tf.data.Dataset:
@@ -101,7 +127,7 @@ def online_dataset(frame, annotation, config: OnlineConfig, start: int = 0) -> t
     Returns:
         Elements as `supervise` makes them.
     """
-    frame = tf.cast(resize_to_height(tf.constant(frame), config.height, "bilinear"), tf.float32)
+    frame = resize_to_height(tf.constant(frame), config.height, "bilinear")
     annotation = tf.cast(tf.constant(annotation)[..., None], tf.uint8)
     annotation = resize_to_height(annotation, config.height, "nearest")
 

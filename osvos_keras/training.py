@@ -18,7 +18,7 @@ import tensorflow as tf
 from osvos_keras.callbacks import Backup, History, ProgressBar, count_steps
 from osvos_keras.config import OnlineConfig, ParentConfig
 from osvos_keras.davis import Davis, image_size
-from osvos_keras.device import choose_policy, choose_strategy, use_xla
+from osvos_keras.device import choose_policy, choose_steps_per_execution, choose_strategy, use_xla
 from osvos_keras.errors import DataError
 from osvos_keras.files import find_path, make_folder, sha256, write_json
 from osvos_keras.losses import BalancedCrossEntropy
@@ -167,7 +167,7 @@ def _train(
 
     def build(weights):
         model = build_osvos(weights, policy=record["policy"], seed=config.seed)
-        return model, compile_for_training(model, config, steps)
+        return model, compile_for_training(model, config, steps, choose_steps_per_execution(chunk))
 
     with (strategy or tf.distribute.get_strategy()).scope():  # one frame cannot be split over GPUs
         model, trained = build(record["weights"])
@@ -223,13 +223,19 @@ def _read_record(folder: Path) -> dict | None:
         return None
 
 
-def compile_for_training(model: keras.Model, config: ParentConfig | OnlineConfig, steps: int) -> keras.Model:
+def compile_for_training(
+    model: keras.Model, config: ParentConfig | OnlineConfig, steps: int, steps_per_execution: int = 1
+) -> keras.Model:
     """The same network with the outputs that `config` trains, compiled with loss and optimizer."""
+    frozen = tuple(f"block{block}_" for block in range(1, config.frozen_blocks + 1))
+    for layer in model.layers:
+        layer.trainable = not layer.name.startswith(frozen)
     trained = keep_outputs(model, OUTPUTS if config.side_weight else ("fused",))
     trained.compile(
         optimizer=make_optimizer(config, steps),
         loss={name: BalancedCrossEntropy() for name in trained.output},
         jit_compile=use_xla(),
+        steps_per_execution=steps_per_execution,
     )
     return trained
 

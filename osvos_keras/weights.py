@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import h5py
 import keras
+import numpy as np
 
 from osvos_keras.errors import WeightsError
 from osvos_keras.files import PROJECT, find_path, write_atomically
@@ -92,8 +94,31 @@ def load_weights(model: keras.Model, path: Path) -> None:
         ) from error
 
 
-def save_weights(model: keras.Model, path: str | Path) -> None:
-    """Write a model's weights, whole or not at all, without the optimizer's state."""
+def save_weights(model: keras.Model, path: str | Path, half: bool = False) -> None:
+    """Write a model's weights, whole or not at all, without the optimizer's state.
+
+    With `half` they are stored as float16, in half the bytes; Keras widens them as it loads them.
+
+    Raises:
+        WeightsError: a weight is beyond float16's range.
+    """
     bare = keras.Model(model.inputs, model.outputs, name=model.name)
     with write_atomically(path) as temporary:
         bare.save_weights(temporary)
+        if half:
+            _store_half(temporary)
+
+
+def _store_half(path: Path) -> None:
+    """Write a weights file anew with float16 in the place of float32."""
+    with write_atomically(path) as temporary, h5py.File(path) as file, h5py.File(temporary, "w") as narrow:
+
+        def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(item, h5py.Group):
+                narrow.require_group(name).attrs.update(item.attrs)
+                return
+            if np.abs(item[()]).max(initial=0) > np.finfo(np.float16).max:
+                raise WeightsError(f"{name}: a weight is beyond float16's range. Store float32 instead.")
+            narrow[name] = item[()].astype(np.float16)
+
+        file.visititems(copy)

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -29,7 +30,7 @@ from osvos_keras.verification import write_lists
 from tests.conftest import write_sequence
 
 SEQUENCES = ("cow", "dog")
-DEADLINE = 120  # seconds that no event takes, even on a busy machine
+DEADLINE = 300  # seconds that no event takes, even on a busy machine
 PARAMETERS = """
 DAVIS_ROOT = "data/sample"  # data set
 RUN_DIR = "runs/course"  # where results go
@@ -116,6 +117,8 @@ class Driver:
                 env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
                 cwd=PROJECT,
                 start_new_session=True,
+                # Tests that a shell runs in the background ignore Ctrl-C, and would pass that on.
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             )
         self.tree = psutil.Process(self.process.pid)
         self.started.append(self)

@@ -17,6 +17,7 @@ from osvos_keras.config import OnlineConfig, ParentConfig, get_config
 from osvos_keras.davis import write_mask
 from osvos_keras.errors import ConfigError, DataError, FolderError, TrainingError
 from osvos_keras.inference import predict_sequence
+from osvos_keras.model import build_osvos
 from osvos_keras.training import WEIGHTS_FILE, load_finished, train_online, train_parent
 
 ONLINE = OnlineConfig(height=0, steps=6, seed=1)
@@ -55,6 +56,34 @@ def test_parent_training_leaves_weights_history_and_settings(tiny, tmp_path):
     assert history["step"].tolist() == [2, 4]
     assert {"loss", "fused_loss", "side2_loss", "side5_loss", "seconds_per_step"} <= set(history.columns)
     np.testing.assert_array_equal(weights_of(load_finished(tmp_path)), weights_of(model))
+
+
+def test_frozen_blocks_stay_as_they_were_and_all_others_learn(tiny, tmp_path):
+    config = OnlineConfig(height=0, steps=3, frozen_blocks=2)
+    trained = train_online(tiny, "cow", config, tmp_path, **QUIET)
+    start = build_osvos("imagenet", seed=config.seed)
+    changed = {
+        weight.path.split("/")[0]: not np.array_equal(weight, before)
+        for weight, before in zip(trained.weights, start.weights, strict=True)
+        if weight.path.endswith("kernel")
+    }
+    assert sorted(name for name, different in changed.items() if not different) == [
+        f"block{block}_conv{conv}" for block in (1, 2) for conv in (1, 2)
+    ]
+
+
+@pytest.mark.parametrize(("chunk", "rows"), [(5, [5, 10, 11]), (4, [4, 8, 11])])
+def test_several_steps_in_one_call_as_on_a_gpu(tiny, tmp_path, monkeypatch, chunk, rows):
+    """Five at once where that divides the chunk, else one; the last call has fewer."""
+    config, options = OnlineConfig(height=0, steps=11, seed=1), {**QUIET, "chunk": chunk}
+    one = train_online(tiny, "cow", config, tmp_path / "one", **options)
+    monkeypatch.setattr("osvos_keras.device.gpus", lambda: ["GPU"])
+    monkeypatch.setattr(training, "use_xla", lambda: False)
+    with pytest.raises(KeyboardInterrupt):
+        train_online(tiny, "cow", config, tmp_path / "five", callbacks=[StopAt(rows[1])], **options)
+    five = train_online(tiny, "cow", config, tmp_path / "five", **options)
+    np.testing.assert_allclose(weights_of(five), weights_of(one), atol=1e-6)
+    assert read_history(tmp_path / "five" / "history.csv")["step"].tolist() == rows
 
 
 def test_finished_training_is_loaded_and_a_changed_setting_trains_again(tiny, tmp_path, monkeypatch):

@@ -1,0 +1,244 @@
+"""Weights that others published, converted to this network's: `osvos weights convert`.
+
+Three layouts are known by the names of their tensors: OSVOS-PyTorch's state dict, the OSVOS network
+of MindSpore's model zoo, and that zoo's VGG16 (a backbone only). The layers are the same; the frame
+is prepared otherwise, which the first convolution absorbs. With OSVOS-PyTorch's own forward pass as
+the measure, on frames whose sides are multiples of 16, two differences remain, both near the edge:
+
+- Its upsampling takes what lies outside the frame for zero, ours repeats the border. In the
+  `factor / 2` pixels (1, 2, 4, 8) along an edge its side logits are ours times a number between
+  one half and one (a quarter and one in the corners): the same sign, so the same masks.
+- A convolution pads with zeros, which means the mean colour, and the two means differ by one grey
+  level of red. The first convolution absorbs that except in the outermost pixel, from where it
+  spreads inwards, ever weaker; 112 pixels from the edge float32 shows none of it.
+
+For other sizes, 480 × 854 among them, its centred crop moves each coarse output by half of what the
+last cell overhangs (`side5` by 5 pixels at 854, by 7 at most), left and up. Ours stays in place.
+`data/weights/README.md` has the measurements.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from osvos_keras.checkpoints import Checkpoint, read_checkpoint
+from osvos_keras.errors import WeightsError
+from osvos_keras.files import sha256
+from osvos_keras.model import SIDE_CHANNELS, SIDES, BilinearUpsample, build_osvos
+from osvos_keras.weights import save_weights
+
+OUR_MEANS = (103.939, 116.779, 123.68)  # BGR, what PrepareFrame subtracts
+# VGG16's thirteen convolutions: name here, channels, and their place in the others' containers.
+BACKBONE = [
+    f"block{block}_conv{index}"
+    for block, depth in enumerate((2, 2, 3, 3, 3), start=1)
+    for index in range(1, depth + 1)
+]
+CHANNELS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
+STAGE = (0, 0, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4)
+PLACE_IN_STAGE = (0, 2, 1, 3, 1, 3, 5, 1, 3, 5, 1, 3, 5)  # after ReLUs, and a pooling in front
+PLACE_IN_VGG16 = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+# What MindSpore stores beside the network: Momentum's, SGD's and Adam's state, and counters.
+OPTIMIZER = re.compile(
+    r"(moments|moment1|moment2|accum|stat)\..*|learning_rate|momentum|weight_decay|global_step|"
+    r"beta[12]_power|loss_scale|scale_sense|epoch_num|step_num|(current|last_overflow)_iterator_step"
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a published network names its tensors and prepares its frames.
+
+    Attributes:
+        title: its name, for people.
+        backbone: the thirteen convolutions, in order.
+        branches: names of the branches' preparation, score, upsampled features and upsampled
+            score, each followed by `.0` to `.3`; empty for a backbone alone.
+        means: subtracted from the frame, in the order BGR.
+        deviations: what the frame is then divided by, in the order BGR.
+        rgb: whether its first convolution takes RGB.
+        surplus: a pattern of further names that this network has no use for.
+    """
+
+    title: str
+    backbone: tuple[str, ...]
+    branches: tuple[str, ...] = ()
+    means: tuple[float, ...] = (104.00699, 116.66877, 122.67892)
+    deviations: tuple[float, ...] = (1.0, 1.0, 1.0)
+    rgb: bool = False
+    surplus: str = r"(?!)"
+
+
+def _vgg16(prefix: str) -> Layout:
+    """Trained on RGB, normalized by ImageNet's mean and deviation: 0.485, 0.229 and so on, times 255."""
+    return Layout(
+        "MindSpore VGG16",
+        tuple(f"{prefix}{place}" for place in PLACE_IN_VGG16),
+        means=(103.53, 116.28, 123.675),
+        deviations=(57.375, 57.12, 58.395),
+        rgb=True,
+        surplus=r"classifier\..*",
+    )
+
+
+LAYOUTS = (
+    Layout(
+        "OSVOS-PyTorch",
+        tuple(f"stages.{stage}.{place}" for stage, place in zip(STAGE, PLACE_IN_STAGE, strict=True)),
+        ("side_prep", "score_dsn", "upscale", "upscale_"),
+    ),
+    Layout(
+        "MindSpore OSVOS",
+        tuple(f"stages_ms.{stage}.{place}" for stage, place in zip(STAGE, PLACE_IN_VGG16, strict=True)),
+        ("side_prep_ms", "score_dsn_ms", "ms_upscale", "ms_upscale_"),
+    ),
+    _vgg16("layers."),
+    _vgg16(""),  # as the original's convert_checkpoint wrote it
+)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was done: the source's layout, the layers that came from it, the file and its checksum."""
+
+    layout: Layout
+    layers: tuple[str, ...]
+    path: Path
+    sha256: str
+
+    def __str__(self) -> str:
+        rest = "" if "fuse" in self.layers else "; the branches start at random, as from 'imagenet'"
+        return (
+            f"{self.layout.title}: {len(self.layers)} layers{rest}\n{self.path}: sha256 {self.sha256}\n"
+            f"Use it with WEIGHTS={self.path}"
+        )
+
+
+def convert_weights(
+    source: str | Path, target: str | Path, *, half: bool = False, backbone_only: bool = False
+) -> Conversion:
+    """Write a published checkpoint as weights that `build_osvos(target)` loads.
+
+    Args:
+        source: the state dict of OSVOS-PyTorch (`.pth`), or a MindSpore checkpoint (`.ckpt`) of its
+            OSVOS or its VGG16.
+        target: the file to write, `….weights.h5`, whole or not at all.
+        half: store float16, which halves the file.
+        backbone_only: take VGG16's convolutions alone, whatever else there is. The branches then
+            start at random, with seed 0; of a VGG16 they always do.
+
+    Raises:
+        WeightsError: the source is none of these; a layer is missing, of another shape, not finite
+            or unknown; its upsampling is not bilinear; or the target's name has another ending.
+    """
+    target = Path(target).expanduser()
+    if not target.name.endswith(".weights.h5"):
+        raise WeightsError(f"{target}: the name of a weights file must end in .weights.h5.")
+    checkpoint = read_checkpoint(source)
+    layout = find_layout(checkpoint)
+    layers = map_layers(checkpoint, layout, backbone_only)
+    model = build_osvos(weights=None)
+    for name, values in layers.items():
+        model.get_layer(name).set_weights(values)
+    save_weights(model, target, half=half)
+    return Conversion(layout, tuple(layers), target, sha256(target))
+
+
+def find_layout(checkpoint: Checkpoint) -> Layout:
+    """The layout whose first layer is in the checkpoint.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    for layout in LAYOUTS:
+        if f"{layout.backbone[0]}.weight" in checkpoint.tensors:
+            return layout
+    known = ", ".join(dict.fromkeys(layout.title for layout in LAYOUTS))
+    found = ", ".join(list(checkpoint.tensors)[:3]) or "none"
+    raise WeightsError(f"{checkpoint.path}: of no known layout ({known}). Its first tensors are {found}.")
+
+
+def map_layers(
+    checkpoint: Checkpoint, layout: Layout, backbone_only: bool = False
+) -> dict[str, list[np.ndarray]]:
+    """This network's layers: name → weights as Keras orders and shapes them, float32.
+
+    Raises:
+        WeightsError: a tensor is missing, of another shape, not finite, not bilinear or unknown.
+    """
+    layers = _map_backbone(checkpoint, layout)
+    surplus = layout.surplus
+    if backbone_only:
+        surplus = "|".join([surplus, r"fuse\..*", *(rf"{name}\.\d\..*" for name in layout.branches)])
+    elif layout.branches:
+        layers |= _map_branches(checkpoint, layout)
+    for name in checkpoint.tensors.keys() - checkpoint.taken:
+        if not (OPTIMIZER.fullmatch(name) or re.fullmatch(surplus, name)):
+            raise WeightsError(f"{checkpoint.path}: {name} belongs to no layer of {layout.title}.")
+    return layers
+
+
+def _map_backbone(checkpoint: Checkpoint, layout: Layout) -> dict[str, list[np.ndarray]]:
+    """The thirteen convolutions. MindSpore's have no biases: zeros.
+
+    Deviations that divide the frame would leave features some 57 times smaller than the branches
+    expect. The whole backbone is multiplied by their mean instead, which ReLUs and poolings let
+    through: first kernel times it, every bias times it.
+    """
+    scale = np.mean(layout.deviations, dtype=np.float32)
+    layers = {}
+    for ours, theirs, inputs, outputs in zip(
+        BACKBONE, layout.backbone, (3, *CHANNELS[:-1]), CHANNELS, strict=True
+    ):
+        kernel, bias = _take_convolution(checkpoint, theirs, (outputs, inputs, 3, 3), bias_needed=False)
+        layers[ours] = [kernel, bias * scale]
+    layers[BACKBONE[0]] = _adapt_input(*layers[BACKBONE[0]], layout, scale)
+    return layers
+
+
+def _adapt_input(kernel: np.ndarray, bias: np.ndarray, layout: Layout, scale: float) -> list[np.ndarray]:
+    """The first convolution, for a frame prepared our way: BGR minus our means, not divided."""
+    if layout.rgb:
+        kernel = kernel[:, :, ::-1]
+    kernel = kernel * (scale / np.float32(layout.deviations))[:, None]
+    shift = np.subtract(OUR_MEANS, layout.means, dtype=np.float32)
+    return [kernel, bias + np.einsum("hwio,i->o", kernel, shift)]
+
+
+def _map_branches(checkpoint: Checkpoint, layout: Layout) -> dict[str, list[np.ndarray]]:
+    """Preparation, score and share of the fuse of every branch; their upsampling must be ours."""
+    prep_name, score_name, *upsample_names = layout.branches
+    shares, fuse_bias = _take_convolution(checkpoint, "fuse", (1, len(SIDES) * SIDE_CHANNELS, 1, 1))
+    layers = {"fuse": [fuse_bias]}
+    for index, (side, (backbone_layer, factor)) in enumerate(SIDES.items()):
+        inputs = CHANNELS[BACKBONE.index(backbone_layer)]
+        prep = _take_convolution(checkpoint, f"{prep_name}.{index}", (SIDE_CHANNELS, inputs, 3, 3))
+        score = _take_convolution(checkpoint, f"{score_name}.{index}", (1, SIDE_CHANNELS, 1, 1))
+        share = shares[:, :, index * SIDE_CHANNELS : (index + 1) * SIDE_CHANNELS]
+        layers |= {f"{side}_prep": prep, f"{side}_score": score, f"{side}_fuse": [share]}
+        for name, channels in zip(upsample_names, (SIDE_CHANNELS, 1), strict=True):
+            _check_upsampling(checkpoint, f"{name}.{index}.weight", channels, factor)
+    return layers
+
+
+def _take_convolution(
+    checkpoint: Checkpoint, name: str, shape: tuple[int, ...], bias_needed: bool = True
+) -> list[np.ndarray]:
+    """Kernel, from (out, in, h, w) to Keras's (h, w, in, out), and bias, zeros if it may be absent."""
+    kernel = checkpoint.take(f"{name}.weight", shape).transpose(2, 3, 1, 0)
+    if not bias_needed and f"{name}.bias" not in checkpoint.tensors:
+        return [kernel, np.zeros(shape[0], np.float32)]
+    return [kernel, checkpoint.take(f"{name}.bias", shape[:1])]
+
+
+def _check_upsampling(checkpoint: Checkpoint, name: str, channels: int, factor: int) -> None:
+    """Ours is fixed, so a trained one cannot be taken over."""
+    found = checkpoint.take(name, (channels, channels, 2 * factor, 2 * factor))
+    bilinear = BilinearUpsample(factor).kernel[..., 0, 0]
+    if not np.allclose(found, np.eye(channels)[:, :, None, None] * bilinear, atol=1e-6):
+        raise WeightsError(
+            f"{checkpoint.path}: {name} is not bilinear: that network trained its upsampling, which is fixed "
+            "in this one. Its VGG16 alone can be taken: --backbone-only."
+        )

@@ -1,0 +1,124 @@
+"""Time to quality: J of later frames against seconds of online training, for several settings.
+
+    python -m tests.benchmarks.quality --davis ROOT --to FOLDER [--settings plain,frozen2] [--weights parent]
+
+Tuning belongs to training data: the sequences are every fifth of the training list, never of the
+validation list. Each setting trains on the first frame of each sequence; at a few moments the clock
+stops, and every fifth later frame is predicted and scored at full size. Rows are appended to
+`FOLDER/quality.csv` as they come, and what is there already is not run again;
+`FOLDER/quality.png` shows the curves.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import keras
+import numpy as np
+import pandas as pd
+
+from osvos_keras.config import get_config
+from osvos_keras.davis import Davis, read_annotation
+from osvos_keras.files import make_folder, write_atomically
+from osvos_keras.inference import THRESHOLD, predict_sequence
+from osvos_keras.metrics import region_similarity
+from osvos_keras.training import train_online
+
+MOMENTS = (10, 25, 50, 75, 100, 150, 200, 300)  # steps at which the clock stops
+SETTINGS = {  # each is a change to the default preset
+    "default": {},
+    "frozen0": {"frozen_blocks": 0},
+    "frozen1": {"frozen_blocks": 1},
+    "frozen2": {"frozen_blocks": 2},
+    "frozen3": {"frozen_blocks": 3},
+    "frozen4": {"frozen_blocks": 4},
+    "rate 2e-4": {"frozen_blocks": 2, "learning_rate": 2e-4},
+    "rate 5e-5": {"frozen_blocks": 2, "learning_rate": 5e-5},
+    "cosine": {"frozen_blocks": 2, "decay": "cosine"},
+    "fused alone": {"frozen_blocks": 2, "side_weight": 0.0},
+    "batch 2": {"frozen_blocks": 2, "batch": 2},
+    "192 lines": {"frozen_blocks": 2, "height": 192},
+    "320 lines": {"frozen_blocks": 2, "height": 320},
+}
+
+
+class Examination(keras.callbacks.Callback):
+    """At every moment the mean J over some later frames, and the seconds that training took so far."""
+
+    def __init__(self, davis: Davis, sequence: str, height: int):
+        super().__init__()
+        # As the benchmark: neither the first frame, which was given, nor the last.
+        self.frames = davis.frames(sequence)[1:-1][::5]
+        self.annotations = davis.annotations(sequence)[1:-1][::5]
+        self.height, self.rows = height, []
+
+    def on_train_begin(self, logs=None):
+        self.start = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = int(self.model.optimizer.iterations)
+        if step in MOMENTS:
+            paused = time.perf_counter()
+            self.rows.append({"step": step, "seconds": paused - self.start, "J": self._score()})
+            self.start += time.perf_counter() - paused
+
+    def _score(self) -> float:
+        found = predict_sequence(self.model, self.frames, self.height, progress=False)
+        pairs = zip(found, self.annotations, strict=True)
+        return float(np.mean([
+            region_similarity(probability > THRESHOLD, read_annotation(path))
+            for (_, probability), path in pairs
+        ]))  # fmt: skip
+
+
+def examine(davis: Davis, sequence: str, steps: int, weights: str, changes: dict) -> list[dict]:
+    config = get_config("online", steps=steps, **changes)
+    examination = Examination(davis, sequence, config.height)
+    with TemporaryDirectory() as folder:
+        options = {"weights": weights, "callbacks": [examination], "progress": False, "chunk": steps}
+        train_online(davis, sequence, config, folder, **options)
+    keras.backend.clear_session()
+    return examination.rows
+
+
+def plot(table: pd.DataFrame, path: Path) -> None:
+    """Mean J over the sequences against mean seconds, a line a setting."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot(xlabel="seconds of training", ylabel="mean J", xscale="log")
+    for setting, rows in table.groupby("setting", sort=False):
+        mean = rows.groupby("step")[["seconds", "J"]].mean()
+        axes.plot(mean["seconds"], mean["J"], marker="o", label=setting)
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--davis", type=Path, required=True)
+    parser.add_argument("--to", type=Path, required=True, help="folder for the table and the picture")
+    parser.add_argument("--settings", default=",".join(SETTINGS), help="comma-separated (default: all)")
+    parser.add_argument("--weights", default="imagenet")
+    parser.add_argument("--steps", type=int, default=100)
+    args = parser.parse_args()
+    davis, path = Davis(args.davis), make_folder(args.to) / "quality.csv"
+    rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
+    for sequence in davis.sequences("train")[2::5]:
+        for setting in args.settings.split(","):
+            key = {"setting": setting, "sequence": sequence, "weights": args.weights, "steps": args.steps}
+            if any(key.items() <= row.items() for row in rows):
+                continue
+            found = examine(davis, sequence, args.steps, args.weights, SETTINGS[setting])
+            rows += [{**key, **row} for row in found]
+            table = pd.DataFrame(rows)
+            with write_atomically(path) as temporary:
+                table.to_csv(temporary, index=False)
+            print(sequence, setting, *(f"{row['step']}: {row['J']:.3f}" for row in found), flush=True)
+            plot(table, args.to / "quality.png")
+    print(table.pivot_table(index="setting", columns="step", values=["J", "seconds"]).round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,505 @@
+"""Published weights: three layouts, the same function as their own networks', and an error for any other.
+
+Their network is written out here from the facts, twice: with `keras.ops`, so that every run compares
+with it, and with PyTorch, where that is installed.
+"""
+
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from osvos_keras import cli
+from osvos_keras.checkpoints import Checkpoint, read_checkpoint
+from osvos_keras.convert import BACKBONE, OUR_MEANS, convert_weights, find_layout, map_layers
+from osvos_keras.davis import read_frame
+from osvos_keras.errors import WeightsError
+from osvos_keras.files import PROJECT, sha256
+from osvos_keras.model import OUTPUTS, SIDES, build_osvos
+
+DEPTHS = (2, 2, 3, 3, 3)
+MEANS = np.float32([104.00699, 116.66877, 122.67892])  # BGR
+VGG16_PLACES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+
+
+# ---- A synthetic parent, and its forward pass
+
+
+def bilinear(channels, factor):
+    """(channels, channels, 2·factor, 2·factor): each channel to itself, bilinear."""
+    distance = np.abs(np.arange(2 * factor) - factor + 0.5) / factor
+    kernel = np.zeros((channels, channels, 2 * factor, 2 * factor), np.float32)
+    kernel[range(channels), range(channels)] = np.outer(1 - distance, 1 - distance)
+    return kernel
+
+
+def stage_places(stage):
+    """Where a stage's convolutions stand: a pooling first, but in stage 0, and a ReLU after each."""
+    return [2 * index + (stage > 0) for index in range(DEPTHS[stage])]
+
+
+@pytest.fixture(scope="module")
+def state():
+    """An OSVOS-PyTorch state dict: VGG16's real convolutions, branches at random."""
+    vgg16 = iter([layer for layer in build_osvos("imagenet").layers if layer.name in BACKBONE])
+    tensors = {}
+    for stage in range(5):
+        for place in stage_places(stage):
+            kernel, bias = next(vgg16).get_weights()
+            tensors[f"stages.{stage}.{place}.weight"] = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+            tensors[f"stages.{stage}.{place}.bias"] = bias
+    random = np.random.default_rng(0)
+    # Kernels of `side_prep` that bring each side's logits to about one: deep features are weaker.
+    for index, (inputs, strength) in enumerate([(128, 1.5e-4), (256, 1e-4), (512, 2.5e-4), (512, 3e-3)]):
+        factor = 2 ** (index + 1)
+        for name, shape, scale in (
+            ("side_prep", (16, inputs, 3, 3), strength),
+            ("score_dsn", (1, 16, 1, 1), 0.3),
+        ):
+            tensors[f"{name}.{index}.weight"] = random.normal(0, scale, shape).astype(np.float32)
+            tensors[f"{name}.{index}.bias"] = random.normal(0, 0.3, shape[0]).astype(np.float32)
+        tensors[f"upscale.{index}.weight"] = bilinear(16, factor)
+        tensors[f"upscale_.{index}.weight"] = bilinear(1, factor)
+    tensors["fuse.weight"] = random.normal(0, 0.3, (1, 64, 1, 1)).astype(np.float32)
+    tensors["fuse.bias"] = np.float32([-0.4])
+    return tensors
+
+
+def convolve(x, state, name, outside=0.0):
+    """3×3 or 1×1; what lies outside is zero, or `outside`, one value a channel."""
+    kernel = state[f"{name}.weight"].transpose(2, 3, 1, 0)
+    reach = len(kernel) // 2
+    pad = [[0, 0], [reach, reach], [reach, reach], [0, 0]]
+    x = ops.pad(x - outside, pad) + outside
+    return ops.conv(x, kernel) + state.get(f"{name}.bias", np.float32(0))
+
+
+def upsample(x, kernel, factor, height, width):
+    """Transposed convolution, then the centre of it."""
+    x = ops.conv_transpose(x, kernel.transpose(2, 3, 1, 0), strides=factor)
+    top, left = (x.shape[1] - height) // 2, (x.shape[2] - width) // 2
+    return x[:, top : top + height, left : left + width]
+
+
+def backbone_features(state, x, outside=0.0):
+    """The last features of every stage. The pooling counts a window that is cut off at the edge."""
+    features = []
+    for stage in range(5):
+        if stage:
+            x = ops.max_pool(x, 2, 2, padding="same")
+        for place in stage_places(stage):
+            x = ops.relu(convolve(x, state, f"stages.{stage}.{place}", outside))
+            outside = 0.0
+        features.append(x)
+    return features
+
+
+def forward(state, frame, outside=0.0):
+    """Their forward pass: RGB frame (H, W, 3) → logits of the four sides and the fused ones, (H, W)."""
+    height, width = frame.shape[:2]
+    x = frame[None, ..., ::-1].astype(np.float32) - MEANS
+    sides, upsampled = [], []
+    for index, features in enumerate(backbone_features(state, x, outside)[1:]):
+        prep = convolve(features, state, f"side_prep.{index}")
+        score = convolve(prep, state, f"score_dsn.{index}")
+        size = (2 ** (index + 1), height, width)
+        upsampled.append(upsample(prep, state[f"upscale.{index}.weight"], *size))
+        sides.append(upsample(score, state[f"upscale_.{index}.weight"], *size))
+    fused = convolve(ops.concatenate(upsampled, -1), state, "fuse")
+    return {name: np.asarray(x)[0, ..., 0] for name, x in zip(OUTPUTS, [*sides, fused], strict=True)}
+
+
+def map_tensors(tensors, **options):
+    """This network's layers of a dict of tensors, without a file."""
+    checkpoint = Checkpoint("parent.pth", dict(tensors))
+    return map_layers(checkpoint, find_layout(checkpoint), **options)
+
+
+def convert(tensors, **options):
+    network = build_osvos(weights=None)
+    for name, values in map_tensors(tensors, **options).items():
+        network.get_layer(name).set_weights(values)
+    return network
+
+
+@pytest.fixture(scope="module")
+def network(state):
+    return convert(state)
+
+
+def run(network, frame):
+    return {name: np.asarray(logits)[0, ..., 0] for name, logits in network(frame[None]).items()}
+
+
+def photograph(height, width):
+    return read_frame(PROJECT / "data/sample/JPEGImages/480p/cat/00000.jpg")[100:, 100:][:height, :width]
+
+
+def sigmoid(logits):
+    return 1 / (1 + np.exp(-logits))
+
+
+# ---- The same function
+
+
+def test_same_masks_as_their_forward_pass(state, network):
+    """To 1e-4, where both see the same colour outside the frame: 8 pixels or more from the edge."""
+    frame = photograph(64, 96)
+    outside = np.float32(OUR_MEANS) - MEANS  # our mean colour, prepared their way
+    theirs, ours = forward(state, frame, outside), run(network, frame)
+    for name in OUTPUTS:
+        assert np.ptp(sigmoid(ours[name])) > 0.2
+        inside = np.s_[8:-8, 8:-8]
+        np.testing.assert_allclose(sigmoid(ours[name])[inside], sigmoid(theirs[name])[inside], atol=1e-5)
+
+
+def test_border_of_the_side_outputs_is_weaker_by_a_known_factor(state, network):
+    """Zeros outside weigh a side's logits by the kernel's part inside: never a change of sign."""
+    frame = photograph(64, 96)
+    theirs, ours = forward(state, frame, np.float32(OUR_MEANS) - MEANS), run(network, frame)
+    for index, (side, (_, factor)) in enumerate(SIDES.items()):
+        ones = np.ones((1, 64 // factor, 96 // factor, 1), np.float32)
+        weight = np.asarray(upsample(ones, state[f"upscale_.{index}.weight"], factor, 64, 96))[0, ..., 0]
+        assert weight.min() == (0.5 + 0.5 / factor) ** 2
+        assert (weight[factor // 2 : -factor // 2, factor // 2 : -factor // 2] == 1).all()
+        np.testing.assert_allclose(ours[side] * weight, theirs[side], atol=1e-4)
+        np.testing.assert_array_equal(ours[side] > 0, theirs[side] > 0)
+
+
+def test_other_mean_colour_outside_is_felt_near_the_edge_only(state, network):
+    """Their forward pass as it is: zeros outside the frame are their mean colour, not ours."""
+    frame = photograph(256, 288)
+    theirs, ours = forward(state, frame)["fused"], run(network, frame)["fused"]
+    difference = np.abs(sigmoid(ours) - sigmoid(theirs))
+    assert difference[112:-112, 112:-112].max() < 1e-5
+    inside = np.s_[8:-8, 8:-8]
+    assert difference[inside].max() < 5e-3
+    assert np.mean((ours > 0)[inside] != (theirs > 0)[inside]) < 1e-3
+
+
+def test_our_means_are_those_that_the_network_subtracts(network):
+    black = np.asarray(network.get_layer("prepare")(np.zeros((1, 16, 16, 3), np.float32)))
+    np.testing.assert_allclose(-black[0, 0, 0], OUR_MEANS, atol=1e-4)
+
+
+# ---- Files
+
+
+def varint(number):
+    low, rest = number & 127, number >> 7
+    return bytes([low | 128]) + varint(rest) if rest else bytes([low])
+
+
+def message(number, content):
+    return bytes([number << 3 | 2]) + varint(len(content)) + content
+
+
+def write_mindspore(path, tensors, slices=1):
+    """Protobuf by hand: Checkpoint.value = {tag, tensor = {dims, tensor_type, tensor_content}}."""
+    with path.open("wb") as file:
+        for tag, array in tensors.items():
+            content, dims = array.tobytes(), array.shape or (0,)
+            step = -(-len(content) // slices)
+            head = b"".join(b"\x08" + varint(size) for size in dims)
+            head += message(2, array.dtype.name.capitalize().encode())
+            for start in range(0, len(content), step):
+                tensor = head + message(3, content[start : start + step])
+                file.write(message(1, message(1, tag.encode()) + message(2, tensor)))
+    return path
+
+
+OPTIMIZER_STATE = {
+    "moments.layers.0.weight": np.zeros((64, 3, 3, 3), np.float32),
+    "moment1.fuse.bias": np.zeros(1, np.float32),
+    "beta1_power": np.array(0.5, np.float32),
+    "learning_rate": np.float32([0.1, 0.2]),
+    "global_step": np.array([7], np.int32),
+}
+
+
+@pytest.fixture(scope="module")
+def mindspore_state(state):
+    """The names of MindSpore's OSVOS; its backbone has no biases."""
+    tensors, places = {}, iter(VGG16_PLACES)
+    for stage in range(5):
+        for place in stage_places(stage):
+            tensors[f"stages_ms.{stage}.{next(places)}.weight"] = state[f"stages.{stage}.{place}.weight"]
+    names = {"side_prep": "side_prep_ms", "score_dsn": "score_dsn_ms"}
+    names |= {"upscale": "ms_upscale", "upscale_": "ms_upscale_", "fuse": "fuse"}
+    for name, value in state.items():
+        kind, _, rest = name.partition(".")
+        if kind in names:
+            tensors[f"{names[kind]}.{rest}"] = value
+    return tensors
+
+
+@pytest.fixture(scope="module")
+def vgg16_state(state):
+    """MindSpore's VGG16: RGB, no biases, a classifier."""
+    kernels = [state[f"stages.{stage}.{place}.weight"] for stage in range(5) for place in stage_places(stage)]
+    tensors = {f"layers.{place}.weight": kernel for place, kernel in zip(VGG16_PLACES, kernels, strict=True)}
+    return {**tensors, "classifier.0.weight": np.zeros((5, 4), np.float32)}
+
+
+def test_mindspore_osvos_is_the_same_network_without_backbone_biases(state, mindspore_state, tmp_path):
+    path = write_mindspore(tmp_path / "parent.ckpt", {**mindspore_state, **OPTIMIZER_STATE}, slices=3)
+    convert_weights(path, tmp_path / "parent.weights.h5")
+    bare = {
+        name: 0 * value if "stages" in name and "bias" in name else value for name, value in state.items()
+    }
+    frame = photograph(48, 64)
+    theirs = forward(bare, frame, np.float32(OUR_MEANS) - MEANS)["fused"]
+    ours = run(build_osvos(tmp_path / "parent.weights.h5"), frame)["fused"]
+    np.testing.assert_allclose(sigmoid(ours)[8:-8, 8:-8], sigmoid(theirs)[8:-8, 8:-8], atol=1e-5)
+
+
+def test_vgg16_has_its_own_features_times_one_number(state, vgg16_state):
+    """It was trained on RGB, normalized; here it is fed BGR, 0–255, and answers 57 times as strongly."""
+    network = convert(vgg16_state)
+    bare = {name: value for name, value in state.items() if name.endswith("weight")}
+    mean = 255 * np.float32([0.485, 0.456, 0.406])
+    deviation = 255 * np.float32([0.229, 0.224, 0.225])
+    frame = photograph(48, 64)
+    outside = (np.float32(OUR_MEANS)[::-1] - mean) / deviation
+    expected = backbone_features(bare, (frame[None] - mean) / deviation, outside)
+    layers = ("block1_conv2", "block3_conv3", "block5_conv3")
+    outputs = keras.Model(network.input, [network.get_layer(layer).output for layer in layers])(frame[None])
+    for found, features in zip(outputs, (expected[0], expected[2], expected[4]), strict=True):
+        features = deviation.mean() * np.asarray(features)
+        assert features.max() > 1
+        np.testing.assert_allclose(found / features.max(), features / features.max(), atol=1e-5)
+    start = build_osvos("imagenet")
+    for name in ("side2_prep", "side5_score", "side3_fuse"):
+        np.testing.assert_array_equal(network.get_layer(name).kernel, start.get_layer(name).kernel)
+
+
+def test_command_converts_to_half_and_says_what_it_did(vgg16_state, tmp_path, capsys):
+    """The names as the original's script left them, a checksum as newer MindSpores append it."""
+    short = {name.removeprefix("layers."): value for name, value in vgg16_state.items()}
+    source = write_mindspore(tmp_path / "vgg16.ckpt", {**short, **OPTIMIZER_STATE})
+    with source.open("ab") as file:
+        file.write(b"crc_num" + bytes(10))
+    target = tmp_path / "sub" / "vgg16.weights.h5"
+    with pytest.raises(SystemExit) as status:
+        cli.main(["weights", "convert", str(source), "--to", str(target), "--half"])
+    assert not status.value.code
+    printed = capsys.readouterr().out
+    assert "MindSpore VGG16: 13 layers; the branches start at random" in printed
+    assert f"sha256 {sha256(target)}" in printed
+    assert target.stat().st_size < 30e6
+    expected = convert(vgg16_state).get_layer("block4_conv2").kernel
+    found = build_osvos(target).get_layer("block4_conv2").kernel
+    np.testing.assert_array_equal(found, np.float16(expected))
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+def test_backbone_only_leaves_the_branches_at_random(state, network):
+    trained = {**state, "upscale.1.weight": state["upscale.1.weight"] + 0.1}
+    backbone = convert(trained, backbone_only=True)
+    kernel = [net.get_layer("block5_conv3").kernel for net in (backbone, network)]
+    np.testing.assert_array_equal(*kernel)
+    fresh = build_osvos(weights=None).get_layer("side2_prep").kernel
+    np.testing.assert_array_equal(backbone.get_layer("side2_prep").kernel, fresh)
+
+
+# ---- Errors
+
+
+def without(tensors, name):
+    return {key: value for key, value in tensors.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            lambda s: without(s, "stages.2.3.weight"),
+            r"no tensor stages\.2\.3\.weight of shape \(256, 256, 3, 3\)",
+        ),
+        (lambda s: without(s, "fuse.bias"), r"no tensor fuse\.bias of shape \(1,\)"),
+        (
+            lambda s: {**s, "side_prep.1.weight": np.zeros((16, 128, 3, 3))},
+            r"side_prep\.1\.weight has the shape \(16, 128, 3, 3\), where \(16, 256, 3, 3\) is needed",
+        ),
+        (lambda s: {**s, "score_dsn.3.bias": np.float32([np.nan])}, r"score_dsn\.3\.bias holds a NaN"),
+        (
+            lambda s: {**s, "upscale_.2.weight": 1.01 * s["upscale_.2.weight"]},
+            r"upscale_\.2\.weight is not bilinear.*--backbone-only",
+        ),
+        (
+            lambda s: {**s, "attention.weight": np.zeros(3)},
+            r"attention\.weight belongs to no layer of OSVOS-Py",
+        ),
+        (lambda s: {"features.0.weight": s["stages.0.0.weight"]}, r"no known layout .*features\.0\.weight"),
+        (lambda s: {}, r"no known layout .* are none"),
+    ],
+)
+def test_any_other_state_is_an_error_that_names_the_layer(state, change, text):
+    with pytest.raises(WeightsError, match=rf"parent\.pth: .*{text}"):
+        map_tensors(change(state))
+
+
+def test_any_other_file_is_an_error(vgg16_state, tmp_path):
+    target, source = tmp_path / "out.weights.h5", tmp_path / "some.file"
+    with pytest.raises(WeightsError, match=r"some\.file: no such file"):
+        convert_weights(source, target)
+    for content in (b"", b"\x89HDF\r\n", b"hello world"):
+        source.write_bytes(content)
+        with pytest.raises(WeightsError, match=r"some\.file: neither a PyTorch nor a MindSpore checkpoint"):
+            convert_weights(source, target)
+    source.write_bytes(b"\x0aA text that starts with an empty line")
+    with pytest.raises(WeightsError, match=r"some\.file: not a MindSpore checkpoint, or a damaged"):
+        convert_weights(source, target)
+    with pytest.raises(WeightsError, match=r"parent\.h5: the name .* must end in \.weights\.h5"):
+        convert_weights(source, tmp_path / "parent.h5")
+    assert not target.exists()
+
+
+def test_truncated_mindspore_file(vgg16_state, tmp_path):
+    path = write_mindspore(tmp_path / "cut.ckpt", vgg16_state, slices=2)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:40_000_000])
+    with pytest.raises(WeightsError, match=r"cut\.ckpt: not a MindSpore checkpoint, or a damaged"):
+        read_checkpoint(path)
+    first = {"layers.0.weight": vgg16_state["layers.0.weight"]}
+    whole = write_mindspore(path, first, slices=2).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])  # between the two slices: still valid protobuf
+    with pytest.raises(
+        WeightsError, match=r"layers\.0\.weight has 3456 bytes, .* \(64, 3, 3, 3\) needs 6912"
+    ):
+        read_checkpoint(path)
+
+
+def test_weight_beyond_half_is_an_error(vgg16_state, tmp_path):
+    huge = {**vgg16_state, "layers.28.weight": vgg16_state["layers.28.weight"] + 1e6}
+    source = write_mindspore(tmp_path / "huge.ckpt", huge)
+    with pytest.raises(WeightsError, match="beyond float16's range"):
+        convert_weights(source, tmp_path / "huge.weights.h5", half=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["huge.ckpt"]
+
+
+def test_without_pytorch_the_error_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (tmp_path / "parent.pth").write_bytes(b"PK\x03\x04")
+    with pytest.raises(WeightsError, match=r"parent\.pth: .*pip install torch"):
+        read_checkpoint(tmp_path / "parent.pth")
+
+
+# ---- With PyTorch
+
+
+@pytest.fixture(scope="module")
+def torch():
+    return pytest.importorskip("torch", reason="reads .pth files; not a dependency of the project")
+
+
+@pytest.fixture(scope="module")
+def torch_network(torch, state):
+    """Their network, its parameters named by where they stand."""
+    nn = torch.nn
+    widths = (3, 64, 128, 256, 512, 512)
+
+    def stage(index):
+        layers = [nn.MaxPool2d(2, 2, ceil_mode=True)] if index else []
+        for depth in range(DEPTHS[index]):
+            inputs = widths[index + 1] if depth else widths[index]
+            layers += [nn.Conv2d(inputs, widths[index + 1], 3, padding=1), nn.ReLU()]
+        return nn.Sequential(*layers)
+
+    def crop(x, height, width):
+        top, left = (x.shape[2] - height) // 2, (x.shape[3] - width) // 2
+        return x[:, :, top : top + height, left : left + width]
+
+    def upsampling(channels, factor):
+        return nn.ConvTranspose2d(channels, channels, 2 * factor, stride=factor, bias=False)
+
+    class Osvos(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stages = nn.ModuleList(stage(index) for index in range(5))
+            self.side_prep = nn.ModuleList(nn.Conv2d(width, 16, 3, padding=1) for width in widths[2:])
+            self.score_dsn = nn.ModuleList(nn.Conv2d(16, 1, 1) for _ in range(4))
+            self.upscale = nn.ModuleList(upsampling(16, factor) for factor in (2, 4, 8, 16))
+            self.upscale_ = nn.ModuleList(upsampling(1, factor) for factor in (2, 4, 8, 16))
+            self.fuse = nn.Conv2d(64, 1, 1)
+
+        def forward(self, x):
+            size, sides, upsampled = x.shape[2:], [], []
+            x = self.stages[0](x)
+            for index in range(4):
+                x = self.stages[index + 1](x)
+                prep = self.side_prep[index](x)
+                upsampled.append(crop(self.upscale[index](prep), *size))
+                sides.append(crop(self.upscale_[index](self.score_dsn[index](prep)), *size))
+            return [*sides, self.fuse(torch.cat(upsampled, 1))]
+
+    network = Osvos()
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
+    return network
+
+
+def torch_forward(torch, network, frame):
+    x = np.ascontiguousarray((frame[..., ::-1] - MEANS).transpose(2, 0, 1))[None]
+    with torch.no_grad():
+        return {name: x[0, 0].numpy() for name, x in zip(OUTPUTS, network(torch.from_numpy(x)), strict=True)}
+
+
+def test_pth_gives_the_masks_of_a_pytorch_forward_pass(torch, torch_network, tmp_path):
+    torch.save(torch_network.state_dict(), tmp_path / "parent.pth")
+    done = convert_weights(tmp_path / "parent.pth", tmp_path / "parent.weights.h5")
+    assert str(done).startswith("OSVOS-PyTorch: 26 layers\n")
+    frame = photograph(256, 288)
+    theirs = torch_forward(torch, torch_network, frame)
+    ours = run(build_osvos(tmp_path / "parent.weights.h5"), frame)
+    for name in OUTPUTS:
+        difference = np.abs(sigmoid(ours[name]) - sigmoid(theirs[name]))
+        assert difference[112:-112, 112:-112].max() < 1e-5
+        assert difference[8:-8, 8:-8].max() < 5e-3
+
+
+@pytest.mark.parametrize("size", [(64, 96), (45, 61)])
+def test_literal_forward_pass_is_pytorchs(torch, torch_network, state, size):
+    frame = photograph(*size)
+    theirs, literal = torch_forward(torch, torch_network, frame), forward(state, frame)
+    for name in OUTPUTS:
+        np.testing.assert_allclose(literal[name], theirs[name], atol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["plain", "before 1.6", "wrapped", "DataParallel", "half"])
+def test_pth_in_every_form(torch, state, tmp_path, form):
+    saved = {name: torch.from_numpy(value) for name, value in state.items() if "stages" not in name}
+    names = set(saved)
+    if form == "wrapped":
+        saved = {"epoch": 239, "state_dict": saved}
+    elif form == "DataParallel":
+        saved = {f"module.{name}": value for name, value in saved.items()}
+    elif form == "half":
+        saved = {name: value.half() for name, value in saved.items()}
+    torch.save(saved, tmp_path / "some.pth", _use_new_zipfile_serialization=form != "before 1.6")
+    tensors = read_checkpoint(tmp_path / "some.pth").tensors
+    assert tensors.keys() == names
+    kind = np.float16 if form == "half" else np.float32
+    for name, value in tensors.items():
+        np.testing.assert_array_equal(value, state[name].astype(kind))
+
+
+class Trap:
+    def __reduce__(self):
+        return print, ("executed",)
+
+
+def test_pth_with_code_or_cut_off_is_an_error(torch, state, tmp_path, capsys):
+    path = tmp_path / "bad.pth"
+    torch.save({"stages.0.0.weight": Trap()}, path)
+    with pytest.raises(WeightsError, match=r"bad\.pth: PyTorch cannot read it as weights alone"):
+        read_checkpoint(path)
+    assert "executed" not in capsys.readouterr().out
+    torch.save({"fuse.weight": torch.from_numpy(state["fuse.weight"])}, path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(WeightsError, match=r"bad\.pth: PyTorch cannot read it"):
+        read_checkpoint(path)
+    torch.save([1, 2], path)
+    with pytest.raises(WeightsError, match=r"bad\.pth: holds a list, where a state dict is needed"):
+        read_checkpoint(path)
