@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from osvos_keras.errors import TrainingError
 from osvos_keras.files import write_atomically
+from osvos_keras.multi_host import undistributed
 
 
 def count_steps(model: keras.Model) -> int:
@@ -23,11 +24,15 @@ def count_steps(model: keras.Model) -> int:
 
 
 class Backup(keras.callbacks.Callback):
-    """Every `every` steps, the weights and the optimizer's state into `folder`."""
+    """Every `every` steps, the weights and the optimizer's state into `folder`.
 
-    def __init__(self, folder: Path, every: int):
+    A folder of None writes and reads nothing, for a process whose colleague does; the loss is
+    watched in any case.
+    """
+
+    def __init__(self, folder: Path | None, every: int):
         super().__init__()
-        self.path = folder / "latest.weights.h5"
+        self.path = folder and folder / "latest.weights.h5"
         self.every = every
 
     def restore(self, model: keras.Model) -> int:
@@ -36,7 +41,7 @@ class Backup(keras.callbacks.Callback):
         A damaged backup is set aside, and training starts over.
         """
         model.optimizer.build(model.trainable_variables)
-        if self.path.is_file():
+        if self.path and self.path.is_file():
             variables = [*model.variables, *model.optimizer.variables]
             before = [keras.ops.convert_to_numpy(variable) for variable in variables]
             try:
@@ -53,8 +58,8 @@ class Backup(keras.callbacks.Callback):
         step = count_steps(self.model)
         if not math.isfinite(logs["loss"]):
             raise TrainingError(f"the loss is {logs['loss']} at step {step}. Lower the learning rate.")
-        if step % self.every == 0:
-            with write_atomically(self.path) as temporary:
+        if self.path and step % self.every == 0:
+            with write_atomically(self.path) as temporary, undistributed():
                 self.model.save_weights(temporary)
 
 
@@ -62,14 +67,14 @@ class History(keras.callbacks.Callback):
     """A row of `history.csv` every `every` steps: step, seconds a step, mean losses since the last row.
 
     It is written before the backup, so that after a kill in between, the resumed run finds one row
-    too many and drops it, rather than one too few.
+    too many and drops it, rather than one too few. A path of None writes nothing.
     """
 
-    def __init__(self, path: Path, start: int, every: int):
+    def __init__(self, path: Path | None, start: int, every: int):
         super().__init__()
         self.path, self.every, self.last = path, every, start
         self.rows = []
-        if start and path.is_file():
+        if start and path and path.is_file():
             self.rows = read_history(path).query("step <= @start").to_dict("records")
 
     def on_train_begin(self, logs=None):
@@ -90,7 +95,11 @@ class History(keras.callbacks.Callback):
         seconds_per_step = (now - self.since) / (step - self.last)
         self.rows.append({"step": step, "seconds_per_step": seconds_per_step, **logs})
         self.since, self.last = now, step
-        self.model.reset_metrics()
+        self.model.reset_metrics()  # in every process of a team, or their means would differ
+        if self.path:
+            self._write()
+
+    def _write(self):
         with write_atomically(self.path) as temporary:
             pd.DataFrame(self.rows).to_csv(temporary, index=False)
 

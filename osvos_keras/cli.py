@@ -22,6 +22,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_course(commands)
     _add_run(commands)
+    _add_parent(commands)
     _add_evaluate(commands)
     _add_data(commands)
     _add_weights(commands)
@@ -90,6 +91,13 @@ def _add_each_sequence(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="new attempts after a failure (default: %(default)s)",
     )
+
+
+def _add_parent(commands) -> None:
+    from osvos_keras.parent_command import add_parent_arguments, run_parent
+
+    text = "Train the parent network outside a notebook, on one machine or several."
+    add_parent_arguments(_add_command(commands, "parent", run_parent, text))
 
 
 def _add_evaluate(commands) -> None:

@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import keras
 import tensorflow as tf
 
 
@@ -32,8 +33,11 @@ def _has_bfloat16() -> bool:
 
 
 def use_xla() -> bool:
-    """Whether to compile with XLA: on a GPU; on a CPU it was measured to be slower."""
-    return bool(gpus())
+    """Whether to compile with XLA: on a GPU; with TensorFlow on a CPU it was measured to be slower.
+
+    JAX has no other compiler: without it every operation would run by itself.
+    """
+    return keras.config.backend() == "jax" or bool(gpus())
 
 
 def choose_steps_per_execution(chunk: int) -> int:
@@ -46,5 +50,6 @@ def choose_steps_per_execution(chunk: int) -> int:
 
 
 def choose_strategy() -> tf.distribute.Strategy:
-    """`MirroredStrategy` over several GPUs, else the default strategy."""
-    return tf.distribute.MirroredStrategy() if len(gpus()) > 1 else tf.distribute.get_strategy()
+    """`MirroredStrategy` over several GPUs of TensorFlow, else the default strategy."""
+    several = keras.config.backend() == "tensorflow" and len(gpus()) > 1
+    return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()

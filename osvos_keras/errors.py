@@ -30,4 +30,4 @@ class FolderError(OsvosError, OSError):
 
 
 class ClusterError(OsvosError, RuntimeError):
-    """Dask's scheduler or workers cannot be reached."""
+    """Dask's scheduler or workers, or the other processes of a training, cannot be reached."""

@@ -54,11 +54,23 @@ def frame_dataset(frames: Sequence[Path], height: int = 0, batch: int = 1) -> tf
 
 
 def parent_dataset(
-    davis: Davis, sequences: Sequence[str], config: ParentConfig, start: int = 0
+    davis: Davis,
+    sequences: Sequence[str],
+    config: ParentConfig,
+    start: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Batches for training the parent, from step `start` to the last.
 
-    Each epoch goes once through every frame of `sequences`, in an order of its own.
+    Each epoch goes once through every frame of `sequences`, in an order of its own. Of several
+    processes that train together, each makes its own rows of every batch.
+
+    Args:
+        davis: the data set.
+        sequences: the training sequences.
+        config: height, epochs, batch, seed, side weight.
+        start: the first step.
+        share: which process this is, and how many there are; they must divide the batch.
 
     Returns:
         Elements as `supervise` makes them.
@@ -75,7 +87,7 @@ def parent_dataset(
         index = tf.random.experimental.index_shuffle(sample % count, order, count - 1)
         return augment(*read_pair(index), tf.stack([config.seed, sample]))
 
-    return _training_dataset(load, config, config.steps(count), start)
+    return _training_dataset(load, config, config.steps(count), start, share)
 
 
 def _pair_reader(frames: Sequence[Path], annotations: Sequence[Path], height: int):
@@ -125,9 +137,14 @@ def online_dataset(frame, annotation, config: OnlineConfig, start: int = 0) -> t
     return _training_dataset(load, config, config.steps, start)
 
 
-def _training_dataset(load, config: ParentConfig | OnlineConfig, steps: int, start: int) -> tf.data.Dataset:
-    """Steps `start` to `steps`, each a batch of `load(sample)` with its targets and weights."""
-    samples = tf.data.Dataset.range(start * config.batch, steps * config.batch)
+def _training_dataset(
+    load, config: ParentConfig | OnlineConfig, steps: int, start: int, share: tuple[int, int] = (0, 1)
+) -> tf.data.Dataset:
+    """Steps `start` to `steps`, each a share of the batch of `load(sample)` with targets and weights."""
+    index, count = share
+    rows = config.batch // count
+    own = tf.data.Dataset.range(start * rows, steps * rows)
+    samples = own.map(lambda i: i // rows * config.batch + index * rows + i % rows)
 
     def supervised(frames, annotations, sample):
         progress = tf.cast(sample[0] // config.batch, tf.float32) / steps
@@ -136,7 +153,7 @@ def _training_dataset(load, config: ParentConfig | OnlineConfig, steps: int, sta
 
     return (
         samples.map(lambda sample: (*load(sample), sample), tf.data.AUTOTUNE)
-        .batch(config.batch)
+        .batch(rows)
         .map(supervised, tf.data.AUTOTUNE)
         .prefetch(tf.data.AUTOTUNE)
     )

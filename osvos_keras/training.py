@@ -15,14 +15,15 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from osvos_keras.callbacks import Backup, History, ProgressBar
+from osvos_keras.callbacks import Backup, History, ProgressBar, count_steps
 from osvos_keras.config import OnlineConfig, ParentConfig
-from osvos_keras.davis import Davis
+from osvos_keras.davis import Davis, image_size
 from osvos_keras.device import choose_policy, choose_steps_per_execution, choose_strategy, use_xla
 from osvos_keras.errors import DataError
 from osvos_keras.files import find_path, make_folder, sha256, write_json
 from osvos_keras.losses import BalancedCrossEntropy
 from osvos_keras.model import OUTPUTS, build_osvos, keep_outputs
+from osvos_keras.multi_host import ALONE, Team
 from osvos_keras.pipeline import online_dataset, parent_dataset
 from osvos_keras.verification import verify
 from osvos_keras.weights import find_weights, save_weights
@@ -39,12 +40,14 @@ def train_parent(
     weights: str | Path | None = "imagenet",
     policy: str = "auto",
     strategy: tf.distribute.Strategy | None = None,
+    team: Team = ALONE,
     **options,
 ) -> keras.Model:
     """Phase 1: train the parent network on every frame of `sequences` (paper, section 3.2).
 
-    On several GPUs the global batch `config.batch` is split by `MirroredStrategy`; learning rate,
-    samples and loss stay those of one GPU. (Choose a batch that the number of GPUs divides.)
+    On several GPUs the global batch `config.batch` is split by `MirroredStrategy`, on several
+    machines by a `team`; learning rate, samples and loss stay those of one device. (Choose a batch
+    that the number of devices divides.)
 
     Args:
         davis: the data set.
@@ -54,6 +57,7 @@ def train_parent(
         weights: what to start from, as in `build_osvos`.
         policy: Keras dtype policy, or `"auto"` for the device's best.
         strategy: how to spread over devices; None is `choose_strategy()`.
+        team: the processes to train with, from `multi_host.join`.
         **options: `chunk`, `progress`, `tensorboard` and `callbacks`, as in `train_online`.
 
     Returns:
@@ -63,6 +67,9 @@ def train_parent(
         DataError: a sequence or a file of it is missing or wrong.
         WeightsError: the starting weights are.
         TrainingError: the loss is not finite.
+        ConfigError: the devices of a team do not divide the batch, or its processes were started
+            with different settings.
+        ClusterError: a process of the team is gone.
     """
     for name in sequences:
         davis.check_sizes(name)
@@ -70,14 +77,17 @@ def train_parent(
     files = [*frames, *(path for name in sequences for path in davis.annotations(name))]
     listing = "".join(f"{path.parent.name}/{path.name} {path.stat().st_size}\n" for path in files)
     record = _record("parent", config, weights, policy, list(sequences), listing.encode())
+    if team.count > 1:
+        _check_one_size(frames)
     try:
         return _train(
             record,
             folder,
-            lambda start: parent_dataset(davis, sequences, config, start),
+            lambda start: parent_dataset(davis, sequences, config, start, (team.index, team.count)),
             config,
             config.steps(len(frames)),
             strategy=strategy or choose_strategy(),
+            team=team,
             **options,
         )
     except tf.errors.InvalidArgumentError as error:  # from the pipeline, which cannot name the file
@@ -144,32 +154,60 @@ def _train(
     progress: bool = True,
     tensorboard: bool = False,
     strategy: tf.distribute.Strategy | None = None,
+    team: Team = ALONE,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.Model:
-    folder = make_folder(find_path(folder))
-    finished, backup = folder / WEIGHTS_FILE, folder / "backup"
-    if _read_record(folder) != record:
-        shutil.rmtree(backup, ignore_errors=True)
-        finished.unlink(missing_ok=True)
-        write_json(folder / "config.json", record)
-    if finished.is_file():
-        return load_finished(folder)
+    folder = find_path(folder)
+    finished, backup, history = folder / WEIGHTS_FILE, folder / "backup", folder / "history.csv"
+    team.compare({**record, "chunk": chunk}, config.batch)
+    if team.leads:
+        _start_folder(folder, record)
+    if team.agree(finished.is_file()):
+        return team.share(load_finished(folder) if team.leads else build_osvos(None, policy=record["policy"]))
+
+    def build(weights):
+        model = build_osvos(weights, policy=record["policy"], seed=config.seed)
+        return model, compile_for_training(model, config, steps, choose_steps_per_execution(chunk))
+
     with (strategy or tf.distribute.get_strategy()).scope():  # one frame cannot be split over GPUs
-        model = build_osvos(record["weights"], policy=record["policy"], seed=config.seed)
-        trained = compile_for_training(model, config, steps, choose_steps_per_execution(chunk))
-        saver = Backup(backup, every=chunk)
-        start = saver.restore(trained)
-    if start < steps:
-        observers = [History(folder / "history.csv", start, every=chunk), saver]  # in this order: see there
-        if progress:
+        model, trained = build(record["weights"])
+        saver = Backup(backup if team.leads else None, every=chunk)
+        saver.restore(trained)
+    with team.together(trained, lambda: build(None)[1]) as shared:
+        start = count_steps(shared)
+        # In this order: see History.
+        observers = [History(history if team.leads else None, start, every=chunk), saver]
+        if progress and team.leads:
             observers.append(ProgressBar(f"{record['phase']} {record['sequences'][0]}", start, steps))
-        if tensorboard:
+        if tensorboard and team.leads:
             observers.append(keras.callbacks.TensorBoard(folder / "tensorboard", update_freq=chunk))
-        # Not shuffled by Keras: the pipeline's own order is the one that counts.
-        trained.fit(make_dataset(start), callbacks=[*observers, *callbacks], shuffle=False, verbose=0)
-    save_weights(model, finished)
-    shutil.rmtree(backup, ignore_errors=True)
+        if start < steps:
+            # Not shuffled by Keras: the pipeline's own order is the one that counts.
+            shared.fit(make_dataset(start), callbacks=[*observers, *callbacks], shuffle=False, verbose=0)
+    if team.leads:
+        save_weights(model, finished)
+        shutil.rmtree(backup, ignore_errors=True)
+    team.agree(True)  # that it is written
     return model
+
+
+def _start_folder(folder: Path, record: dict) -> None:
+    """Make the folder; what another training left there goes."""
+    make_folder(folder)
+    if _read_record(folder) != record:
+        shutil.rmtree(folder / "backup", ignore_errors=True)
+        (folder / WEIGHTS_FILE).unlink(missing_ok=True)
+        write_json(folder / "config.json", record)
+
+
+def _check_one_size(frames: Sequence[Path]) -> None:
+    """See that frames can share a batch; each process of a team sees its own rows of it only."""
+    sizes = {image_size(path): path for path in frames}
+    if len(sizes) > 1:
+        raise DataError(
+            f"frames of different sizes cannot share a batch: {', '.join(map(str, sizes.values()))}. Train "
+            "on sequences of one size, or on one machine with --batch 1."
+        )
 
 
 def load_finished(folder: str | Path) -> keras.Model:

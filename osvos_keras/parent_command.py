@@ -1,0 +1,135 @@
+"""The command `osvos parent`: the parent network trained outside a notebook, on one machine or several.
+
+Imports stand inside the functions, since Keras's backend must be chosen before Keras is imported.
+"""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
+
+from osvos_keras.errors import ConfigError, OsvosError
+
+NUMBERS = ("height", "epochs", "batch", "seed")  # settings that may differ from the preset's
+
+
+def add_parent_arguments(command: argparse.ArgumentParser) -> None:
+    """The options of `osvos parent`."""
+    command.add_argument(
+        "--davis", default="data/sample", help="data set in DAVIS layout (default: %(default)s)"
+    )
+    command.add_argument(
+        "--run-dir",
+        default="runs/course",
+        help="where results go, into parent/ (default: %(default)s)",
+    )
+    command.add_argument(
+        "--sequences", default="train", help="a split or comma-separated names (default: %(default)s)"
+    )
+    command.add_argument(
+        "--weights",
+        default="imagenet",
+        help="what to start from: imagenet, parent or a file (default: %(default)s)",
+    )
+    command.add_argument("--preset", default="default", help="default, mindspore or paper")
+    for name in NUMBERS:
+        command.add_argument(f"--{name}", type=int, metavar="N", help="instead of the preset's own")
+    command.add_argument(
+        "--policy", default="auto", help="precision, such as float32 (default: the device's best)"
+    )
+    command.add_argument(
+        "--chunk", type=int, default=25, metavar="N", help="steps between backups (default: %(default)s)"
+    )
+    _add_machines(command)
+
+
+def _add_machines(command: argparse.ArgumentParser) -> None:
+    several = command.add_argument_group(
+        "several machines",
+        "Start the same command on every machine, --process alone differing. The batch is divided over all "
+        "their devices. After a stop, start all of them again: training goes on from the last backup.",
+    )
+    several.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="the machine of process 0 and a free port there"
+    )
+    several.add_argument("--processes", type=int, metavar="N", help="how many machines there are")
+    several.add_argument("--process", type=int, metavar="I", help="which one this is, from 0")
+    several.add_argument(
+        "--wait",
+        type=float,
+        default=300,
+        metavar="SECONDS",
+        help="for the other machines at the start (default: %(default)s)",
+    )
+
+
+def run_parent(args: argparse.Namespace) -> int:
+    """Train; the command's exit status.
+
+    Raises:
+        OsvosError: whatever is wrong; in a process of a team, it ends here with a message.
+    """
+    from osvos_keras.config import get_config
+    from osvos_keras.davis import Davis
+    from osvos_keras.files import find_path
+    from osvos_keras.jobs import lock_folder
+
+    if args.chunk < 1:
+        raise ConfigError(f"--chunk is {args.chunk}; it must be above zero.")
+    davis = Davis(args.davis)
+    sequences = davis.select(args.sequences)
+    given = {name: getattr(args, name) for name in NUMBERS}
+    config = get_config("parent", args.preset, **{name: n for name, n in given.items() if n is not None})
+    folder = find_path(args.run_dir) / "parent"
+    team = _join_machines(args)
+
+    from osvos_keras.training import WEIGHTS_FILE, train_parent
+
+    options = {"weights": args.weights, "policy": args.policy, "chunk": args.chunk, "team": team}
+    with _leave_at_once(team), lock_folder(args.run_dir) if team.leads else nullcontext():
+        train_parent(davis, sequences, config, folder, **options)
+    if team.leads:
+        print(folder / WEIGHTS_FILE)
+    return 0
+
+
+@contextmanager
+def _leave_at_once(team) -> Iterator[None]:
+    """End a process of a team that failed: a usual exit waits for the others, who wait for this one."""
+    try:
+        yield
+    except BaseException as error:
+        if team.count == 1:
+            raise
+        if isinstance(error, OsvosError):
+            print(f"osvos: error: {error}", file=sys.stderr, flush=True)
+        else:
+            traceback.print_exception(error)
+        os._exit(1)
+
+
+def _join_machines(args):
+    """The team that the options ask for; sets Keras's backend, so nothing may import keras before."""
+    machines = (args.coordinator, args.processes, args.process)
+    if machines == (None, None, None):
+        from osvos_keras.multi_host import ALONE
+
+        return ALONE
+    if None in machines:
+        raise ConfigError("--coordinator, --processes and --process belong together: give all three.")
+    if find_spec("jax") is None:
+        raise ConfigError(
+            "several machines need JAX, which is not installed: pip install 'osvos-keras[jax]' (or, where "
+            "there are NVIDIA GPUs, 'jax[cuda12]')."
+        )
+    os.environ["KERAS_BACKEND"] = "jax"
+    from osvos_keras.multi_host import join
+
+    print(f"process {args.process}: waiting for all {args.processes} at {args.coordinator}", flush=True)
+    team = join(*machines, wait=args.wait)
+    if not team.leads:
+        print(f"process {team.index}: training; process 0 shows how far it is", flush=True)
+    return team
