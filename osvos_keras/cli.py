@@ -152,7 +152,7 @@ def _add_davis(command: argparse.ArgumentParser) -> None:
 
 def _run_course(args) -> int:
     from osvos_keras.batch import parse_parameters, run_course
-    from osvos_keras.jobs import lock_folder
+    from osvos_keras.files import lock_folder
 
     with lock_folder(args.run_dir):
         run_course(args.davis, args.run_dir, parse_parameters(args.parameters))

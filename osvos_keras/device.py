@@ -44,9 +44,9 @@ def choose_steps_per_execution(chunk: int) -> int:
     """How many steps Keras runs in one call, a divisor of `chunk`, so that a chunk ends with a call.
 
     On a GPU a step is so short that what Keras does between two calls counts; callbacks are then
-    called every five steps. On a CPU it is lost in the step.
+    called every five steps. On a CPU it is lost in the step. (JAX: not tried.)
     """
-    return math.gcd(chunk, 5) if gpus() else 1
+    return math.gcd(chunk, 5) if gpus() and keras.config.backend() == "tensorflow" else 1
 
 
 def choose_strategy() -> tf.distribute.Strategy:

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from osvos_keras.cluster import open_client, run_on, work
 from osvos_keras.errors import ClusterError, FolderError
-from osvos_keras.files import write_atomically
-from osvos_keras.jobs import Job, is_finished, lock_folder, plan_jobs, read_scores
+from osvos_keras.files import lock_folder, write_atomically
+from osvos_keras.jobs import Job, is_finished, plan_jobs, read_scores
 
 FINISHED, SKIPPED, FAILED = "finished", "finished before", "failed"
 COLUMNS = ["sequence", "state", "J_mean", "F_mean", "seconds", "worker", "error"]

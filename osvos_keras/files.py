@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from osvos_keras.errors import FolderError
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -40,6 +42,27 @@ def make_folder(folder: str | Path) -> Path:
             f"{folder}: cannot write there ({error.strerror}). Choose another folder (RUN_DIR, --out)."
         ) from error
     return folder
+
+
+@contextmanager
+def lock_folder(folder: str | Path, wait: float = 0) -> Iterator[Path]:
+    """Hold a folder, so that no second run writes there; the system lets go of it with the process.
+
+    Args:
+        folder: what to hold; made if need be.
+        wait: seconds to wait for another run that may be ending.
+
+    Raises:
+        FolderError: another run holds it, or it cannot be written.
+    """
+    folder = make_folder(find_path(folder))
+    try:
+        with FileLock(folder / ".lock", timeout=wait):
+            yield folder
+    except Timeout as error:
+        raise FolderError(
+            f"{folder}: another run is writing there. Wait for its end, or choose another folder (RUN_DIR)."
+        ) from error
 
 
 @contextmanager

@@ -9,18 +9,15 @@ No TensorFlow in here: a driver or worker that only waits for kernels should not
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from osvos_keras.batch import check_parameters, default_output, find_notebook, read_parameters, run_notebook
 from osvos_keras.davis import Davis
-from osvos_keras.errors import ConfigError, FolderError
-from osvos_keras.files import find_path, make_folder, sha256, write_json
+from osvos_keras.errors import ConfigError
+from osvos_keras.files import find_path, sha256, write_json
 
 PLACES = ("DAVIS_ROOT", "RUN_DIR")  # where things lie, not what they are: may change without a rerun
 
@@ -143,20 +140,3 @@ def read_scores(job: Job) -> dict[str, Any]:
     """What the notebook wrote beside the executed one (`J_mean`, …); empty if it writes nothing."""
     path = job.output.with_suffix(".json")
     return json.loads(path.read_text()) if path.is_file() else {}
-
-
-@contextmanager
-def lock_folder(folder: str | Path) -> Iterator[Path]:
-    """Hold a run folder, so that no second run writes there; the system lets go of it with the process.
-
-    Raises:
-        FolderError: another run holds it, or it cannot be written.
-    """
-    folder = make_folder(find_path(folder))
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            yield folder
-    except Timeout as error:
-        raise FolderError(
-            f"{folder}: another run is writing there. Wait for its end, or choose another folder (RUN_DIR)."
-        ) from error

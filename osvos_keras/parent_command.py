@@ -74,8 +74,7 @@ def run_parent(args: argparse.Namespace) -> int:
     """
     from osvos_keras.config import get_config
     from osvos_keras.davis import Davis
-    from osvos_keras.files import find_path
-    from osvos_keras.jobs import lock_folder
+    from osvos_keras.files import find_path, lock_folder
 
     if args.chunk < 1:
         raise ConfigError(f"--chunk is {args.chunk}; it must be above zero.")

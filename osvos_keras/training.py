@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import keras
@@ -20,7 +21,7 @@ from osvos_keras.config import OnlineConfig, ParentConfig
 from osvos_keras.davis import Davis, image_size
 from osvos_keras.device import choose_policy, choose_steps_per_execution, choose_strategy, use_xla
 from osvos_keras.errors import DataError
-from osvos_keras.files import find_path, make_folder, sha256, write_json
+from osvos_keras.files import find_path, lock_folder, sha256, write_json
 from osvos_keras.losses import BalancedCrossEntropy
 from osvos_keras.model import OUTPUTS, build_osvos, keep_outputs
 from osvos_keras.multi_host import ALONE, Team
@@ -29,6 +30,7 @@ from osvos_keras.verification import verify
 from osvos_keras.weights import find_weights, save_weights
 
 WEIGHTS_FILE = "osvos.weights.h5"
+LOCK_WAIT = 10  # seconds in which the kernel of a killed worker has ended
 
 
 def train_parent(
@@ -67,6 +69,7 @@ def train_parent(
         DataError: a sequence or a file of it is missing or wrong.
         WeightsError: the starting weights are.
         TrainingError: the loss is not finite.
+        FolderError: another training is at work in the folder, or it cannot be written.
         ConfigError: the devices of a team do not divide the batch, or its processes were started
             with different settings.
         ClusterError: a process of the team is gone.
@@ -143,9 +146,16 @@ def _record(phase: str, config, weights, policy: str, sequences: list[str], inpu
     }
 
 
-def _train(
+def _train(record: dict, folder: str | Path, *arguments, team: Team = ALONE, **options) -> keras.Model:
+    """`_train_in` the folder, which it alone may write to meanwhile."""
+    folder = find_path(folder)
+    with lock_folder(folder, wait=LOCK_WAIT) if team.leads else nullcontext():
+        return _train_in(folder, record, *arguments, team=team, **options)
+
+
+def _train_in(
+    folder: Path,
     record: dict,
-    folder: str | Path,
     make_dataset: Callable[[int], tf.data.Dataset],
     config: ParentConfig | OnlineConfig,
     steps: int,
@@ -154,10 +164,9 @@ def _train(
     progress: bool = True,
     tensorboard: bool = False,
     strategy: tf.distribute.Strategy | None = None,
-    team: Team = ALONE,
+    team: Team,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.Model:
-    folder = find_path(folder)
     finished, backup, history = folder / WEIGHTS_FILE, folder / "backup", folder / "history.csv"
     team.compare({**record, "chunk": chunk}, config.batch)
     if team.leads:
@@ -192,8 +201,7 @@ def _train(
 
 
 def _start_folder(folder: Path, record: dict) -> None:
-    """Make the folder; what another training left there goes."""
-    make_folder(folder)
+    """What another training left there goes."""
     if _read_record(folder) != record:
         shutil.rmtree(folder / "backup", ignore_errors=True)
         (folder / WEIGHTS_FILE).unlink(missing_ok=True)

@@ -16,7 +16,8 @@ from osvos_keras.batch import run_notebook
 from osvos_keras.cli import main
 from osvos_keras.davis import write_mask
 from osvos_keras.errors import ClusterError, ConfigError, DataError, FolderError, NotebookError
-from osvos_keras.jobs import is_finished, lock_folder, plan_jobs, run_job
+from osvos_keras.files import lock_folder
+from osvos_keras.jobs import is_finished, plan_jobs, run_job
 
 PARAMETERS = """
 DAVIS_ROOT = "data/sample"  # data set
@@ -157,7 +158,7 @@ def test_changed_parameter_or_weights_are_not_finished(finished, quick, given, t
 
 
 def test_folder_is_held_by_one_run_and_free_after_it(tmp_path):
-    code = f"from osvos_keras.jobs import lock_folder\nwith lock_folder({str(tmp_path)!r}): print('held')"
+    code = f"from osvos_keras.files import lock_folder\nwith lock_folder({str(tmp_path)!r}): print('held')"
     with (
         lock_folder(tmp_path),
         pytest.raises(FolderError, match=f"{tmp_path}: another run is writing there.*RUN_DIR"),

@@ -16,6 +16,7 @@ from osvos_keras.callbacks import read_history
 from osvos_keras.config import OnlineConfig, ParentConfig, get_config
 from osvos_keras.davis import write_mask
 from osvos_keras.errors import ConfigError, DataError, FolderError, TrainingError
+from osvos_keras.files import lock_folder
 from osvos_keras.inference import predict_sequence
 from osvos_keras.model import build_osvos
 from osvos_keras.training import WEIGHTS_FILE, load_finished, train_online, train_parent
@@ -103,6 +104,12 @@ def test_changed_annotation_trains_again(tiny, tmp_path):
     assert not np.array_equal(
         weights_of(first), weights_of(train_online(tiny, "cow", ONLINE, tmp_path, **QUIET))
     )
+
+
+def test_two_trainings_cannot_write_to_one_folder(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "LOCK_WAIT", 0.1)
+    with lock_folder(tmp_path), pytest.raises(FolderError, match=f"{tmp_path}: another run is writing"):
+        train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
 
 
 class StopAt(keras.callbacks.Callback):
