@@ -26,20 +26,17 @@ from osvos_keras.metrics import region_similarity
 from osvos_keras.training import train_online
 
 MOMENTS = (10, 25, 50, 75, 100, 150, 200, 300)  # steps at which the clock stops
-SETTINGS = {  # each is a change to the default preset
-    "default": {},
+SETTINGS = {  # each is a change to the default preset, which holds four blocks
     "frozen0": {"frozen_blocks": 0},
     "frozen1": {"frozen_blocks": 1},
     "frozen2": {"frozen_blocks": 2},
     "frozen3": {"frozen_blocks": 3},
-    "frozen4": {"frozen_blocks": 4},
-    "rate 2e-4": {"frozen_blocks": 2, "learning_rate": 2e-4},
-    "rate 5e-5": {"frozen_blocks": 2, "learning_rate": 5e-5},
-    "cosine": {"frozen_blocks": 2, "decay": "cosine"},
-    "fused alone": {"frozen_blocks": 2, "side_weight": 0.0},
-    "batch 2": {"frozen_blocks": 2, "batch": 2},
-    "192 lines": {"frozen_blocks": 2, "height": 192},
-    "320 lines": {"frozen_blocks": 2, "height": 320},
+    "frozen4": {},
+    "rate 5e-5": {"learning_rate": 5e-5},
+    "rate 2e-4": {"learning_rate": 2e-4},
+    "cosine": {"decay": "cosine"},
+    "fused alone": {"side_weight": 0.0},
+    "320 lines": {"height": 320},
 }
 
 
