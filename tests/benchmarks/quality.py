@@ -37,6 +37,7 @@ SETTINGS = {  # each is a change to the default preset, which holds four blocks
     "cosine": {"decay": "cosine"},
     "fused alone": {"side_weight": 0.0},
     "320 lines": {"height": 320},
+    "float32": {"policy": "float32"},  # where the device would choose bfloat16
 }
 
 
@@ -70,11 +71,13 @@ class Examination(keras.callbacks.Callback):
 
 
 def examine(davis: Davis, sequence: str, steps: int, weights: str, changes: dict) -> list[dict]:
+    policy = changes.get("policy", "auto")
+    changes = {name: value for name, value in changes.items() if name != "policy"}
     config = get_config("online", steps=steps, **changes)
     examination = Examination(davis, sequence, config.height)
     with TemporaryDirectory() as folder:
-        options = {"weights": weights, "callbacks": [examination], "progress": False, "chunk": steps}
-        train_online(davis, sequence, config, folder, **options)
+        options = {"weights": weights, "policy": policy, "progress": False, "chunk": steps}
+        train_online(davis, sequence, config, folder, callbacks=[examination], **options)
     keras.backend.clear_session()
     return examination.rows
 
