@@ -71,7 +71,8 @@ def write_mask_and_pause(path, mask):
 inference.write_mask = write_mask_and_pause
 
 davis = Davis(DAVIS_ROOT)
-model = train_online(davis, SEQUENCE, OnlineConfig(height=0, steps=STEPS), run / "online" / SEQUENCE,
+config = OnlineConfig(height=0, steps=STEPS, frozen_blocks=0)  # the largest backups
+model = train_online(davis, SEQUENCE, config, run / "online" / SEQUENCE,
                      policy="float32", chunk=4, callbacks=[Pause()], progress=False)
 inference.segment_sequence(model, davis, SEQUENCE, run / "masks", progress=False)
 write_json(run / "notebooks" / f"short_{SEQUENCE}.json", {"J_mean": 0.5})
