@@ -1,6 +1,6 @@
 """Time to quality: J of later frames against seconds of online training, for several settings.
 
-    python -m tests.benchmarks.quality --davis ROOT --to FOLDER [--settings frozen0,frozen4] [--weights parent]
+    python -m tests.benchmarks.quality --davis ROOT --to FOLDER [--settings frozen0,frozen4]
 
 Tuning belongs to training data: the sequences are every fifth of the training list, never of the
 validation list. Each setting trains on the first frame of each sequence; at a few moments the clock
