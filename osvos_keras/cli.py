@@ -47,12 +47,20 @@ def _add_parameters(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_root(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--davis", default=SAMPLE, help="data set in DAVIS layout (default: %(default)s)")
+
+
+def _add_places(command: argparse.ArgumentParser) -> None:
+    _add_root(command)
+    command.add_argument("--run-dir", default="runs/course", help="where results go (default: %(default)s)")
+
+
 def _add_course(commands) -> None:
     command = _add_command(
         commands, "course", _run_course, "Run every notebook in order, ending with scores."
     )
-    command.add_argument("--davis", default=SAMPLE, help="data set in DAVIS layout (default: %(default)s)")
-    command.add_argument("--run-dir", default="runs/course", help="where results go (default: %(default)s)")
+    _add_places(command)
     _add_parameters(command)
 
 
@@ -97,7 +105,9 @@ def _add_parent(commands) -> None:
     from osvos_keras.parent_command import add_parent_arguments, run_parent
 
     text = "Train the parent network outside a notebook, on one machine or several."
-    add_parent_arguments(_add_command(commands, "parent", run_parent, text))
+    command = _add_command(commands, "parent", run_parent, text)
+    _add_places(command)
+    add_parent_arguments(command)
 
 
 def _add_evaluate(commands) -> None:
@@ -146,7 +156,7 @@ def _add_weights(commands) -> None:
 
 
 def _add_davis(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--davis", default=SAMPLE, help="data set in DAVIS layout (default: %(default)s)")
+    _add_root(command)
     command.add_argument("--resolution", default="480p", choices=["480p", "1080p"])
 
 

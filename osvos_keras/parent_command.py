@@ -17,15 +17,7 @@ NUMBERS = ("height", "epochs", "batch", "seed")  # settings that may differ from
 
 
 def add_parent_arguments(command: argparse.ArgumentParser) -> None:
-    """The options of `osvos parent`."""
-    command.add_argument(
-        "--davis", default="data/sample", help="data set in DAVIS layout (default: %(default)s)"
-    )
-    command.add_argument(
-        "--run-dir",
-        default="runs/course",
-        help="where results go, into parent/ (default: %(default)s)",
-    )
+    """The options of `osvos parent`, beside `--davis` and `--run-dir`, which it shares with others."""
     command.add_argument(
         "--sequences", default="train", help="a split or comma-separated names (default: %(default)s)"
     )
