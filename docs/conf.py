@@ -1,0 +1,49 @@
+"""Sphinx's settings for the site that `make site` builds; docs/make_site.py gathers the pages."""
+
+from docutils.writers.html5_polyglot import HTMLTranslator
+
+from osvos_keras import __version__
+
+project = "osvos-keras"
+version = release = __version__
+copyright = "the authors of osvos-keras, MIT licence"
+extensions = [
+    "myst_nb",
+    "sphinx_design",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+]
+templates_path = ["templates"]
+exclude_patterns = ["README.md", "templates"]
+
+# The notebooks were executed by the course; the site shows what it left.
+nb_execution_mode = "off"
+nb_ipywidgets_js = {}  # these would come from a CDN
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+
+default_role = "py:obj"  # `name` in a docstring: code, and a link where the name is known
+autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False
+autodoc_typehints = "signature"
+maximum_signature_line_length = 60
+python_use_unqualified_type_names = True
+
+html_math_renderer = "mathml"
+html_theme = "furo"
+html_title = "osvos-keras"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_extra_path = ["extra"]
+html_show_sourcelink = False
+html_copy_source = False
+
+
+def setup(app) -> None:
+    """Formulas as MathML, by docutils' own writer: browsers draw them without a script or a font."""
+    app.add_html_math_renderer(
+        "mathml",
+        (HTMLTranslator.visit_math, HTMLTranslator.depart_math),
+        (HTMLTranslator.visit_math_block, HTMLTranslator.depart_math_block),
+    )

@@ -1,0 +1,92 @@
+"""An executed notebook as a page of the site: its title, its pictures' alt texts, its videos."""
+
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from bs4 import BeautifulSoup
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from nbformat import NotebookNode
+
+ALT_LENGTH = 250
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the front page shows of a notebook."""
+
+    page: str
+    title: str
+    picture: str = ""  # relative to the notebook
+    alt: str = ""
+
+
+def read_lesson(notebook: NotebookNode, page: str, sequence: str = "") -> Lesson:
+    """The lesson's title and opening picture, from the notebook's first cell."""
+    lines = _inlines(notebook.cells[0].source)
+    title = _plain(lines[0]) + (f" ({sequence})" if sequence else "")
+    images = [child for line in lines for child in line.children if child.type == "image"]
+    if not images:
+        return Lesson(page, title)
+    return Lesson(page, title, images[0].attrs["src"], images[0].content)
+
+
+def describe_pictures(notebook: NotebookNode) -> None:
+    """Give every cell's output pictures the sentence around them as alt text.
+
+    The notebooks say after a picture what it shows, and before its code what it is to show; the
+    sentence after is taken where there is one.
+    """
+    cells = notebook.cells
+    for index, cell in enumerate(cells):
+        if cell.cell_type == "code":
+            alt = _text_after(cells[index + 1 :]) or _text_before(cells[:index])
+            alt = textwrap.shorten(alt, ALT_LENGTH, placeholder=" …")
+            cell.metadata.setdefault("mystnb", NotebookNode()).image = {"alt": alt}
+
+
+def relink_videos(notebook: NotebookNode, find_page_path) -> None:
+    """Point every video that is not embedded to its copy beside the pages.
+
+    Args:
+        notebook: changed in place.
+        find_page_path: from the `src` of a video to the one that the page shall have.
+    """
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        html = BeautifulSoup(output.get("data", {}).get("text/html", ""), "html.parser")
+        videos = [tag for tag in html.select("video[src], video source[src]") if ":" not in tag["src"]]
+        for video in videos:
+            video["src"] = find_page_path(video["src"])
+        if videos:
+            output["data"]["text/html"] = str(html)
+
+
+def read_notebook(path: Path) -> NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def _text_after(cells: list[NotebookNode]) -> str:
+    """The first paragraph of the next cell, if that begins with a paragraph."""
+    if not cells or cells[0].cell_type != "markdown":
+        return ""
+    tokens = MarkdownIt().parse(cells[0].source)
+    return _plain(tokens[1]) if tokens and tokens[0].type == "paragraph_open" else ""
+
+
+def _text_before(cells: list[NotebookNode]) -> str:
+    """The last text above."""
+    return next(
+        (_plain(_inlines(cell.source)[-1]) for cell in reversed(cells) if cell.cell_type == "markdown"), ""
+    )
+
+
+def _inlines(source: str) -> list[Token]:
+    """Headings, paragraphs and items of a Markdown text."""
+    return [token for token in MarkdownIt().parse(source) if token.type == "inline"]
+
+
+def _plain(inline: Token) -> str:
+    """The text of a paragraph or heading, without its marks."""
+    return "".join(" " if child.type == "softbreak" else child.content for child in inline.children)

@@ -1,0 +1,150 @@
+"""`make site`: the course, the library's reference and the model cards as a static site.
+
+The pages are gathered in a temporary folder with the layout of the project, so that links between
+notebooks, figures and cards hold, and Sphinx makes HTML of them. It executes nothing: the notebooks
+are those that `osvos course` left in the run folder, and where one is missing, the course runs first.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader
+from lessons import Lesson, describe_pictures, read_lesson, read_notebook, relink_videos
+from sphinx.cmd.build import build_main
+
+from osvos_keras.batch import COURSE, NOTEBOOKS
+from osvos_keras.errors import NotebookError, OsvosError
+from osvos_keras.files import PROJECT, find_path, make_folder
+
+DOCS = Path(__file__).parent
+CARDS = ("README.md", "data/README.md", "data/weights/README.md")
+VIDEOS = {".webm", ".mp4"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Build the site of a run.")
+    parser.add_argument("--run-dir", default="runs/course", help="the course's run (default: %(default)s)")
+    parser.add_argument("--to", help="where the site goes (default: site/ in the run's folder)")
+    args = parser.parse_args()
+    run_dir = find_path(args.run_dir)
+    try:
+        require_course(run_dir)
+        site = build_site(run_dir, find_path(args.to) if args.to else run_dir / "site")
+    except OsvosError as error:
+        sys.exit(f"make_site: error: {error}")
+    print(f"Open {site / 'index.html'}")
+
+
+def require_course(run_dir: Path) -> None:
+    """Run the course unless each of its notebooks was executed in `run_dir`, for any sequence."""
+    folder = run_dir / "notebooks"
+    missing = [stem for stem in COURSE if not any(folder.glob(f"{stem}*.ipynb"))]
+    if missing:
+        print(f"{folder}: no executed {', '.join(missing)}; running the course first.", flush=True)
+        command = [sys.executable, "-m", "osvos_keras.cli", "course", "--run-dir", run_dir]
+        if subprocess.run(command).returncode:
+            raise NotebookError("the course did not finish, see above; the site needs its notebooks.")
+
+
+def build_site(run_dir: Path, site: Path) -> Path:
+    """Build the site of a run; an earlier one at the same place is replaced when all went well."""
+    make_folder(site.parent)
+    with tempfile.TemporaryDirectory(prefix=".site-", dir=site.parent) as folder:
+        source, html = Path(folder, "source"), Path(folder, "html")
+        gather_pages(run_dir, source, leave_out=site)
+        if build_main(
+            ["-q", "--keep-going", "-b", "html", "-d", f"{folder}/doctrees", str(source), str(html)]
+        ):
+            raise NotebookError(f"{run_dir}: Sphinx could not make pages of its notebooks, see above.")
+        if site.exists():
+            shutil.rmtree(site)
+        html.rename(site)
+    return site
+
+
+def gather_pages(run_dir: Path, source: Path, leave_out: Path) -> None:
+    """Everything that Sphinx reads, in the project's layout."""
+    shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(NOTEBOOKS / "figures", source / "notebooks/figures")
+    for card in CARDS:
+        (source / card).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROJECT / card, source / card)
+    gallery = run_dir / "evaluation/gallery.png"
+    if gallery.exists():
+        shutil.copy(gallery, source)
+    videos = gather_videos(run_dir, source / "extra", leave_out)
+    lessons = list(gather_lessons(run_dir / "notebooks", source / "notebooks", videos))
+    templates = Environment(loader=FileSystemLoader(DOCS / "templates"), keep_trailing_newline=True)
+    render = {
+        "index.md": {
+            "lessons": lessons,
+            "gallery": gallery.exists(),
+            "scores": read_scores(run_dir / "evaluation"),
+            "videos": list(videos.values()),
+        },
+        "reference.md": {"modules": list_modules()},
+    }
+    for page, values in render.items():
+        (source / page).write_text(templates.get_template(page).render(values))
+
+
+def gather_videos(run_dir: Path, extra: Path, leave_out: Path) -> dict[Path, Path]:
+    """Copy the run's videos; from each file to its path in the site."""
+    extra.mkdir()
+    videos = {}
+    for path in sorted(run_dir.rglob("*")):
+        if path.suffix in VIDEOS and leave_out not in path.parents:
+            videos[path] = Path("videos") / path.relative_to(run_dir)
+            (extra / videos[path]).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, extra / videos[path])
+    return videos
+
+
+def gather_lessons(executed: Path, pages: Path, videos: dict[Path, Path]) -> Iterator[Lesson]:
+    """Write the executed notebooks as pages.
+
+    Of a notebook that ran once a sequence, the first is the page that the others link to.
+    """
+    for stem in sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")):
+        for path in sorted(executed.glob(f"{stem}*.ipynb")):
+            notebook = read_notebook(path)
+            describe_pictures(notebook)
+            relink_videos(notebook, partial(find_video, path, videos))
+            page = path.stem if (pages / f"{stem}.ipynb").exists() else stem
+            nbformat.write(notebook, pages / f"{page}.ipynb")
+            yield read_lesson(notebook, page, sequence=path.stem[len(stem) + 1 :])
+
+
+def find_video(notebook: Path, videos: dict[Path, Path], source: str) -> str:
+    """The path from a notebook's page to the copy of a video that the notebook shows."""
+    for path in (notebook.parent / source, find_path(source)):
+        if path.resolve() in videos:
+            return f"../{videos[path.resolve()]}"
+    raise NotebookError(
+        f"{notebook}: shows the video {source}, which is not in its run's folder. Run the notebook again."
+    )
+
+
+def read_scores(evaluation: Path) -> str:
+    """The run's scores as a Markdown table, the mean of all sequences last; empty where there are none."""
+    if not (evaluation / "per_sequence.csv").exists():
+        return ""
+    scores = pd.read_csv(evaluation / "per_sequence.csv")
+    mean = pd.read_csv(evaluation / "global.csv").assign(sequence="**mean**")
+    return pd.concat([scores, mean]).to_markdown(index=False, floatfmt=".3f")
+
+
+def list_modules() -> list[str]:
+    return sorted(f"osvos_keras.{path.stem}" for path in (PROJECT / "osvos_keras").glob("[!_]*.py"))
+
+
+if __name__ == "__main__":
+    main()
