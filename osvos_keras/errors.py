@@ -9,6 +9,10 @@ class DataError(OsvosError, ValueError):
     """A file of the data set, or a mask, is missing or wrong."""
 
 
+class MaskError(OsvosError, ValueError):
+    """A first mask is empty, covers the whole frame, has another size or cannot be drawn."""
+
+
 class ConfigError(OsvosError, ValueError):
     """A setting is out of range, or a preset or parameter is unknown."""
 
