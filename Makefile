@@ -1,5 +1,6 @@
 # make course: environment, then every notebook on the bundled sample, ending with gallery and scores
 # make test:   environment, then the tests
+# make site:   the executed notebooks, the library's reference and the model cards as web pages
 # make bench:  the benchmarks that the README quotes, against PyTorch if TORCH=/path/to/python is given
 
 VENV := .venv
@@ -14,7 +15,7 @@ RUN_DIR ?= runs/course
 # Reference data for the benchmarks: DAVIS 2016 in davis-2016/, the paper's masks in reference/.
 SHARED ?= ../shared
 
-.PHONY: setup course test lab lint bench clean
+.PHONY: setup course site test lab lint bench clean
 
 setup: $(VENV)/installed
 
@@ -26,6 +27,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 course: setup
 	$(BIN)/osvos course --run-dir $(RUN_DIR)
+
+site: setup
+	$(BIN)/python docs/make_site.py --run-dir $(RUN_DIR)
 
 test: setup
 	$(BIN)/ruff check .

@@ -26,7 +26,7 @@ myst_heading_anchors = 3
 default_role = "py:obj"  # `name` in a docstring: code, and a link where the name is known
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
-autodoc_typehints = "signature"
+add_module_names = False
 maximum_signature_line_length = 60
 python_use_unqualified_type_names = True
 

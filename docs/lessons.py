@@ -19,18 +19,25 @@ class Lesson:
 
     page: str
     title: str
-    picture: str = ""  # relative to the notebook
-    alt: str = ""
+    goal: str
+    picture: str  # relative to the notebook
+    alt: str
+    repeats: bool  # the same lesson with another sequence
 
 
-def read_lesson(notebook: NotebookNode, page: str, sequence: str = "") -> Lesson:
-    """The lesson's title and opening picture, from the notebook's first cell."""
+def read_lesson(notebook: NotebookNode, page: str, sequence: str, repeats: bool) -> Lesson:
+    """A lesson from the notebook's first cell: its title, picture and first "you will be able to"."""
     lines = _inlines(notebook.cells[0].source)
-    title = _plain(lines[0]) + (f" ({sequence})" if sequence else "")
     images = [child for line in lines for child in line.children if child.type == "image"]
-    if not images:
-        return Lesson(page, title)
-    return Lesson(page, title, images[0].attrs["src"], images[0].content)
+    goals = [_plain(line).rstrip(";.") for line in lines if line.level > 1]  # in a list
+    return Lesson(
+        page,
+        title=_plain(lines[0]) + (f" ({sequence})" if sequence else ""),
+        goal=goals[0] if goals else "",
+        picture=images[0].attrs["src"] if images else "",
+        alt=images[0].content if images else "",
+        repeats=repeats,
+    )
 
 
 def describe_pictures(notebook: NotebookNode) -> None:
@@ -72,7 +79,11 @@ def _text_after(cells: list[NotebookNode]) -> str:
     if not cells or cells[0].cell_type != "markdown":
         return ""
     tokens = MarkdownIt().parse(cells[0].source)
-    return _plain(tokens[1]) if tokens and tokens[0].type == "paragraph_open" else ""
+    if not tokens or tokens[0].type != "paragraph_open":
+        return ""
+    text = _plain(tokens[1])
+    # A last sentence that ends in a colon announces the next picture.
+    return text.rpartition(". ")[0] if text.endswith(":") else text
 
 
 def _text_before(cells: list[NotebookNode]) -> str:

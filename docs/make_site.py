@@ -6,6 +6,7 @@ are those that `osvos course` left in the run folder, and where one is missing, 
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from osvos_keras.files import PROJECT, find_path, make_folder
 DOCS = Path(__file__).parent
 CARDS = ("README.md", "data/README.md", "data/weights/README.md")
 VIDEOS = {".webm", ".mp4"}
+TEMPORARY = ".site-"
 
 
 def main() -> None:
@@ -34,6 +36,7 @@ def main() -> None:
     parser.add_argument("--run-dir", default="runs/course", help="the course's run (default: %(default)s)")
     parser.add_argument("--to", help="where the site goes (default: site/ in the run's folder)")
     args = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the reference imports TensorFlow
     run_dir = find_path(args.run_dir)
     try:
         require_course(run_dir)
@@ -57,12 +60,10 @@ def require_course(run_dir: Path) -> None:
 def build_site(run_dir: Path, site: Path) -> Path:
     """Build the site of a run; an earlier one at the same place is replaced when all went well."""
     make_folder(site.parent)
-    with tempfile.TemporaryDirectory(prefix=".site-", dir=site.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=site.parent) as folder:
         source, html = Path(folder, "source"), Path(folder, "html")
-        gather_pages(run_dir, source, leave_out=site)
-        if build_main(
-            ["-q", "--keep-going", "-b", "html", "-d", f"{folder}/doctrees", str(source), str(html)]
-        ):
+        gather_pages(run_dir, source, list_videos(run_dir, site))
+        if build_main(["-q", "-b", "html", "-d", f"{folder}/doctrees", str(source), str(html)]):
             raise NotebookError(f"{run_dir}: Sphinx could not make pages of its notebooks, see above.")
         if site.exists():
             shutil.rmtree(site)
@@ -70,7 +71,18 @@ def build_site(run_dir: Path, site: Path) -> Path:
     return site
 
 
-def gather_pages(run_dir: Path, source: Path, leave_out: Path) -> None:
+def list_videos(run_dir: Path, site: Path) -> list[Path]:
+    """The run's videos, but for their copies in its site or in one whose build was killed."""
+    return [
+        path
+        for path in sorted(run_dir.rglob("*"))
+        if path.suffix in VIDEOS
+        and site not in path.parents
+        and not any(folder.name.startswith(TEMPORARY) for folder in path.parents)
+    ]
+
+
+def gather_pages(run_dir: Path, source: Path, videos: list[Path]) -> None:
     """Everything that Sphinx reads, in the project's layout."""
     shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(NOTEBOOKS / "figures", source / "notebooks/figures")
@@ -80,32 +92,29 @@ def gather_pages(run_dir: Path, source: Path, leave_out: Path) -> None:
     gallery = run_dir / "evaluation/gallery.png"
     if gallery.exists():
         shutil.copy(gallery, source)
-    videos = gather_videos(run_dir, source / "extra", leave_out)
-    lessons = list(gather_lessons(run_dir / "notebooks", source / "notebooks", videos))
+    copies = {video: Path("videos") / video.relative_to(run_dir) for video in videos}
+    copy_videos(copies, source / "extra")
+    lessons = list(gather_lessons(run_dir / "notebooks", source / "notebooks", copies))
     templates = Environment(loader=FileSystemLoader(DOCS / "templates"), keep_trailing_newline=True)
     render = {
         "index.md": {
             "lessons": lessons,
             "gallery": gallery.exists(),
             "scores": read_scores(run_dir / "evaluation"),
-            "videos": list(videos.values()),
+            "videos": [copy.as_posix() for copy in copies.values()],
         },
         "reference.md": {"modules": list_modules()},
     }
     for page, values in render.items():
-        (source / page).write_text(templates.get_template(page).render(values))
+        (source / page).write_text(templates.get_template(page).render(values), encoding="utf-8")
 
 
-def gather_videos(run_dir: Path, extra: Path, leave_out: Path) -> dict[Path, Path]:
-    """Copy the run's videos; from each file to its path in the site."""
+def copy_videos(copies: dict[Path, Path], extra: Path) -> None:
+    """Copy videos to their paths in `extra`, which becomes the top of the site."""
     extra.mkdir()
-    videos = {}
-    for path in sorted(run_dir.rglob("*")):
-        if path.suffix in VIDEOS and leave_out not in path.parents:
-            videos[path] = Path("videos") / path.relative_to(run_dir)
-            (extra / videos[path]).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, extra / videos[path])
-    return videos
+    for video, copy in copies.items():
+        (extra / copy).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(video, extra / copy)
 
 
 def gather_lessons(executed: Path, pages: Path, videos: dict[Path, Path]) -> Iterator[Lesson]:
@@ -118,16 +127,17 @@ def gather_lessons(executed: Path, pages: Path, videos: dict[Path, Path]) -> Ite
             notebook = read_notebook(path)
             describe_pictures(notebook)
             relink_videos(notebook, partial(find_video, path, videos))
-            page = path.stem if (pages / f"{stem}.ipynb").exists() else stem
+            repeats = (pages / f"{stem}.ipynb").exists()
+            page = path.stem if repeats else stem
             nbformat.write(notebook, pages / f"{page}.ipynb")
-            yield read_lesson(notebook, page, sequence=path.stem[len(stem) + 1 :])
+            yield read_lesson(notebook, page, path.stem[len(stem) + 1 :], repeats)
 
 
 def find_video(notebook: Path, videos: dict[Path, Path], source: str) -> str:
     """The path from a notebook's page to the copy of a video that the notebook shows."""
     for path in (notebook.parent / source, find_path(source)):
         if path.resolve() in videos:
-            return f"../{videos[path.resolve()]}"
+            return f"../{videos[path.resolve()].as_posix()}"
     raise NotebookError(
         f"{notebook}: shows the video {source}, which is not in its run's folder. Run the notebook again."
     )

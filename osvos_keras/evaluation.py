@@ -37,14 +37,15 @@ STATISTICS = ["J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay", 
 class Scores:
     """What `evaluate` found.
 
-    per_frame: sequence, frame (the file's name without suffix, a string), J, F.
-    per_sequence: sequence and the seven `STATISTICS`.
-    overall: one row, the means of `per_sequence`.
-    attributes: attribute, sequences (how many have it), and for J and F the mean over those
-        (`_with`), over the others (`_without`), and the first less the second (`_gain`: below
-        zero where the attribute makes a sequence harder); empty without a `db_info.yml`.
-    missing: `sequence/frame` of each mask that was not there and counted as empty.
-    arguments: what `evaluate` was called with.
+    Attributes:
+        per_frame: sequence, frame (the file's name without suffix, a string), J, F.
+        per_sequence: sequence and the seven `STATISTICS`.
+        overall: one row, the means of `per_sequence`.
+        attributes: attribute, sequences (how many have it), and for J and F the mean over those
+            (`_with`), over the others (`_without`), and the first less the second (`_gain`: below
+            zero where the attribute makes a sequence harder); empty without a `db_info.yml`.
+        missing: `sequence/frame` of each mask that was not there and counted as empty.
+        arguments: what `evaluate` was called with.
     """
 
     per_frame: pd.DataFrame

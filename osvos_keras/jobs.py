@@ -26,12 +26,13 @@ PLACES = ("DAVIS_ROOT", "RUN_DIR")  # where things lie, not what they are: may c
 class Job:
     """A notebook to run for one sequence.
 
-    sequence: its name.
-    notebook: the notebook's file.
-    parameters: values for its `parameters` cell; paths are absolute, since a worker may have
-        another working folder.
-    output: the executed notebook.
-    record: all that decides the result: notebook, parameters, and checksums of what it reads.
+    Attributes:
+        sequence: its name.
+        notebook: the notebook's file.
+        parameters: values for its `parameters` cell; paths are absolute, since a worker may have
+            another working folder.
+        output: the executed notebook.
+        record: all that decides the result: notebook, parameters, and checksums of what it reads.
     """
 
     sequence: str

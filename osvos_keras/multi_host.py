@@ -26,9 +26,10 @@ FAREWELL = 20  # seconds that a process that ends waits for the others
 class Team:
     """The processes that train one network together; `ALONE` is the team of one that needs no JAX.
 
-    index: which process this is; 0 leads, and alone writes.
-    count: how many there are.
-    distribution: over all devices of all processes.
+    Attributes:
+        index: which process this is; 0 leads, and alone writes.
+        count: how many there are.
+        distribution: over all devices of all processes.
     """
 
     index: int = 0

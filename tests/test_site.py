@@ -1,0 +1,234 @@
+"""The site of a run: built by the real command from small executed notebooks, then read and opened."""
+
+import base64
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import cv2
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+from IPython.display import Video
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
+
+from osvos_keras.batch import COURSE, ONLINE
+from osvos_keras.evaluation import STATISTICS
+from osvos_keras.files import PROJECT
+from tests.browser import open_browser
+
+SEQUENCES = "ant", "bee"
+PHONE = {"width": 390, "height": 844}
+LOADED = "img[src], script[src], video[src], source[src], link[rel=stylesheet], link[rel=icon]"
+# What sticks out of the window and cannot be scrolled to inside something.
+STICKING_OUT = """() => {
+    const scrolls = (node) => node && node.tagName != "BODY"
+        && (/auto|scroll/.test(getComputedStyle(node).overflowX) || scrolls(node.parentElement));
+    return [...document.querySelectorAll("article *")]
+        .filter((node) => node.getBoundingClientRect().right > innerWidth + 1 && !scrolls(node.parentElement))
+        .map((node) => node.outerHTML.slice(0, 200));
+}"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    run_dir = tmp_path_factory.mktemp("run")
+    write_run(run_dir)
+    result = make_site(run_dir)
+    assert result.returncode == 0, result.stderr
+    # TensorFlow's remark on its own log starts like a warning of Sphinx.
+    warnings = re.findall(r".*(?:ERROR|WARNING): (?!All log messages).*", result.stderr)
+    assert warnings == []
+    return run_dir / "site"
+
+
+def make_site(run_dir: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "docs/make_site.py", "--run-dir", str(run_dir)]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+
+
+def write_run(run_dir: Path) -> None:
+    """What a course leaves, in small: executed notebooks, scores, the gallery, a video."""
+    video = write_video(run_dir / "overlays" / "ant.webm")
+    for stem in COURSE:
+        for suffix in [f"_{name}" for name in SEQUENCES] if stem == ONLINE else [""]:
+            write_notebook(run_dir / "notebooks" / f"{stem}{suffix}.ipynb", stem, video)
+    evaluation = run_dir / "evaluation"
+    evaluation.mkdir()
+    (evaluation / "gallery.png").write_bytes(make_png(90))
+    scores = pd.DataFrame([[0.51234] * len(STATISTICS)] * len(SEQUENCES), columns=STATISTICS)
+    scores.assign(sequence=SEQUENCES).to_csv(evaluation / "per_sequence.csv", index=False)
+    scores[:1].to_csv(evaluation / "global.csv", index=False)
+
+
+def write_notebook(path: Path, stem: str, video: Path) -> None:
+    table = pd.DataFrame(np.zeros((2, 30)), columns=[f"column{i}" for i in range(30)]).to_html()
+    png = base64.b64encode(make_png(120)).decode()
+    notebook = new_notebook(metadata={"language_info": {"name": "python"}})
+    notebook.cells = [
+        new_markdown_cell(f"# {stem}\n\n![An opening](figures/{COURSE[0]}.png)\n\n- see *it*;\n- more."),
+        new_markdown_cell(
+            f"Next: [evaluation]({COURSE[-1]}.ipynb) and [training]({ONLINE}.ipynb).\n\n"
+            r"Inline, $\frac{1}{T}\left(\sum_{object} -\log p + \sum_{background} -\log(1-p)\right) = "
+            r"\sum_{object} w$, and alone:" + "\n\n$$L = \\frac{N}{T}$$"
+        ),
+        new_code_cell("figure  # " + 200 * "w", outputs=[new_output("display_data", {"image/png": png})]),
+        new_markdown_cell("Blue is the\n*mask*.\n\n## Wide"),
+        new_code_cell("table", outputs=[new_output("execute_result", {"text/html": table})]),
+        new_code_cell("figure", outputs=[new_output("display_data", {"image/png": png})]),
+        new_markdown_cell("The video comes from the run:"),
+        *(
+            new_code_cell("video", outputs=[new_output("display_data", {"text/html": shown._repr_html_()})])
+            for shown in (Video(str(video)), Video(str(video), embed=True))
+        ),
+    ]
+    path.parent.mkdir(exist_ok=True)
+    nbformat.write(notebook, path)
+
+
+def make_png(width: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (width, 40), "navy").save(file, "png")
+    return file.getvalue()
+
+
+def write_video(path: Path) -> Path:
+    """Two seconds of a moving disk, as WebM."""
+    path.parent.mkdir()
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"VP80"), 10, (96, 64))
+    for index in range(20):
+        writer.write(cv2.circle(np.zeros((64, 96, 3), np.uint8), (4 * index, 32), 10, (0, 200, 255), -1))
+    writer.release()
+    assert path.stat().st_size > 500, "OpenCV cannot write WebM here"
+    return path
+
+
+def read_pages(site: Path) -> dict[Path, BeautifulSoup]:
+    return {path: BeautifulSoup(path.read_text(), "html.parser") for path in sorted(site.rglob("*.html"))}
+
+
+@pytest.fixture(scope="module")
+def pages(site) -> dict[Path, BeautifulSoup]:
+    return read_pages(site)
+
+
+def test_every_page_is_there(site, pages):
+    names = {path.relative_to(site).as_posix() for path in pages}
+    assert {f"notebooks/{stem}.html" for stem in COURSE} <= names
+    assert f"notebooks/{ONLINE}_bee.html" in names
+    assert {"index.html", "data/README.html", "data/weights/README.html"} <= names
+    modules = {path.stem for path in (PROJECT / "osvos_keras").glob("[!_]*.py")}
+    assert {f"reference/osvos_keras.{module}.html" for module in modules} <= names
+
+
+def test_the_front_page_leads_everywhere(site, pages):
+    front = pages[site / "index.html"]
+    article = front.find("article")
+    links = {link["href"] for link in article.select("a[href]")}
+    assert {f"notebooks/{stem}.html" for stem in COURSE} <= links
+    assert "make course" in article.get_text() and "make test" in article.get_text()
+    assert "0.512" in article.find("table").get_text()
+    assert article.select_one("img[src$='gallery.png']")
+
+
+def test_links_and_pictures_resolve(pages):
+    broken = []
+    for path, page in pages.items():
+        for tag in page.select(f"a[href], {LOADED}"):
+            url = urlsplit(tag.get("src") or tag.get("href"))
+            if url.scheme in {"http", "https", "mailto", "data"}:
+                continue
+            target = (path.parent / unquote(url.path)).resolve() if url.path else path
+            known = target.is_file() and (
+                not url.fragment or target.suffix != ".html" or has_anchor(pages[target], url.fragment)
+            )
+            if not known:
+                broken.append(f"{path.name}: {tag}")
+    assert broken == []
+
+
+def has_anchor(page: BeautifulSoup, fragment: str) -> bool:
+    return page.find(id=unquote(fragment)) is not None
+
+
+def test_nothing_is_loaded_from_elsewhere(site, pages):
+    loaded = [
+        (path.name, tag.get("src") or tag.get("href")) for path in pages for tag in pages[path].select(LOADED)
+    ]
+    assert loaded
+    assert [pair for pair in loaded if pair[1].startswith(("http:", "https:", "//"))] == []
+    sheets = list(site.rglob("*.css"))
+    assert sheets
+    outside = re.compile(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//")
+    assert [sheet.name for sheet in sheets if outside.search(sheet.read_text())] == []
+
+
+def test_pictures_say_what_they_show(site, pages):
+    images = [(path.name, image) for path, page in pages.items() for image in page.select("img")]
+    assert [(name, str(image)) for name, image in images if not image.get("alt", "").strip()] == []
+    outputs = pages[site / f"notebooks/{COURSE[0]}.html"].select(".cell_output img")
+    # The sentence after the first; the second has none after it that does not announce the video.
+    assert [image["alt"] for image in outputs] == ["Blue is the mask.", "Wide"]
+
+
+def test_formulas_are_mathml(site, pages):
+    page = pages[site / f"notebooks/{COURSE[0]}.html"]
+    assert len(page.select("math mfrac")) == 2
+    assert "\\frac" not in page.get_text()
+
+
+def test_docstrings_become_a_reference(site, pages):
+    page = pages[site / "reference/osvos_keras.metrics.html"]
+    entry = page.find(id="osvos_keras.metrics.contour_accuracy").parent.get_text()
+    assert "Parameters" in entry and "Raises" in entry and "tolerance" in entry
+
+
+def test_a_missing_notebook_runs_the_course_first(tmp_path):
+    """A file where the run's folder should be: the course starts, and says that it cannot write."""
+    (tmp_path / "run").write_text("")
+    result = make_site(tmp_path / "run")
+    assert result.returncode == 1
+    assert f"no executed {COURSE[0]}" in result.stdout
+    assert "cannot write there" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with open_browser() as context:
+        yield context
+
+
+def test_pages_load_on_a_phone(site, browser):
+    """No console error, no request that leaves the site, nothing sticks out."""
+    page = browser.new_page()
+    page.set_viewport_size(PHONE)
+    complaints = []
+    page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("requestfailed", lambda request: complaints.append(f"{request.url[:200]} failed"))
+    page.on(
+        "request",
+        lambda request: request.url.startswith(("file:", "data:")) or complaints.append(request.url[:200]),
+    )
+    for path in sorted(site.rglob("*.html")):
+        page.goto(path.as_uri())
+        complaints += [f"{path.name} sticks out: {html}" for html in page.evaluate(STICKING_OUT)]
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path.name
+        assert complaints == [], path.name
+
+
+@pytest.mark.parametrize("name", ["index.html", f"notebooks/{COURSE[-1]}.html"])
+def test_videos_play(site, browser, name):
+    page = browser.new_page()
+    page.goto((site / name).as_uri())
+    videos = page.locator("video")
+    assert videos.count() == (1 if name == "index.html" else 2)
+    for video in videos.all():
+        video.evaluate("video => { video.muted = true; return video.play(); }")
+        page.wait_for_function("video => video.currentTime > 0.2", arg=video.element_handle())
