@@ -38,6 +38,8 @@ html_css_files = ["site.css"]
 html_extra_path = ["extra"]
 html_show_sourcelink = False
 html_copy_source = False
+html_use_index = False  # the reference lists the modules, and the search finds names
+html_domain_indices = False
 
 
 def setup(app) -> None:

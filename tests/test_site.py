@@ -32,7 +32,7 @@ STICKING_OUT = """() => {
         && (/auto|scroll/.test(getComputedStyle(node).overflowX) || scrolls(node.parentElement));
     return [...document.querySelectorAll("article *")]
         .filter((node) => node.getBoundingClientRect().right > innerWidth + 1 && !scrolls(node.parentElement))
-        .map((node) => node.outerHTML.slice(0, 200));
+        .map((node) => node.outerHTML.slice(0, 200)).slice(0, 3);
 }"""
 
 
