@@ -125,6 +125,8 @@ def gather_lessons(executed: Path, pages: Path, videos: dict[Path, Path]) -> Ite
     for stem in sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")):
         for path in sorted(executed.glob(f"{stem}*.ipynb")):
             notebook = read_notebook(path)
+            if notebook.metadata.get("papermill", {}).get("exception"):
+                raise NotebookError(f"{path}: this notebook failed when it ran. Run it again (osvos course).")
             describe_pictures(notebook)
             relink_videos(notebook, partial(find_video, path, videos))
             repeats = (pages / f"{stem}.ipynb").exists()

@@ -198,6 +198,17 @@ def test_a_missing_notebook_runs_the_course_first(tmp_path):
     assert "cannot write there" in result.stderr
 
 
+def test_a_failed_notebook_is_named(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    for stem in COURSE:
+        failed = new_notebook(cells=[new_markdown_cell("# A")], metadata={"papermill": {"exception": True}})
+        nbformat.write(failed, tmp_path / "notebooks" / f"{stem}.ipynb")
+    result = make_site(tmp_path)
+    assert result.returncode == 1
+    assert f"{COURSE[0]}.ipynb: this notebook failed" in result.stderr
+    assert not (tmp_path / "site").exists()
+
+
 @pytest.fixture(scope="module")
 def browser():
     with open_browser() as context:
