@@ -87,7 +87,7 @@ def _array(value: object) -> np.ndarray | None:
 
 def _off(came: np.ndarray, expected: np.ndarray, tolerance: float) -> np.ndarray:
     """Where two arrays of one shape differ by more than the tolerance."""
-    largest = np.abs(expected).max(initial=0) or 1
+    largest = np.abs(expected[np.isfinite(expected)]).max(initial=0) or 1
     return ~np.isclose(came, expected, rtol=0, atol=tolerance * float(largest), equal_nan=True)
 
 

@@ -148,7 +148,7 @@ def step_loss(student: Callable) -> None:
         ),
         "all outputs are asked for, though only those in `targets` have an annotation.": (
             lambda logits, targets, weights: sum(
-                float(balanced(targets[name], logits[name])) for name in logits
+                float(weights[name][0]) * float(balanced(targets[name], logits[name])) for name in logits
             )
         ),
         "the logits go through a sigmoid first; the loss does that itself.": lambda logits, *rest: sum(

@@ -179,12 +179,10 @@ def logits_to_mask(student: Callable) -> None:
         "height and width are swapped; cv2.resize takes (width, height).": (
             lambda logits, height, width: resize(logits, width, height) > 0
         ),
-        "the mask is made at the small size and then enlarged, with steps; resize the logits first.": (
-            lambda logits, *size: resize(logits > 0, *size, cv2.INTER_NEAREST) > 0
-        ),
-        "the logits are resized by nearest neighbour, with steps; use cv2.INTER_LINEAR.": (
+        "there are steps, by nearest neighbour or from a small mask; resize the logits bilinearly first.": (
             lambda logits, *size: resize(logits, *size, cv2.INTER_NEAREST) > 0
         ),
+        "the logits are returned; ask where they are above 0.": resize,
         "the mask is made at the small size, and grows when resized; resize the logits first.": (
             lambda logits, *size: resize(logits > 0, *size) > 0
         ),

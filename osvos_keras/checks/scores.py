@@ -122,10 +122,12 @@ def contour_accuracy(student: Callable) -> None:
         ),
     }
     slanted = np.tri(90, 120, 10, dtype=bool) & _rectangle(15, 75, 5, 100)
+    wide = _rectangle(30, 70, 50, 200, size=(100, 400))
     cases = {
         **PAIRS,
         "one pixel lower, two to the right": (_rectangle(21, 61, 32, 72), OBJECT),
         "two pixels lower, two to the right": (np.roll(slanted, (2, 2), (0, 1)), slanted),
+        "a wide frame": (np.roll(wide, (3, 3), (0, 1)), wide),
     }
     compare(student, metrics.contour_accuracy, cases, mistakes)
 
@@ -145,6 +147,10 @@ def mean_recall_decay(student: Callable) -> None:
         quarters = np.array_split(values, 4)
         return quarters[0].mean() - quarters[3].mean()
 
+    def with_half_to_even(values):
+        borders = np.rint(np.linspace(0, len(values) - 1, 5)).astype(int)
+        return values[: borders[1] + 1].mean() - values[borders[3] :].mean()
+
     mistakes = {
         "decay has the wrong sign; it is what is lost: the first quarter less the last.": vary(
             decay=lambda values: -right(values)[2]
@@ -157,6 +163,9 @@ def mean_recall_decay(student: Callable) -> None:
         ),
         "the quarters share no frame; in DAVIS neighbouring quarters share the frame at their border.": vary(
             decay=with_apart
+        ),
+        "the borders are rounded half to even, as np.rint does; round half up, by np.floor(… + 0.5).": vary(
+            decay=with_half_to_even
         ),
         "recall counts a score of exactly one half; it should be above.": vary(
             recall=lambda values: (values >= 0.5).mean()
