@@ -17,6 +17,11 @@ PLANTED = {
         (" if union else 1.0", "", "0 is divided by 0"),
         ("else 1.0", "else 0.0", "there was nothing to find"),
         ("(mask | annotation).sum()", "(mask.sum() + annotation.sum()) / 2", "Dice"),
+        (
+            "(mask & annotation).sum() / union if union",
+            "int((mask & annotation).sum()) / int(union) if 1",
+            "0 is",
+        ),
         ("(mask & annotation).sum() / union", "(mask == annotation).mean()", "background too"),
         ("(mask | annotation)", "annotation", "divided by the annotation's"),
     ],

@@ -42,6 +42,7 @@ def test_every_notebook_of_the_course_has_an_exercise():
 def test_no_solution_is_left(editions):
     source, student = editions
     assert "SOLUTION" not in nbformat.writes(student)
+    everything = "\n".join(cell.source for cell in student.cells)
     blanks = [cell.source for cell in student.cells if is_solution(cell)]
     solved = [cell.source for cell in source.cells if is_solution(cell)]
     for blank, solution in zip(blanks, solved, strict=True):
@@ -49,6 +50,7 @@ def test_no_solution_is_left(editions):
         assert f'raise NotImplementedError("{task}")' in blank
         for line in body.splitlines():
             assert line not in blank.splitlines()
+            assert len(line) < 40 or line.strip() not in everything
 
 
 def test_all_else_is_the_same(editions):

@@ -9,6 +9,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -49,7 +50,8 @@ def compare(
     """
     if not callable(student):
         raise CheckError("Give the function itself to the check, by its name and without brackets.")
-    name = student.__name__
+    name = getattr(student, "__name__", "the function")
+    same = partial(_same, tolerance=tolerance, may_differ=may_differ)
     try:
         answers = [_call(student, arguments) for arguments in cases.values()]
     except NotImplementedError as blank:
@@ -61,8 +63,9 @@ def compare(
         expected, answer = reference(*arguments), answers[wrong]
         problem = _problem(answer, expected, tolerance, may_differ)
         if problem:
-            likely = _likely_mistake(answers, wrong, expected, cases, mistakes, tolerance, may_differ)
-            raise CheckError(_report(student, case, expected, answer, problem, likely))
+            came = f"{_show(answer)}{_line_of(answer, student)}"
+            likely = _likely_mistake(answers, wrong, expected, cases, mistakes, same)
+            raise CheckError(_report(name, case, _show(expected), came, problem, likely))
     print(f"✓ {name} is right in {len(cases)} cases: {'; '.join(cases)}.")
 
 
@@ -126,38 +129,41 @@ def _difference(came: np.ndarray, expected: np.ndarray, off: np.ndarray) -> str:
     return f"{off.sum()} of {off.size} values are off, by up to {distance.max():.3g}, {place}"
 
 
-def _likely_mistake(answers, wrong, expected, cases, mistakes, tolerance, may_differ) -> str:
+def _likely_mistake(answers: list, wrong: int, expected, cases, mistakes, same: Callable) -> str:
     """The mistake that gives the same answers in all cases, or else in the one that is wrong."""
     in_this_case = None
     for words, mistaken in mistakes.items():
         made = [_call(mistaken, arguments) for arguments in cases.values()]
-        if _same(expected, made[wrong], tolerance, may_differ):
+        if same(expected, made[wrong]):
             continue  # it does no harm in this case
-        same = [_same(answer, one, tolerance, may_differ) for answer, one in zip(answers, made, strict=True)]
-        if all(same):
+        fits = [same(answer, one) for answer, one in zip(answers, made, strict=True)]
+        if all(fits):
             return f"Most likely: {words}"
-        if same[wrong] and not in_this_case:
+        if fits[wrong] and not in_this_case:
             in_this_case = f"In this case the same comes when {words}"
     return in_this_case or "None of the typical mistakes gives this result."
 
 
 def _same(answer: object, made: object, tolerance: float, may_differ: float) -> bool:
-    if isinstance(answer, Raised) or isinstance(made, Raised):
-        kinds = [type(one.error) for one in (answer, made) if isinstance(one, Raised)]
-        return len(kinds) == 2 and kinds[0] is kinds[1]
+    if isinstance(answer, Raised) and isinstance(made, Raised):
+        return type(answer.error) is type(made.error)
+    if isinstance(made, Raised):
+        return False
+    if isinstance(answer, Raised):  # Python raises where NumPy gives "not a number"
+        return isinstance(answer.error, ZeroDivisionError) and bool(np.isnan(made).any())
     came, made = _array(answer), np.asarray(made)
     if came is None or _fit(came, made).shape != made.shape:
         return False
     return _off(_fit(came, made).astype(float), made.astype(float), tolerance).mean() <= may_differ
 
 
-def _report(student: Callable, case: str, expected, answer, problem: str, likely: str) -> str:
+def _report(name: str, case: str, expected: str, came: str, problem: str, likely: str) -> str:
     return "\n".join(
         [
-            f"{student.__name__} is not right yet.",
+            f"{name} is not right yet.",
             f"  the case:     {case}",
-            f"  was expected: {_show(expected)}",
-            f"  came:         {_show(answer)}{_line_of(answer, student)}",
+            f"  was expected: {expected}",
+            f"  came:         {came}",
             f"  difference:   {problem}.",
             likely,
         ]
