@@ -1,6 +1,7 @@
 # make course: environment, then every notebook on the bundled sample, ending with gallery and scores
 # make test:   environment, then the tests
 # make site:   the executed notebooks, the library's reference and the model cards as web pages
+# make student: the notebooks as exercises, without their solutions, in student/
 # make bench:  the benchmarks that the README quotes, against PyTorch if TORCH=/path/to/python is given
 
 VENV := .venv
@@ -15,7 +16,7 @@ RUN_DIR ?= runs/course
 # Reference data for the benchmarks: DAVIS 2016 in davis-2016/, the paper's masks in reference/.
 SHARED ?= ../shared
 
-.PHONY: setup course site test lab lint bench clean
+.PHONY: setup course student site test lab lint bench clean
 
 setup: $(VENV)/installed
 
@@ -37,6 +38,9 @@ test: setup
 
 lab: setup
 	$(BIN)/jupyter lab notebooks
+
+student: setup
+	$(BIN)/osvos student --to student
 
 lint: setup
 	$(BIN)/ruff check --fix .

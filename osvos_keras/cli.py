@@ -26,6 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_data(commands)
     _add_weights(commands)
+    _add_student(commands)
     return parser
 
 
@@ -155,6 +156,12 @@ def _add_weights(commands) -> None:
     )
 
 
+def _add_student(commands) -> None:
+    text = "Write the notebooks as exercises, without their solutions."
+    command = _add_command(commands, "student", _write_student_edition, text)
+    command.add_argument("--to", default="student", help="folder for them (default: %(default)s)")
+
+
 def _add_davis(command: argparse.ArgumentParser) -> None:
     _add_root(command)
     command.add_argument("--resolution", default="480p", choices=["480p", "1080p"])
@@ -241,6 +248,14 @@ def _convert_weights(args) -> int:
     from osvos_keras.convert import convert_weights
 
     print(convert_weights(args.source, args.to, half=args.half, backbone_only=args.backbone_only))
+    return 0
+
+
+def _write_student_edition(args) -> int:
+    from osvos_keras.student import write_student_edition
+
+    for path in write_student_edition(args.to):
+        print(path)
     return 0
 
 

@@ -35,3 +35,11 @@ class FolderError(OsvosError, OSError):
 
 class ClusterError(OsvosError, RuntimeError):
     """Dask's scheduler or workers, or the other processes of a training, cannot be reached."""
+
+
+class CheckError(OsvosError, AssertionError):
+    """A function written for an exercise is blank, or does not give what was asked."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows instead of a traceback, whose lines would be the library's own."""
+        return str(self).splitlines()

@@ -1,0 +1,194 @@
+"""How a check answers: what was expected, what came, how far it is off, and the likely mistake.
+
+The mistake is computed, not guessed. Each typical mistake is a function of its own; the one that gives
+what the student's function gave, in every case, is named, and none if none does.
+"""
+
+import copy
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from osvos_keras.errors import CheckError
+
+FEW = 9  # values that are shown one by one
+
+
+@dataclass(frozen=True)
+class Raised:
+    """What came of a function that raised an error instead of returning."""
+
+    error: Exception
+
+
+def compare(
+    student: Callable,
+    reference: Callable,
+    cases: Mapping[str, tuple],
+    mistakes: Mapping[str, Callable],
+    *,
+    tolerance: float = 1e-4,
+    may_differ: float = 0.0,
+) -> None:
+    """Print that `student` gives what `reference` gives in all cases, or raise why not.
+
+    Args:
+        student: the function to be checked; its arguments are copies, so that it may change them.
+        reference: the right function of the same arguments.
+        cases: in words, what is special about a case → its arguments.
+        mistakes: in words, a typical mistake and its remedy → the function that makes it.
+        tolerance: how far a value may be off, as a share of the largest expected one.
+        may_differ: the share of values that may be off by more, where rounding decides.
+
+    Raises:
+        CheckError: the function is blank, or wrong in a case; the message says in which, what was
+            expected, what came, how far it is off, and which of `mistakes` gives the same.
+    """
+    if not callable(student):
+        raise CheckError("Give the function itself to the check, by its name and without brackets.")
+    name = getattr(student, "__name__", "the function")
+    same = partial(_same, tolerance=tolerance, may_differ=may_differ)
+    try:
+        answers = [_call(student, arguments) for arguments in cases.values()]
+    except NotImplementedError as blank:
+        task = (
+            str(blank) or "write what the text above asks for, and remove the line with NotImplementedError."
+        )
+        raise CheckError(f"{name} is still blank. Your task: {task}") from None
+    for wrong, (case, arguments) in enumerate(cases.items()):
+        expected, answer = reference(*arguments), answers[wrong]
+        problem = _problem(answer, expected, tolerance, may_differ)
+        if problem:
+            came = f"{_show(answer)}{_line_of(answer, student)}"
+            likely = _likely_mistake(answers, wrong, expected, cases, mistakes, same)
+            raise CheckError(_report(name, case, _show(expected), came, problem, likely))
+    print(f"✓ {name} is right in {len(cases)} cases: {'; '.join(cases)}.")
+
+
+def _call(function: Callable, arguments: tuple) -> object:
+    try:
+        with warnings.catch_warnings(action="ignore"):  # such as NumPy's of a division by zero
+            return function(*copy.deepcopy(arguments))
+    except NotImplementedError:
+        raise
+    except Exception as error:
+        return Raised(error)
+
+
+def _array(value: object) -> np.ndarray | None:
+    """`value` as an array of numbers, or None."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # a list of lists of different lengths
+        return None
+    return array if array.dtype.kind in "biuf" else None
+
+
+def _off(came: np.ndarray, expected: np.ndarray, tolerance: float) -> np.ndarray:
+    """Where two arrays of one shape differ by more than the tolerance."""
+    largest = np.abs(expected[np.isfinite(expected)]).max(initial=0) or 1
+    return ~np.isclose(came, expected, rtol=0, atol=tolerance * float(largest), equal_nan=True)
+
+
+def _fit(came: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """One number is one number, whether (), (1,) or (1, 1)."""
+    return came.reshape(expected.shape) if came.size == expected.size == 1 else came
+
+
+def _problem(answer: object, expected: object, tolerance: float, may_differ: float) -> str | None:
+    """What is wrong with an answer, in words; None if nothing is."""
+    expected = np.asarray(expected)
+    if isinstance(answer, Raised):
+        return "it stopped with an error"
+    if answer is None:
+        return "it returned nothing: is there a `return`?"
+    came = _array(answer)
+    if came is None:
+        return "it did not return numbers"
+    came = _fit(came, expected)
+    if came.shape != expected.shape:
+        return f"the shape should be {expected.shape} and is {came.shape}"
+    off = _off(came.astype(float), expected.astype(float), tolerance)
+    if off.mean() > may_differ:
+        return _difference(came, expected, off)
+    if expected.dtype == bool and came.dtype != bool:
+        return f"the values should be True and False (bool) and are numbers ({came.dtype})"
+    return None
+
+
+def _difference(came: np.ndarray, expected: np.ndarray, off: np.ndarray) -> str:
+    distance = np.where(off, np.nan_to_num(np.abs(came.astype(float) - expected), nan=np.inf), 0)
+    if came.size == 1:
+        return f"off by {distance.item():.3g}"
+    worst = tuple(int(i) for i in np.unravel_index(distance.argmax(), distance.shape))
+    place = f"at {list(worst)}, where {expected[worst]:.4g} was expected and {came[worst]:.4g} came"
+    return f"{off.sum()} of {off.size} values are off, by up to {distance.max():.3g}, {place}"
+
+
+def _likely_mistake(answers: list, wrong: int, expected, cases, mistakes, same: Callable) -> str:
+    """The mistake that gives the same answers in all cases, or else in the one that is wrong."""
+    in_this_case = None
+    for words, mistaken in mistakes.items():
+        made = [_call(mistaken, arguments) for arguments in cases.values()]
+        if same(expected, made[wrong]):
+            continue  # it does no harm in this case
+        fits = [same(answer, one) for answer, one in zip(answers, made, strict=True)]
+        if all(fits):
+            return f"Most likely: {words}"
+        if fits[wrong] and not in_this_case:
+            in_this_case = f"In this case the same comes when {words}"
+    return in_this_case or "None of the typical mistakes gives this result."
+
+
+def _same(answer: object, made: object, tolerance: float, may_differ: float) -> bool:
+    if isinstance(answer, Raised) and isinstance(made, Raised):
+        return type(answer.error) is type(made.error)
+    if isinstance(made, Raised):
+        return False
+    if isinstance(answer, Raised):  # Python raises where NumPy gives "not a number"
+        return isinstance(answer.error, ZeroDivisionError) and bool(np.isnan(made).any())
+    came, made = _array(answer), np.asarray(made)
+    if came is None or _fit(came, made).shape != made.shape:
+        return False
+    return _off(_fit(came, made).astype(float), made.astype(float), tolerance).mean() <= may_differ
+
+
+def _report(name: str, case: str, expected: str, came: str, problem: str, likely: str) -> str:
+    return "\n".join(
+        [
+            f"{name} is not right yet.",
+            f"  the case:     {case}",
+            f"  was expected: {expected}",
+            f"  came:         {came}",
+            f"  difference:   {problem}.",
+            likely,
+        ]
+    )
+
+
+def _show(value: object) -> str:
+    """A value on one line."""
+    if isinstance(value, Raised):
+        return f"{type(value.error).__name__}: {value.error}"
+    array = _array(value)
+    if array is None:
+        return repr(value)[:80]
+    if array.size <= FEW:
+        with np.printoptions(precision=4, suppress=True):
+            return " ".join(str(array).split())
+    if array.dtype == bool:
+        return f"{array.shape} bool, true in {array.mean():.1%}"
+    return f"{array.shape} {array.dtype}, from {array.min():.4g} to {array.max():.4g}"
+
+
+def _line_of(answer: object, student: Callable) -> str:
+    """Where in the student's function an error came from."""
+    if not isinstance(answer, Raised) or not hasattr(student, "__code__"):
+        return ""
+    frames = traceback.extract_tb(answer.error.__traceback__)
+    own = [frame for frame in frames if frame.filename == student.__code__.co_filename]
+    return f" (in the line `{own[-1].line}`)" if own and own[-1].line else ""

@@ -1,0 +1,291 @@
+"""The checks of the exercises: the notebooks' own solutions pass, planted mistakes are named."""
+
+import inspect
+import re
+
+import numpy as np
+import pytest
+
+from osvos_keras import checks
+from osvos_keras.checks.compare import compare
+from osvos_keras.errors import CheckError
+from tests.exercises import EXERCISES
+
+# Of each exercise: what is replaced in the notebook's solution, by what, and what the check must say.
+PLANTED = {
+    "region-similarity": [
+        (" if union else 1.0", "", "0 is divided by 0"),
+        ("else 1.0", "else 0.0", "there was nothing to find"),
+        ("(mask | annotation).sum()", "(mask.sum() + annotation.sum()) / 2", "Dice"),
+        (
+            "(mask & annotation).sum() / union if union",
+            "int((mask & annotation).sum()) / int(union) if 1",
+            "0 is",
+        ),
+        ("(mask & annotation).sum() / union", "(mask == annotation).mean()", "background too"),
+        ("(mask | annotation)", "annotation", "divided by the annotation's"),
+    ],
+    "read-annotation": [
+        (" > 0", "", "still numbers"),
+        (") > 0", ").T > 0", "rows and columns are swapped"),
+        ('.convert("L")', "", "one channel is wanted"),
+        ("> 0", "== 0", "exchanged"),
+        ("> 0", "== 255", "some files hold 1"),
+    ],
+    "warp": [
+        ("np.rint", "np.floor", "rounded down"),
+        ("y, x =", "x, y =", "x counts columns"),
+        (
+            "[reflect(old_y, height), reflect(old_x, width)]",
+            "[reflect(old_x, width), reflect(old_y, height)]",
+            "looked up as [row, column]",
+        ),
+        ("= transform", "= np.linalg.inv(np.vstack([transform, (0, 0, 1)]))[:2]", "the wrong way"),
+        (
+            "annotation[reflect(old_y, height), reflect(old_x, width)]",
+            "annotation[np.clip(old_y, 0, height - 1), np.clip(old_x, 0, width - 1)]",
+            "its border is repeated",
+        ),
+        (
+            "annotation[reflect(old_y, height), reflect(old_x, width)]",
+            "annotation[old_y % height, old_x % width]",
+            "starts again at the other side",
+        ),
+        (
+            "return annotation[",
+            "import cv2\n    return cv2.warpAffine(annotation.astype('float32'), np.asarray(transform),"
+            " (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,"
+            " borderMode=cv2.BORDER_REFLECT)\n    return annotation[",
+            "bilinear",
+        ),
+    ],
+    "choose-scale": [
+        ("np.sqrt(areas / areas[0])", "areas / areas[0]", "take the square root"),
+        ("areas / areas[0]", "areas[0] / areas", "upside down"),
+        (" if annotation.any()", "", "without the object are counted"),
+        ("areas / areas[0]", "areas[1:] / areas[:-1]", "the one before"),
+        ("sizes.min(), sizes.max()", "sizes.max(), sizes.min()", "in the other order"),
+    ],
+    "prepare-frame": [
+        ("frame[..., ::-1]", "frame", "still red, green, blue"),
+        ("np.array(IMAGENET_MEANS)", "np.array(IMAGENET_MEANS)[::-1]", "means are in the order red"),
+        ("(0, -height % 16), (0, -width % 16)", "(-height % 16, 0), (-width % 16, 0)", "at the top"),
+        ("-height % 16), (0, -width % 16", "16 - height % 16), (0, 16 - width % 16", "gets 16 more"),
+        ("np.pad(centred, [(0, -height % 16), (0, -width % 16), (0, 0)])", "centred", "not padded"),
+    ],
+    "side-score": [
+        (" + prep_bias", "", "bias of prep is forgotten"),
+        (" + score_bias", "", "bias of score is forgotten"),
+        ("values @", "np.maximum(values, 0) @", "ReLU"),
+        ("y - 1 : y + 2, x - 1 : x + 2", "y : y + 3, x : x + 3", "begins at the position"),
+        ("y - 1 : y + 2, x - 1 : x + 2", "x - 1 : x + 2, y - 1 : y + 2", "features[y, x] is row y"),
+        ("ijc,ijcd->d", "jic,ijcd->d", "of the kernel are swapped"),
+    ],
+    "upsample": [
+        ("+ 0.5) / factor - 0.5", ") / factor", "half-pixel"),
+        (
+            "(np.arange(size * factor) + 0.5) / factor - 0.5",
+            "np.linspace(0, size - 1, size * factor)",
+            "onto",
+        ),
+        ("np.clip(position, 0, size - 1)", "position", "the index is −1"),
+        ("(position - low)", "np.rint(position - low)", "nearest neighbour"),
+        ("return coarse", "return coarse.T", "swapped at the end"),
+        ("(position - low)", "(1 + low - position)", "shares are exchanged"),
+    ],
+    "balanced-loss": [
+        ("annotations.mean(axis=(1, 2), ", "annotations.mean(", "over the whole batch"),
+        ("1 - share, share", "share, 1 - share", "each other's weight"),
+        ("weight * entropy", "entropy", "plain cross-entropy"),
+        ("    entropy =", "    logits = 1 / (1 + np.exp(-logits))\n    entropy =", "applied twice"),
+        ("(weight * entropy).mean", "(weight * entropy).sum", "summed"),
+        ("(weight * entropy).mean(axis=(1, 2))", "(weight * entropy).mean()", "averaged too"),
+        (
+            "np.logaddexp(0, np.where(annotations, -logits, logits))",
+            "-np.log(np.abs(~annotations - 1 / (1 + np.exp(-logits))))",
+            "rounded to 0 is infinite",
+        ),
+    ],
+    "cosine-rate": [
+        ("(1 + np.cos(np.pi * step / steps)) / 2", "np.cos(np.pi * step / steps)", "from 1 to −1"),
+        ("np.pi *", "2 * np.pi *", "a whole cosine"),
+        ("/ steps", "/ (steps - 1)", "at the last step"),
+        (" / 2", "", "halve it"),
+    ],
+    "step-loss": [
+        ("float(weights[name][0]) * ", "", "weights are not used"),
+        ("in targets)", "in ['fused'])", "only the fused output"),
+        ("in targets)", "in targets if name != 'fused')", "forgotten"),
+        ("in targets)", "in targets) / len(targets)", "averaged"),
+        ("in targets)", "in logits)", "all outputs are asked for"),
+    ],
+    "logits-to-mask": [
+        ("> 0", "> 0.5", "as if they were probabilities"),
+        ("(width, height)", "(height, width)", "cv2.resize takes (width, height)"),
+        ("INTER_LINEAR", "INTER_NEAREST", "there are steps"),
+        ("resize(logits,", "resize((logits > 0).astype('float32'),", "grows when resized"),
+        (" > 0", "", "the logits are returned"),
+    ],
+    "contour-accuracy": [
+        ("int(np.ceil(0.008 * np.hypot(*mask.shape)))", "0", "no tolerance"),
+        ("np.ceil", "np.floor", "rounded down"),
+        ("np.hypot(*mask.shape)", "mask.shape[0]", "of the height"),
+        ("x**2 + y**2 <= radius**2", "np.maximum(abs(x), abs(y)) <= radius", "is a square"),
+        ("outline(mask), outline(annotation)", "mask, annotation", "filled areas"),
+        (
+            "2 * precision * recall / (precision + recall) if precision + recall else 0.0",
+            "(precision + recall) / 2",
+            "ordinary mean",
+        ),
+        (" if precision + recall else 0.0", "", "0 is divided by 0"),
+    ],
+    "mean-recall-decay": [
+        ("quarters[0] - quarters[3]", "quarters[3] - quarters[0]", "wrong sign"),
+        ("> 0.5", ">= 0.5", "exactly one half"),
+        ("(values > 0.5).mean()", "(values > 0.5).sum()", "a number of frames"),
+        ("quarters[0] - quarters[3]", "values[0] - values[-1]", "single frames"),
+        (
+            "np.floor(np.linspace(0, len(values) - 1, 5) + 0.5)",
+            "np.rint(np.arange(5) / 4 * (len(values) - 1))",
+            "even",
+        ),
+    ],
+    "read-failure": [
+        ("missed / max(annotation.sum(), 1), wrong", "wrong / max(mask.sum(), 1), missed", "None of"),
+        (
+            "annotation.sum(), 1), wrong / max(mask.sum(), 1)",
+            "mask.size, 1), wrong / mask.size",
+            "all pixels",
+        ),
+        (
+            "max(annotation.sum(), 1), wrong / max(mask.sum(), 1)",
+            "annotation.sum(), wrong / mask.sum()",
+            "0 by",
+        ),
+        ("wrong / max(mask", "wrong / max(annotation", "the second by the mask's"),
+        ("~", "", "that are right"),
+    ],
+}
+
+
+@pytest.mark.parametrize("key", EXERCISES)
+def test_the_notebook_s_own_solution_passes(key, capsys):
+    exercise = EXERCISES[key]
+    function = exercise.function()
+    exercise.run_check(function)
+    assert capsys.readouterr().out.startswith(f"✓ {function.__name__} is right in ")
+
+
+@pytest.mark.parametrize("key", EXERCISES)
+def test_an_empty_stub_is_a_kind_failure(key):
+    exercise = EXERCISES[key]
+    count = len(inspect.signature(exercise.function()).parameters)
+
+    def my_function(*arguments):
+        assert len(arguments) == count
+        raise NotImplementedError()  # nbgrader's own stub says no more
+
+    with pytest.raises(CheckError, match=r"my_function is still blank\. Your task: write what"):
+        exercise.run_check(my_function)
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new", "said"),
+    [pytest.param(key, *mistake, id=f"{key}: {mistake[2]}") for key in PLANTED for mistake in PLANTED[key]],
+)
+def test_a_planted_mistake_is_named(key, old, new, said):
+    exercise = EXERCISES[key]
+    with pytest.raises(CheckError) as caught:
+        exercise.run_check(exercise.function((old, new)))
+    message = str(caught.value)
+    for part in ("is not right yet", "the case:", "was expected:", "came:", "difference:"):
+        assert part in message
+    assert said in message.splitlines()[-1]
+
+
+def test_every_exercise_has_planted_mistakes():
+    assert EXERCISES.keys() == PLANTED.keys()
+    assert min(map(len, PLANTED.values())) >= 3
+    assert len(EXERCISES) >= 10
+
+
+def test_every_check_is_an_exercise():
+    assert sorted(f"checks.{name}" for name in checks.__all__) == sorted(
+        exercise.check.split("(")[0] for exercise in EXERCISES.values()
+    )
+
+
+def double(values):
+    return 2 * values
+
+
+def check_double(student):
+    cases = {"three values": (np.array([1.0, 2.0, 3.0]),)}
+    compare(student, double, cases, {"it is squared.": lambda values: values**2})
+
+
+def test_the_message_shows_what_came_and_how_far_it_is_off():
+    with pytest.raises(CheckError) as caught:
+        check_double(lambda values: values**2)
+    assert str(caught.value).splitlines() == [
+        "<lambda> is not right yet.",
+        "  the case:     three values",
+        "  was expected: [2. 4. 6.]",
+        "  came:         [1. 4. 9.]",
+        "  difference:   2 of 3 values are off, by up to 3, at [2], where 6 was expected and 9 came.",
+        "Most likely: it is squared.",
+    ]
+    assert caught.value._render_traceback_() == str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("student", "said"),
+    [
+        (lambda values: None, "it returned nothing: is there a `return`"),
+        (lambda values: "six", "it did not return numbers"),
+        (lambda values: [[1], [2, 3]], "it did not return numbers"),
+        (lambda values: values[:2], r"the shape should be \(3,\) and is \(2,\)"),
+        (lambda values: values + np.nan, "3 of 3 values are off"),
+        (lambda values: values + 1, "None of the typical mistakes"),
+        (lambda: 0, "TypeError"),
+        (np.array([2.0, 4.0, 6.0]), "Give the function itself"),
+    ],
+)
+def test_other_wrong_answers(student, said):
+    with pytest.raises(CheckError, match=said):
+        check_double(student)
+
+
+def test_an_error_of_the_student_s_is_shown_with_its_line():
+    def mine(values):
+        return values[7]
+
+    with pytest.raises(CheckError, match=r"IndexError: .* \(in the line `return values\[7\]`\)"):
+        check_double(mine)
+
+
+def test_numbers_in_place_of_true_and_false():
+    with pytest.raises(CheckError, match="should be True and False"):
+        compare(lambda x: 1 * (x > 0), lambda x: x > 0, {"one": (np.array([1, -1]),)}, {})
+
+
+def test_a_function_may_change_its_arguments():
+    def mine(values):
+        values *= 2
+        return values
+
+    check_double(mine)
+
+
+@pytest.mark.parametrize("name", checks.__all__)
+def test_every_mistake_that_a_check_knows_is_wrong_and_told_from_the_others(name, monkeypatch):
+    """Each, handed in as an answer, is refused and named, so none is right or another in all cases."""
+    check = getattr(checks, name)
+
+    def hand_in_each(student, reference, cases, mistakes, **options):
+        for words, mistaken in mistakes.items():
+            with pytest.raises(CheckError, match=re.escape(f"Most likely: {words}")):
+                compare(mistaken, reference, cases, mistakes, **options)
+
+    monkeypatch.setitem(check.__globals__, "compare", hand_in_each)
+    check(None)
