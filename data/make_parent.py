@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--davis", required=True, help="DAVIS 2016")
     parser.add_argument("--run-dir", default="runs/parent", help="where the trainings go")
     parser.add_argument("--to", default=BUNDLED / FILES["parent"], help="the file to write")
-    parser.add_argument("--epochs", default="2.25,0.9", help="of the stages (default: %(default)s)")
+    parser.add_argument("--epochs", default="2.25,0.7", help="of the stages (default: %(default)s)")
     args = parser.parse_args()
     davis, run = Davis(args.davis), find_path(args.run_dir)
     first, second = stages(tuple(map(float, args.epochs.split(","))))
