@@ -45,7 +45,7 @@ class _Config:
 class ParentConfig(_Config):
     """Phase 1: the parent network, on all frames of the training sequences."""
 
-    epochs: int = 20
+    epochs: float = 20  # a part of one counts
     batch: int = 2
     side_weight: float = 1.0
     side_end: float = 1.0

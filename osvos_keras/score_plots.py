@@ -194,3 +194,26 @@ def _label(measure: str) -> str:
         "F_mean": "contour accuracy F (mean over frames, 0 to 1)",
         "J&F": "mean of J and F (0 to 1)",
     }.get(measure, measure)
+
+
+def ablation_curves(table: pd.DataFrame, ax: Axes | None = None) -> Figure | Axes:
+    """Mean J over the sequences against mean seconds a sequence, a line for each start.
+
+    Args:
+        table: as `run_ablation` returns it.
+        ax: an axis to draw on.
+    """
+    figure, ax = figure_for(ax, 7, 4)
+    table = table.assign(seconds=table["train_seconds"] + table["mask_seconds"])
+    for colour, (start, rows) in zip(cycle(BAR_COLOURS), table.groupby("start", sort=False)):
+        mean = rows.groupby("steps")[["seconds", "J"]].mean()
+        ax.plot(mean["seconds"], mean["J"], "o-", color=colour, label=start)
+        for steps, seconds, j in mean.itertuples():
+            ax.annotate(f"{steps}", (seconds, j), (0, 6), textcoords="offset points", ha="center", fontsize=8)
+    ax.set(
+        xscale="log", xlabel="seconds a sequence, training and masks (log scale)", ylabel="mean J",
+        title="the number of online steps stands at each point",
+    )  # fmt: skip
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False, title="start")
+    return figure or ax

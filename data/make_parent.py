@@ -1,0 +1,99 @@
+"""Train the parent network that is bundled: data/weights/osvos_parent_fp16.weights.h5.
+
+    python data/make_parent.py --davis data/DAVIS --run-dir runs/parent
+
+In two stages, each a `train_parent` that goes on where it was stopped:
+
+1. on 25 of DAVIS's 30 training sequences, while J is measured on the five held out (`held_out.csv`). On
+   these five the settings of both phases were chosen;
+2. from there on all 30.
+
+The validation sequences are not read. `--epochs A,B` shortens both stages, for a rehearsal.
+"""
+
+import argparse
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from osvos_keras.config import ParentConfig, get_config
+from osvos_keras.davis import Davis, read_annotation
+from osvos_keras.files import find_path, sha256, write_atomically
+from osvos_keras.inference import THRESHOLD, predict_sequence
+from osvos_keras.metrics import region_similarity
+from osvos_keras.training import WEIGHTS_FILE, train_parent
+from osvos_keras.weights import BUNDLED, FILES, save_weights
+
+EVERY = 250  # steps between two looks at the sequences held out
+CHUNK = 50  # steps between backups
+
+
+def held_out(davis: Davis) -> list[str]:
+    """Every sixth training sequence, from the second: on DAVIS 2016 bmx-bumps, dog-agility,
+    horsejump-low, motorbike and stroller."""
+    return davis.sequences("train")[1::6]
+
+
+class HeldOut(keras.callbacks.Callback):
+    """Every so many steps a row of J: every eighth frame of each sequence held out, and their mean."""
+
+    def __init__(self, davis: Davis, height: int, path: Path):
+        super().__init__()
+        self.davis, self.height, self.path = davis, height, path
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = int(self.model.optimizer.iterations)
+        if step % EVERY == 0:
+            scores = {name: self._score(name) for name in held_out(self.davis)}
+            row = {"step": step, **scores, "mean": np.mean(list(scores.values()))}
+            self._append(row)
+
+    def _score(self, sequence: str) -> float:
+        found = predict_sequence(
+            self.model, self.davis.frames(sequence)[1:-1][::8], self.height, progress=False
+        )
+        annotations = self.davis.annotations(sequence)[1:-1][::8]
+        pairs = zip(found, annotations, strict=True)
+        return float(
+            np.mean([region_similarity(p > THRESHOLD, read_annotation(path)) for (_, p), path in pairs])
+        )
+
+    def _append(self, row: dict) -> None:
+        rows = pd.read_csv(self.path).to_dict("records") if self.path.is_file() else []
+        kept = [old for old in rows if old["step"] < row["step"]]  # a resumed training looks again
+        with write_atomically(self.path) as temporary:
+            pd.DataFrame([*kept, row]).to_csv(temporary, index=False)
+
+
+def stages(epochs: tuple[float, float]) -> tuple[ParentConfig, ParentConfig]:
+    """The settings of both stages; the second goes on more gently from what the first has learned."""
+    first = get_config("parent", epochs=epochs[0])
+    second = get_config("parent", epochs=epochs[1], learning_rate=5e-5, side_weight=0.5, frozen_blocks=2)
+    return first, second
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--davis", required=True, help="DAVIS 2016")
+    parser.add_argument("--run-dir", default="runs/parent", help="where the trainings go")
+    parser.add_argument("--to", default=BUNDLED / FILES["parent"], help="the file to write")
+    parser.add_argument("--epochs", default="2.25,0.7", help="of the stages (default: %(default)s)")
+    args = parser.parse_args()
+    davis, run = Davis(args.davis), find_path(args.run_dir)
+    first, second = stages(tuple(map(float, args.epochs.split(","))))
+
+    everything = davis.sequences("train")
+    most = [name for name in everything if name not in held_out(davis)]
+    look = HeldOut(davis, first.height, run / "held_out.csv")
+    train_parent(davis, most, first, run / "25", chunk=CHUNK, callbacks=[look])
+    model = train_parent(
+        davis, everything, second, run / "30", weights=run / "25" / WEIGHTS_FILE, chunk=CHUNK
+    )
+    save_weights(model, args.to, half=True)
+    print(f"{args.to}\nsha256 {sha256(args.to)}")
+
+
+if __name__ == "__main__":
+    main()

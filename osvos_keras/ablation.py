@@ -1,0 +1,140 @@
+"""The paper's ablation (section 4, table 2): what the parent and online training give, J against seconds.
+
+<folder>/<start>/<sequence>.json       a row a number of steps, once that training has finished
+<folder>/<start>_<steps>/<sequence>/   its masks, in DAVIS result layout
+"""
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import keras
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from osvos_keras.config import OnlineConfig
+from osvos_keras.davis import Davis
+from osvos_keras.errors import ConfigError
+from osvos_keras.files import lock_folder, sha256, write_json
+from osvos_keras.inference import segment_sequence
+from osvos_keras.mask_folder import plan_sequence
+from osvos_keras.metrics import region_similarity
+from osvos_keras.training import train_online
+from osvos_keras.weights import find_weights
+
+
+def run_ablation(
+    davis: Davis,
+    sequences: Sequence[str],
+    starts: Mapping[str, str | Path],
+    config: OnlineConfig,
+    moments: Sequence[int],
+    folder: str | Path,
+    *,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Train online from several starts, and score every frame after several numbers of steps.
+
+    A training that has finished with the same settings before is read from `folder` instead.
+
+    Args:
+        davis: the data set.
+        sequences: what to train on and score.
+        starts: the name of each start and its weights, as in `build_osvos`.
+        config: the settings; its own number of steps does not count.
+        moments: numbers of online steps, 0 for none: the start alone.
+        folder: where masks and rows go.
+        progress: whether to show a bar.
+
+    Returns:
+        A row for each start, sequence and moment: `start`, `sequence`, `steps`; `train_seconds`,
+        from the start of `fit`; `mask_seconds`, for predicting and writing every frame; `J`, the
+        sequence's official mean (first and last frame left out).
+
+    Raises:
+        ConfigError: no moment, or a negative one.
+        DataError, WeightsError, FolderError, TrainingError: as `train_online` and `segment_sequence`.
+    """
+    moments = sorted(set(moments))
+    if not moments or moments[0] < 0:
+        raise ConfigError(f"moments are {moments}; name numbers of steps, as in 0, 10, 30.")
+    trainings = [(start, sequence) for start in starts for sequence in sequences]
+    rows = []
+    with lock_folder(folder) as folder:
+        for start, sequence in tqdm(trainings, "ablation", unit="training", disable=not progress):
+            made_with = {
+                "weights_sha256": sha256(find_weights(starts[start])),
+                "config": dataclasses.asdict(config),
+                "moments": moments,
+            }
+            path = folder / start / f"{sequence}.json"
+            found = _read(path, made_with)
+            if not found:
+                found = _examine(davis, sequence, starts[start], config, moments, folder / start)
+                write_json(path, {"made_with": made_with, "rows": found})
+            rows += [{"start": start, "sequence": sequence, **row} for row in found]
+    return pd.DataFrame(rows)
+
+
+def _read(path: Path, made_with: dict) -> list[dict]:
+    """The rows of a finished training, or none where it must be made (anew)."""
+    try:
+        record = json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return []
+    return record["rows"] if record.get("made_with") == made_with else []
+
+
+def _examine(
+    davis: Davis, sequence: str, weights, config: OnlineConfig, moments: Sequence[int], start: Path
+) -> list[dict]:
+    """Train one sequence; with a steady rate once for all moments, else once for each."""
+    steady = config.decay == "none" and config.side_end is None
+    rows = []
+    for group in [moments] if steady else [[moment] for moment in moments]:
+        examination = Examination(davis, sequence, config.height, group, start)
+        settings = dataclasses.replace(config, steps=max(*group, 1))
+        with TemporaryDirectory() as folder:
+            options = {"chunk": math.gcd(*group) or 1, "progress": False, "callbacks": [examination]}
+            train_online(davis, sequence, settings, folder, weights=weights, **options)
+        keras.backend.clear_session()
+        rows += examination.rows
+    return rows
+
+
+class Examination(keras.callbacks.Callback):
+    """At every moment, with the clock stopped: the masks of all frames, and their J."""
+
+    def __init__(self, davis: Davis, sequence: str, height: int, moments: Sequence[int], start: Path):
+        super().__init__()
+        self.davis, self.sequence, self.height = davis, sequence, height
+        self.moments, self.start, self.rows = moments, start, []
+
+    def on_train_begin(self, logs=None):
+        self.paused = 0.0
+        self.began = time.perf_counter()
+        self._look(0)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._look(int(self.model.optimizer.iterations))
+
+    def _look(self, step: int) -> None:
+        if step not in self.moments:
+            return
+        stopped = time.perf_counter()
+        masks = self.start.with_name(f"{self.start.name}_{step}")
+        segment_sequence(self.model, self.davis, self.sequence, masks, self.height, progress=False)
+        written = time.perf_counter()
+        pairs = (pair.read() for pair in plan_sequence(masks, self.davis, self.sequence))
+        self.rows.append({
+            "steps": step,
+            "train_seconds": stopped - self.began - self.paused,
+            "mask_seconds": written - stopped,
+            "J": float(np.mean([region_similarity(*pair) for pair in pairs])),
+        })  # fmt: skip
+        self.paused += time.perf_counter() - stopped

@@ -1,0 +1,73 @@
+"""The ablation: rows that agree with training and scoring by hand, resumed, for every schedule."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from osvos_keras import ablation
+from osvos_keras.ablation import run_ablation
+from osvos_keras.config import OnlineConfig, get_config
+from osvos_keras.errors import ConfigError
+from osvos_keras.evaluation import evaluate
+from osvos_keras.inference import segment_sequence
+from osvos_keras.score_plots import ablation_curves
+from osvos_keras.training import train_online
+
+CONFIG = OnlineConfig(height=0, seed=3)
+STARTS = {"ImageNet": "imagenet"}
+
+
+@pytest.fixture(autouse=True)
+def exact(monkeypatch):
+    """In float32, so that two ways to the same masks meet exactly."""
+    monkeypatch.setattr("osvos_keras.training.choose_policy", lambda policy: "float32")
+
+
+@pytest.mark.parametrize("decay", ["none", "cosine"])
+def test_each_row_is_what_a_training_of_so_many_steps_gives(tiny, tmp_path, decay):
+    config = get_config("online", height=0, seed=3, decay=decay)
+    table = run_ablation(tiny, ["cow"], STARTS, config, [4, 0, 2], tmp_path, progress=False)
+    assert table["steps"].tolist() == [0, 2, 4]
+    alone = get_config("online", height=0, seed=3, decay=decay, steps=2)
+    model = train_online(tiny, "cow", alone, tmp_path / "alone", progress=False)
+    segment_sequence(model, tiny, "cow", tmp_path / "masks", progress=False)
+    by_hand = evaluate(tmp_path / "masks", tiny, ["cow"], progress=False).overall["J_mean"].iloc[0]
+    assert table["J"][1] == pytest.approx(by_hand, abs=1e-9)
+    assert (
+        evaluate(tmp_path / "ImageNet_2", tiny, ["cow"], progress=False).overall["J_mean"].iloc[0] == by_hand
+    )
+    assert (np.diff(table["train_seconds"]) > 0).all() or decay == "cosine"
+    assert (table["mask_seconds"] > 0).all()
+
+
+def test_what_is_finished_is_read_and_other_settings_are_not_mistaken_for_it(tiny, tmp_path, monkeypatch):
+    first = run_ablation(tiny, ["ant", "cow"], STARTS, CONFIG, [1], tmp_path, progress=False)
+    calls = []
+    examine = ablation._examine
+    monkeypatch.setattr(ablation, "_examine", lambda *args: calls.append(args[1]) or examine(*args))
+    (tmp_path / "ImageNet" / "cow.json").unlink()  # as if it had been killed there
+    again = run_ablation(tiny, ["ant", "cow"], STARTS, CONFIG, [1], tmp_path, progress=False)
+    assert calls == ["cow"]
+    pd.testing.assert_series_equal(first["J"], again["J"])
+    (tmp_path / "ImageNet" / "cow.json").write_text("{")
+    run_ablation(tiny, ["cow"], STARTS, get_config("online", height=32), [1], tmp_path, progress=False)
+    assert calls == ["cow", "cow"]
+
+
+def test_moments_must_be_numbers_of_steps(tiny, tmp_path):
+    for moments in ([], [-1, 3]):
+        with pytest.raises(ConfigError, match="numbers of steps"):
+            run_ablation(tiny, ["cow"], STARTS, CONFIG, moments, tmp_path)
+
+
+def test_curves_are_means_over_sequences():
+    rows = [
+        ("parent", name, steps, steps * 2.0 * scale, 1.0, j)
+        for name, scale, js in (("a", 1, (0.2, 0.6)), ("b", 3, (0.4, 0.8)))
+        for steps, j in zip((0, 10), js, strict=True)
+    ]
+    columns = ["start", "sequence", "steps", "train_seconds", "mask_seconds", "J"]
+    (ax,) = ablation_curves(pd.DataFrame(rows, columns=columns)).axes
+    (line,) = ax.lines
+    np.testing.assert_allclose(line.get_xydata(), [(1, 0.3), (41, 0.7)])
+    assert line.get_label() == "parent"
