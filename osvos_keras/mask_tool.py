@@ -31,7 +31,6 @@ TOOLS = {
     "Box": "Drag a box around the object, with some margin: GrabCut looks for it inside. Then brush or erase "
     "where it is wrong, and drag the box again: what you brushed and erased leads it.",
 }
-ICONS = ["draw-polygon", "paint-brush", "eraser", "expand"]
 LEAST_WIDTH = 640  # a smaller frame is shown this large, so that the mouse can hit
 SNAP = 0.01  # of the frame's width: so near to its first corner a click closes the polygon
 Points = Sequence[tuple[float, float]]
@@ -60,7 +59,7 @@ class MaskTool(VBox):
         self._say("New mask." if known is None else f"Opened {self.path}: {self._describe()}.")
 
     def _make_controls(self, width: int) -> None:
-        self.tool = ToggleButtons(options=list(TOOLS), icons=ICONS, style={"button_width": "88px"})
+        self.tool = ToggleButtons(options=list(TOOLS), style={"button_width": "88px"})
         self.tool.observe(self._change_tool, "value")
         self.number = BoundedIntText(
             1, min=1, max=MAX_OBJECTS, description="Object", layout={"width": "150px"}
