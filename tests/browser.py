@@ -16,7 +16,7 @@ def find_chromium() -> str | None:
 
 
 @contextmanager
-def open_browser(timeout: float = 20) -> Iterator:
+def open_browser(timeout: float = 60) -> Iterator:
     """A headless Chromium as Playwright's `BrowserContext`; no process of it is left behind.
 
     Skips the test, saying what to install, where Playwright or Chromium is absent.

@@ -53,6 +53,9 @@ def serve_lab(folder):
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--notebook-dir={folder}"),
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
         f"--IdentityProvider.token={token}",
+        # Should the test itself be killed, kernel and server end by themselves.
+        *("--MappingKernelManager.cull_idle_timeout=120", "--MappingKernelManager.cull_interval=30"),
+        "--ServerApp.shutdown_no_activity_timeout=120",
     ]
     with (folder / "lab.log").open("w") as log:
         server = subprocess.Popen(
@@ -75,7 +78,7 @@ def serve_lab(folder):
             server.wait()
 
 
-def wait_for_answer(url, server, log, seconds=90):
+def wait_for_answer(url, server, log, seconds=120):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
@@ -86,12 +89,12 @@ def wait_for_answer(url, server, log, seconds=90):
     raise AssertionError(f"JupyterLab did not answer in {seconds} s:\n{log.read_text()}")
 
 
-def wait_until(condition, seconds=20):
+def wait_until(condition, seconds=60):
     """Wait for what is drawn, of which the page says nothing."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "the page does not show it"
-        time.sleep(0.2)
+        time.sleep(0.3)
 
 
 def write_notebook(path):
@@ -117,7 +120,7 @@ def run_cell(page, cell):
         page.wait_for_timeout(500)
         return False
 
-    wait_until(is_done, seconds=90)
+    wait_until(is_done, seconds=120)
 
 
 class Tool:
@@ -182,9 +185,9 @@ def open_tool(tmp_path_factory, flower):
     write_objects(folder / "known.png", flower[1].astype(np.uint8))
     with open_browser() as browser, serve_lab(folder) as lab:
         page = browser.new_page()
-        page.goto(f"{lab.address}/doc/tree/draw.ipynb?token={lab.token}", timeout=60_000)
+        page.goto(f"{lab.address}/doc/tree/draw.ipynb?token={lab.token}", timeout=120_000)
         cells = page.locator(".jp-Notebook .jp-CodeCell")
-        cells.first.wait_for(timeout=60_000)
+        cells.first.wait_for(timeout=120_000)
         run_cell(page, cells.first)
 
         def run(name):
