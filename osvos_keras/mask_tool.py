@@ -133,7 +133,7 @@ class MaskTool(VBox):
     def _change(self, action: Callable, *arguments) -> None:
         self._points = []
         if self._try(partial(action, *arguments)):
-            self._say(f"{self._describe()}, not saved yet.")
+            self._say(f"Now {self._describe()}; not saved yet.")
         self._draw()
 
     def _undo(self) -> None:
@@ -141,7 +141,7 @@ class MaskTool(VBox):
             self._points.pop()
             self._draw_sketch(self._points)
         elif self.drawing.undo():
-            self._say(f"{self._describe()}, not saved yet.")
+            self._say(f"Now {self._describe()}; not saved yet.")
             self._draw()
         else:
             self._say("Nothing to undo.")

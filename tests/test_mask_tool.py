@@ -50,7 +50,7 @@ def test_a_polygon_is_closed_by_its_first_corner(tool):
     assert not tool.drawing.objects.any()
     click(tool, CORNERS[0])
     np.testing.assert_array_equal(tool.drawing.objects, RECTANGLE)
-    assert "object 1 covers 7.5% of the frame, not saved yet" in tool.status.value
+    assert "object 1 covers 7.5% of the frame; not saved yet" in tool.status.value
 
 
 @pytest.mark.parametrize("finish", ["save", "tool"])
