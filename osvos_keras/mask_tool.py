@@ -117,6 +117,8 @@ class MaskTool(VBox):
     def _finish(self, tool: str) -> None:
         """Hand what was sketched with `tool` to the drawing."""
         points, self._points = self._points, []
+        if not points:
+            return
         if tool == "Polygon" and len(points) > 2:
             self._change(self.drawing.polygon, points, self.number.value)
         elif tool == "Brush":

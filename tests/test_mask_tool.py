@@ -70,6 +70,14 @@ def test_two_corners_are_dropped_with_the_tool(tool):
     assert "Drag over the object" in tool.hint.value
 
 
+@pytest.mark.parametrize("before", ["Brush", "Eraser", "Box"])
+def test_another_tool_alone_changes_nothing(tool, before):
+    tool.tool.value = before
+    tool.tool.value = "Polygon"
+    tool.undo.click()
+    assert "Nothing to undo" in tool.status.value
+
+
 def test_undo_takes_back_corners_first_and_then_changes(tool):
     click(tool, *CORNERS, CORNERS[0])
     click(tool, (40, 40), (50, 40))
