@@ -89,11 +89,17 @@ def wait_for_answer(url, server, log, seconds=120):
     raise AssertionError(f"JupyterLab did not answer in {seconds} s:\n{log.read_text()}")
 
 
+def kernel_is_ready(lab):
+    """Whether the page is connected to its kernel; a cell run before that may ask for a kernel instead."""
+    with urllib.request.urlopen(f"{lab.address}/api/kernels?token={lab.token}", timeout=30) as answer:
+        return any(k["connections"] and k["execution_state"] == "idle" for k in json.load(answer))
+
+
 def wait_until(condition, seconds=60):
-    """Wait for what is drawn, of which the page says nothing."""
+    """Wait for what the page does not say in words."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "the page does not show it"
+        assert time.monotonic() < end, f"not so in {seconds} s"
         time.sleep(0.3)
 
 
@@ -188,6 +194,7 @@ def open_tool(tmp_path_factory, flower):
         page.goto(f"{lab.address}/doc/tree/draw.ipynb?token={lab.token}", timeout=120_000)
         cells = page.locator(".jp-Notebook .jp-CodeCell")
         cells.first.wait_for(timeout=120_000)
+        wait_until(lambda: kernel_is_ready(lab), seconds=120)
         run_cell(page, cells.first)
 
         def run(name):
