@@ -45,7 +45,7 @@ def read_objects(path: str | Path, size: Sequence[int]) -> np.ndarray:
     found = np.unique(values[values != 0])
     if len(found) <= 1:
         return (values != 0).astype(np.uint8)
-    if len(found) > MAX_OBJECTS or not np.array_equal(found, np.arange(1, len(found) + 1)):
+    if not _are_object_numbers(found):
         raise MaskError(
             f"{path}: holds {len(found)} values or colours beside the background's. Paint one object in one "
             "colour on black, with a hard brush and saved as PNG (soft edges and JPEG add colours); number "
@@ -58,7 +58,15 @@ def write_objects(path: str | Path, objects: np.ndarray) -> None:
     """Write objects (H, W) uint8 as a PNG, whole or not at all, so that `read_objects` gives them back.
 
     One object becomes 0 and 255, DAVIS 2016's values; several a palette PNG of their numbers.
+
+    Raises:
+        MaskError: the numbers are not 1…N, without a gap.
     """
+    found = np.unique(objects[objects != 0])
+    if not _are_object_numbers(found):
+        raise MaskError(
+            f"{path}: objects {', '.join(map(str, found))} are marked; number them 1, 2, 3 … without a gap."
+        )
     if objects.max() <= 1:
         image = Image.fromarray(objects * np.uint8(255))
     else:
@@ -66,6 +74,10 @@ def write_objects(path: str | Path, objects: np.ndarray) -> None:
         image.putpalette(object_palette(int(objects.max())).tobytes())
     with write_atomically(path) as temporary:
         image.save(temporary, format="PNG")
+
+
+def _are_object_numbers(found: np.ndarray) -> bool:
+    return len(found) <= MAX_OBJECTS and np.array_equal(found, np.arange(1, len(found) + 1))
 
 
 def object_palette(count: int) -> np.ndarray:
@@ -104,6 +116,20 @@ def polygon_mask(points: Sequence[Sequence[float]], size: Sequence[int]) -> np.n
     return mask.astype(bool)
 
 
+def box_region(box: Sequence[float], size: Sequence[int]) -> np.ndarray:
+    """The pixels (H, W) bool of a box (x0, y0, x1, y1), x1 and y1 no longer inside, cut off at the frame.
+
+    Raises:
+        MaskError: it is not four finite numbers, the upper left corner first.
+    """
+    if len(box) != 4 or not np.isfinite(box).all() or box[0] > box[2] or box[1] > box[3]:
+        raise MaskError(f"box {tuple(box)}: give its upper left and lower right corner, (x0, y0, x1, y1).")
+    x0, y0, x1, y1 = np.maximum(np.round(box), 0).astype(int)
+    region = np.zeros(tuple(size), bool)
+    region[y0:y1, x0:x1] = True
+    return region
+
+
 def box_mask(
     frame: np.ndarray, box: Sequence[float], strokes: np.ndarray | None = None, iterations: int = 5
 ) -> np.ndarray:
@@ -118,11 +144,10 @@ def box_mask(
         iterations: rounds of GrabCut; the object may be lost in many.
 
     Raises:
-        MaskError: the box holds no pixel of the frame, or leaves no background around it.
+        MaskError: it is no box, holds no pixel of the frame, or leaves no background around it.
     """
-    x0, y0, x1, y1 = np.clip(np.round(box).astype(int), 0, (*frame.shape[1::-1], *frame.shape[1::-1]))
-    labels = np.full(frame.shape[:2], cv2.GC_BGD, np.uint8)
-    labels[y0:y1, x0:x1] = cv2.GC_PR_FGD
+    inside = box_region(box, frame.shape[:2])
+    labels = np.where(inside, np.uint8(cv2.GC_PR_FGD), np.uint8(cv2.GC_BGD))
     if strokes is not None:
         labels[strokes > 0] = cv2.GC_FGD
         labels[strokes < 0] = cv2.GC_BGD

@@ -16,7 +16,7 @@ def find_chromium() -> str | None:
 
 
 @contextmanager
-def open_browser(timeout: float = 20) -> Iterator:
+def open_browser(timeout: float = 60) -> Iterator:
     """A headless Chromium as Playwright's `BrowserContext`; no process of it is left behind.
 
     Skips the test, saying what to install, where Playwright or Chromium is absent.
@@ -27,9 +27,7 @@ def open_browser(timeout: float = 20) -> Iterator:
     playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
     path = find_chromium()
     if path is None:
-        pytest.skip(
-            f"needs a browser ({', '.join(NAMES)}): apt-get install chromium, or brew install chromium"
-        )
+        pytest.skip(f"needs a browser ({', '.join(NAMES)}): apt-get install chromium")
     # Chromium refuses to start its sandbox as root, as in a container.
     sandbox = hasattr(os, "geteuid") and os.geteuid() != 0
     with playwright.sync_playwright() as driver:

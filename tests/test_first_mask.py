@@ -180,3 +180,15 @@ def test_strokes_add_to_the_object_and_take_away(scene):
 def test_a_box_needs_pixels_inside_and_outside(scene, box, found):
     with pytest.raises(MaskError, match=rf"box .* in a frame of 64×48 pixels: the mask {found}"):
         box_mask(scene[0], box)
+
+
+@pytest.mark.parametrize("box", [(1, 2, 3), (30, 6, 12, 20), (12, 20, 30, 6), (1, 2, 3, float("nan"))])
+def test_a_box_is_two_corners(scene, box):
+    with pytest.raises(MaskError, match="upper left and lower right corner"):
+        box_mask(scene[0], box)
+
+
+def test_numbers_of_objects_are_written_without_a_gap(path):
+    with pytest.raises(MaskError, match=r"first\.png: objects 2, 3 are marked; number them 1, 2, 3"):
+        write_objects(path, THREE * (THREE != 1))
+    assert not path.exists()
