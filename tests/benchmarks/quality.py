@@ -1,12 +1,13 @@
 """Time to quality: J of later frames against seconds of online training, for several settings.
 
     python -m tests.benchmarks.quality --davis ROOT --to FOLDER [--settings frozen0,frozen4]
+    python -m tests.benchmarks.quality --davis ROOT --to FOLDER --weights parent.weights.h5 --sequences a,b
 
-Tuning belongs to training data: the sequences are every fifth of the training list, never of the
-validation list. Each setting trains on the first frame of each sequence; at a few moments the clock
-stops, and every fifth later frame is predicted and scored at full size. Rows are appended to
-`FOLDER/quality.csv` as they come, and what is there already is not run again;
-`FOLDER/quality.png` shows the curves.
+Tuning belongs to training data: the sequences are every fifth of the training list, or those that a
+parent has not seen, never any of the validation list. Each setting trains on the first frame of each
+sequence; at a few moments the clock stops, and every fifth later frame is predicted and scored at full
+size. Rows are appended to `FOLDER/quality.csv` as they come, and what is there already is not run
+again; `FOLDER/quality.png` shows the curves.
 """
 
 import argparse
@@ -25,13 +26,14 @@ from osvos_keras.inference import THRESHOLD, predict_sequence
 from osvos_keras.metrics import region_similarity
 from osvos_keras.training import train_online
 
-MOMENTS = (10, 25, 50, 75, 100, 150, 200, 300)  # steps at which the clock stops
+MOMENTS = (0, 10, 25, 50, 75, 100, 150, 200, 300)  # steps at which the clock stops
 SETTINGS = {  # each is a change to the default preset, which holds four blocks
     "frozen0": {"frozen_blocks": 0},
     "frozen1": {"frozen_blocks": 1},
     "frozen2": {"frozen_blocks": 2},
     "frozen3": {"frozen_blocks": 3},
     "frozen4": {},
+    "rate 3e-5": {"learning_rate": 3e-5},
     "rate 5e-5": {"learning_rate": 5e-5},
     "rate 2e-4": {"learning_rate": 2e-4},
     "cosine": {"decay": "cosine"},
@@ -53,9 +55,12 @@ class Examination(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.start = time.perf_counter()
+        self._look(0)
 
     def on_train_batch_end(self, batch, logs=None):
-        step = int(self.model.optimizer.iterations)
+        self._look(int(self.model.optimizer.iterations))
+
+    def _look(self, step: int) -> None:
         if step in MOMENTS:
             paused = time.perf_counter()
             self.rows.append({"step": step, "seconds": paused - self.start, "J": self._score()})
@@ -101,11 +106,13 @@ def main() -> None:
     parser.add_argument("--to", type=Path, required=True, help="folder for the table and the picture")
     parser.add_argument("--settings", default=",".join(SETTINGS), help="comma-separated (default: all)")
     parser.add_argument("--weights", default="imagenet")
+    parser.add_argument("--sequences", help="comma-separated (default: every fifth for training)")
     parser.add_argument("--steps", type=int, default=100)
     args = parser.parse_args()
     davis, path = Davis(args.davis), make_folder(args.to) / "quality.csv"
     rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
-    for sequence in davis.sequences("train")[2::5]:
+    sequences = davis.select(args.sequences) if args.sequences else davis.sequences("train")[2::5]
+    for sequence in sequences:
         for setting in args.settings.split(","):
             key = {"setting": setting, "sequence": sequence, "weights": args.weights, "steps": args.steps}
             if any(key.items() <= row.items() for row in rows):
