@@ -9,6 +9,14 @@ class DataError(OsvosError, ValueError):
     """A file of the data set, or a mask, is missing or wrong."""
 
 
+class VideoError(DataError):
+    """A clip is missing, no video, or cannot be used."""
+
+
+class VideoWarning(UserWarning):
+    """A clip is used, though something is wrong with it."""
+
+
 class ConfigError(OsvosError, ValueError):
     """A setting is out of range, or a preset or parameter is unknown."""
 
