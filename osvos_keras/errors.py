@@ -17,6 +17,10 @@ class VideoWarning(UserWarning):
     """A clip is used, though something is wrong with it."""
 
 
+class MaskError(OsvosError, ValueError):
+    """A first mask is empty, covers the whole frame, has another size or cannot be drawn."""
+
+
 class ConfigError(OsvosError, ValueError):
     """A setting is out of range, or a preset or parameter is unknown."""
 

@@ -97,15 +97,19 @@ def read_mask(path: str | Path) -> np.ndarray:
     Raises:
         DataError: the file is unreadable or truncated, or holds several objects or grey levels.
     """
-    values = _background_zero(path)
+    values = read_values(path)
     mask = values != 0
     if (mask & (values != values.max())).any():
         raise DataError(_not_binary_message(path, len(np.unique(values[mask]))))
     return mask
 
 
-def _background_zero(path: str | Path) -> np.ndarray:
-    """The image as (H, W) numbers, 0 where it is background, one number for each other value."""
+def read_values(path: str | Path) -> np.ndarray:
+    """The image as (H, W) numbers, 0 where it is background, one number for each other value.
+
+    Raises:
+        DataError: the file is unreadable, truncated or partly transparent.
+    """
     image = open_image(path)
     if image.mode == "P" and any(image.getpalette()[:3]):
         image = image.convert("RGB")

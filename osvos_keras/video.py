@@ -142,7 +142,8 @@ def _warn_if_short(path: str | Path, container, stream: av.VideoStream, count: i
         short = ""
     if short:
         warnings.warn(
-            f"{path}: declares {short} could be read; it is probably cut short. Going on with {count} frames.",
+            f"{path}: declares {short} could be read, so it is probably cut short. Going on with those "
+            f"{count} frames.",
             VideoWarning,
             stacklevel=3,
         )

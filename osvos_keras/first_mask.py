@@ -1,0 +1,134 @@
+"""The first mask, which tells what to follow: read from a file, or drawn from points or a box.
+
+Several objects are one map (H, W) uint8: 0 is background, 1…N are the objects. Nothing here needs
+a screen; the tool that draws by mouse is `mask_tool`.
+"""
+
+from collections.abc import Sequence
+from itertools import cycle, islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from osvos_keras.errors import MaskError
+from osvos_keras.figures import COLOURS, SKY
+from osvos_keras.files import write_atomically
+from osvos_keras.mask_folder import read_values
+
+MAX_OBJECTS = 254  # 255 means "object" in a mask of one, and "not annotated" in several data sets
+OBJECT_COLOURS = [SKY, *(colour for colour in COLOURS[:-1] if colour != SKY)]  # all but black
+
+
+def read_objects(path: str | Path, size: Sequence[int]) -> np.ndarray:
+    """The objects painted in an image file, as (H, W) uint8: 0 is background, 1…N the objects.
+
+    One grey value or colour beside the background (0 or black) is one object, so 0/255, 0/1 and
+    white paint on black all mean the same. Several objects are numbered 1…N in a palette or grey PNG.
+
+    Args:
+        path: a PNG, or any image that Pillow reads without loss.
+        size: (H, W) of the frame that it belongs to.
+
+    Raises:
+        DataError: the file is missing, unreadable, truncated or partly transparent.
+        MaskError: it has another size, or holds several colours that are no numbers of objects.
+    """
+    values = read_values(path)
+    if values.shape != tuple(size):
+        raise MaskError(
+            f"{path}: {values.shape[1]}×{values.shape[0]} pixels, but its frame has {size[1]}×{size[0]}. "
+            "Draw the mask on the frame itself, at its full size."
+        )
+    found = np.unique(values[values != 0])
+    if len(found) <= 1:
+        return (values != 0).astype(np.uint8)
+    if len(found) > MAX_OBJECTS or not np.array_equal(found, np.arange(1, len(found) + 1)):
+        raise MaskError(
+            f"{path}: holds {len(found)} values or colours beside the background's. Paint one object in one "
+            "colour on black, with a hard brush and saved as PNG (soft edges and JPEG add colours); number "
+            "several objects 1, 2, 3 … in a palette PNG."
+        )
+    return values.astype(np.uint8)
+
+
+def write_objects(path: str | Path, objects: np.ndarray) -> None:
+    """Write objects (H, W) uint8 as a PNG, whole or not at all, so that `read_objects` gives them back.
+
+    One object becomes 0 and 255, DAVIS 2016's values; several a palette PNG of their numbers.
+    """
+    if objects.max() <= 1:
+        image = Image.fromarray(objects * np.uint8(255))
+    else:
+        image = Image.fromarray(objects).convert("P")
+        image.putpalette(object_palette(int(objects.max())).tobytes())
+    with write_atomically(path) as temporary:
+        image.save(temporary, format="PNG")
+
+
+def object_palette(count: int) -> np.ndarray:
+    """The colours of the background, black, and of `count` objects, (count + 1, 3) uint8 RGB."""
+    colours = [(0, 0, 0), *map(to_rgb, islice(cycle(OBJECT_COLOURS), count))]
+    return (255 * np.array(colours)).round().astype(np.uint8)
+
+
+def check_mask(mask: np.ndarray, source: str | Path) -> None:
+    """Raise a MaskError that names `source` if a mask, (H, W) bool or objects, is empty or full."""
+    if not mask.any():
+        raise MaskError(f"{source}: the mask is empty, so there is no object to follow. Mark the object.")
+    if mask.all():
+        raise MaskError(
+            f"{source}: the mask covers the whole frame, so there is no background to tell the object from. "
+            "Mark the object alone; 0 (black) is background."
+        )
+
+
+def polygon_mask(points: Sequence[Sequence[float]], size: Sequence[int]) -> np.ndarray:
+    """A filled polygon, its outline included, as (H, W) bool.
+
+    Args:
+        points: corners (x, y) in pixels of the frame, in order; (0, 0) is the centre of the pixel at
+            the top left. What lies outside the frame is cut off.
+        size: (H, W) of the frame.
+
+    Raises:
+        MaskError: fewer than three corners, or they are not pairs of finite numbers.
+    """
+    corners = np.array(points, np.float64) if len({len(point) for point in points}) == 1 else np.empty(0)
+    if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3 or not np.isfinite(corners).all():
+        raise MaskError(f"polygon {points}: give at least three corners (x, y), in pixels of the frame.")
+    mask = np.zeros(tuple(size), np.uint8)
+    cv2.fillPoly(mask, [corners.round().astype(np.int32)], 1)
+    return mask.astype(bool)
+
+
+def box_mask(
+    frame: np.ndarray, box: Sequence[float], strokes: np.ndarray | None = None, iterations: int = 5
+) -> np.ndarray:
+    """The object in a rough box, cut out by OpenCV's GrabCut (Rother et al., 2004), as (H, W) bool.
+
+    The same input gives the same mask.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        box: (x0, y0, x1, y1) in pixels, x1 and y1 no longer inside; what lies outside of it is background.
+        strokes: hints, (H, W) int8: 1 is surely the object, -1 surely background, 0 unknown.
+        iterations: rounds of GrabCut; the object may be lost in many.
+
+    Raises:
+        MaskError: the box holds no pixel of the frame, or leaves no background around it.
+    """
+    x0, y0, x1, y1 = np.clip(np.round(box).astype(int), 0, (*frame.shape[1::-1], *frame.shape[1::-1]))
+    labels = np.full(frame.shape[:2], cv2.GC_BGD, np.uint8)
+    labels[y0:y1, x0:x1] = cv2.GC_PR_FGD
+    if strokes is not None:
+        labels[strokes > 0] = cv2.GC_FGD
+        labels[strokes < 0] = cv2.GC_BGD
+    objects = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
+    check_mask(objects, f"box {tuple(box)} in a frame of {frame.shape[1]}×{frame.shape[0]} pixels")
+    cv2.setRNGSeed(0)  # GrabCut's first clusters are drawn at random
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(frame, labels, None, *models, iterations, cv2.GC_INIT_WITH_MASK)
+    return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
