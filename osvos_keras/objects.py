@@ -39,7 +39,7 @@ def given_objects(
     """
     size = frame.shape[:2]
     marked = [
-        *((str(path), read_objects(path, size)) for path in masks),
+        *((str(path), read_objects(find_path(path), size)) for path in masks),
         *((f"box {tuple(box)}", box_mask(frame, box)) for box in boxes),
         *((f"polygon {polygon}", polygon_mask(polygon, size)) for polygon in polygons),
     ]
@@ -79,7 +79,7 @@ def read_correction(path: str | Path, size: Sequence[int], count: int) -> np.nda
 
 
 def davis_palette() -> np.ndarray:
-    """DAVIS 2017's colours, which are PASCAL VOC's: (256, 3) uint8 RGB.
+    """The colours that DAVIS 2017's toolkit draws objects in, PASCAL VOC's map: (256, 3) uint8 RGB.
 
     The bits of a number, from the lowest, are dealt out to red, green and blue, from their highest.
     """
@@ -88,7 +88,7 @@ def davis_palette() -> np.ndarray:
 
 
 def write_labels(path: str | Path, objects: np.ndarray) -> None:
-    """Write a map of objects as DAVIS 2017 does, a PNG of numbers with its palette; whole or not at all."""
+    """Write a map of objects as DAVIS 2017's are, a PNG of numbers with a palette; whole or not at all."""
     image = Image.fromarray(objects).convert("P")
     image.putpalette(davis_palette().tobytes())
     with write_atomically(path) as temporary:

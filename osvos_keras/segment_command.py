@@ -66,13 +66,14 @@ def run_segment(args: argparse.Namespace) -> int:
         OsvosError: whatever is wrong.
     """
     from osvos_keras.clip import clip_name
-    from osvos_keras.files import find_path, lock_folder
+    from osvos_keras.files import find_path, lock_folder, make_folder
 
     out = Path(args.out).expanduser().absolute()  # not find_path: what a person asks for lies where he is
     if out.suffix != ".webm":
         raise ConfigError(f"--out is {args.out}; it must end in .webm, the kind of video that is written.")
     if not args.fps > 0:
         raise ConfigError(f"--fps is {args.fps}; it must be above zero.")
+    make_folder(out.parent)
     run_dir = find_path(args.run_dir or Path("runs/segment") / clip_name(args.clip))
     with lock_folder(run_dir):
         for path in _segment(args, run_dir, out):
@@ -91,8 +92,8 @@ def _segment(args: argparse.Namespace, run_dir: Path, out: Path) -> list[Path]:
 
     given = {name: getattr(args, name) for name in NUMBERS}
     config = get_config("online", args.preset, **{name: n for name, n in given.items() if n is not None})
-    boxes, polygons = [_parse_box(text) for text in args.box], [parse_points(text) for text in args.polygon]
-    corrections = dict(map(_parse_correction, args.correct))
+    boxes, polygons = [parse_box(text) for text in args.box], [parse_points(text) for text in args.polygon]
+    corrections = dict(map(parse_correction, args.correct))
     clip = import_clip(args.clip, run_dir / "clip", fps=args.fps)
     frame = read_frame(clip.frames[0])
     first = given_objects(frame, args.mask, boxes, polygons)
@@ -114,15 +115,17 @@ def parse_points(text: str) -> list[tuple[float, ...]]:
         raise ConfigError(f"{text!r} is not points in pixels, such as '10,20 110,20 60,90'.") from error
 
 
-def _parse_box(text: str) -> tuple[float, ...]:
+def parse_box(text: str) -> tuple[float, ...]:
     points = parse_points(text)
     if len(points) != 1 or len(points[0]) != 4:
         raise ConfigError(f"--box is {text!r}; give four numbers joined by commas: X0,Y0,X1,Y1.")
     return points[0]
 
 
-def _parse_correction(text: str) -> tuple[int, str]:
+def parse_correction(text: str) -> tuple[int, str]:
     frame, _, path = text.partition("=")
     if not frame.isdecimal() or not path:
         raise ConfigError(f"--correct is {text!r}; give the frame's number and a file: 00020=fixed.png.")
+    if int(frame) == 0:
+        raise ConfigError(f"--correct is {text!r}; the first frame's mask is what --mask gives.")
     return int(frame), path
