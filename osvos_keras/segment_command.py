@@ -68,7 +68,7 @@ def run_segment(args: argparse.Namespace) -> int:
     from osvos_keras.clip import clip_name
     from osvos_keras.files import find_path, lock_folder, make_folder
 
-    out = Path(args.out).expanduser().absolute()  # not find_path: what a person asks for lies where he is
+    out = Path(args.out).expanduser().absolute()  # not find_path: what a person asks for lies where they are
     if out.suffix != ".webm":
         raise ConfigError(f"--out is {args.out}; it must end in .webm, the kind of video that is written.")
     if not args.fps > 0:

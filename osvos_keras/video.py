@@ -54,26 +54,32 @@ def read_video(path: str | Path) -> Iterator[TimedFrame]:
     Warns:
         VideoWarning: the file holds less than it says, or ends in something damaged.
     """
-    first = previous = None
+    shown = None
     count = 0
     with _open(path) as container:
         stream = _find_stream(container, path)
-        rate = stream.average_rate or USUAL_RATE
-        for count, frame in enumerate(_decode(container, stream, path), start=1):
-            image = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4)
-            duration = float(frame.duration * frame.time_base) if frame.duration else float(1 / rate)
-            time = frame.time if frame.time is not None else float((count - 1) / rate)
-            first = time if first is None else first
-            start = time - first
-            if previous:
-                _check_size(path, count, image, previous.image)
-                start = max(start, previous.start + float(MILLISECOND))  # never back in time
-            previous = TimedFrame(np.ascontiguousarray(image), start, duration)
-            yield previous
-        if previous:
-            _warn_if_short(path, container, stream, count, previous.start + previous.duration)
-    if not previous:
-        raise VideoError(f"{path}: no frame in it could be decoded. {CONVERT}")
+        for count, (image, time, duration) in enumerate(_timed(container, stream, path), start=1):
+            if shown:
+                _check_size(path, count, image, shown.image)
+                time = max(time, shown.start + float(MILLISECOND))  # never back in time
+            shown = TimedFrame(image, time, duration)
+            yield shown
+        if not shown:
+            raise VideoError(f"{path}: no frame in it could be decoded. {CONVERT}")
+        _warn_if_short(path, container, stream, count, shown.start + shown.duration)
+
+
+def _timed(
+    container: av.container.InputContainer, stream: av.VideoStream, path: str | Path
+) -> Iterator[TimedFrame]:
+    """The frames upright, with times that count from the first; from the usual rate where there are none."""
+    first, gap = None, float(1 / (stream.average_rate or USUAL_RATE))
+    for index, frame in enumerate(_decode(container, stream, path)):
+        image = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4)
+        time = index * gap if frame.time is None else frame.time
+        first = time if first is None else first
+        duration = float(frame.duration * frame.time_base) if frame.duration else gap
+        yield TimedFrame(np.ascontiguousarray(image), time - first, duration)
 
 
 def count_declared(path: str | Path) -> int | None:
