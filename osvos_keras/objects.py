@@ -87,7 +87,7 @@ def davis_palette() -> np.ndarray:
     return np.stack([np.packbits(bits[:, channel::3], axis=1)[:, 0] for channel in range(3)], axis=1)
 
 
-def write_labels(path: str | Path, objects: np.ndarray) -> None:
+def write_indexed(path: str | Path, objects: np.ndarray) -> None:
     """Write a map of objects as DAVIS 2017's are, a PNG of numbers with a palette; whole or not at all."""
     image = Image.fromarray(objects).convert("P")
     image.putpalette(davis_palette().tobytes())
@@ -95,7 +95,7 @@ def write_labels(path: str | Path, objects: np.ndarray) -> None:
         image.save(temporary, format="PNG")
 
 
-def read_labels(path: str | Path) -> np.ndarray:
+def read_indexed(path: str | Path) -> np.ndarray:
     """The map of objects in a mask that this project wrote, of one object or of several."""
     image = open_image(path)
     values = np.asarray(image)
@@ -122,12 +122,12 @@ def segment_objects(
 ) -> Path:
     """As `segment_sequence`, for several objects: `models` has a network for each, in their order.
 
-    The masks are written by `write_labels`. One batch of frames is in memory at a time.
+    The masks are written by `write_indexed`. One batch of frames is in memory at a time.
     """
     masks, frames = make_folder(find_path(folder) / sequence), davis.frames(sequence)
     predictions = [predict_sequence(model, frames, height, progress=False, **options) for model in models]
     bar = tqdm(frames, f"masks {sequence}", unit="frame", disable=not progress)
     for path, *found in zip(bar, *predictions, strict=True):
         objects = merge_probabilities([probability for _, probability in found])
-        write_labels(masks / f"{path.stem}.png", objects)
+        write_indexed(masks / f"{path.stem}.png", objects)
     return masks

@@ -14,7 +14,7 @@ from osvos_keras.davis import read_frame
 from osvos_keras.figures import new_figure, save_figure
 from osvos_keras.files import is_recorded, sha256, write_json
 from osvos_keras.first_mask import object_palette
-from osvos_keras.objects import read_labels
+from osvos_keras.objects import read_indexed
 from osvos_keras.plots import show_frame, shrink
 from osvos_keras.video import write_gif, write_webm
 
@@ -50,7 +50,7 @@ def read_overlays(clip: Clip, masks: Path, indices: Sequence[int], width: int = 
     frames = clip.frames
     for index in indices:
         path = frames[index]
-        drawn = draw_objects(read_frame(path), read_labels(masks / f"{path.stem}.png"))
+        drawn = draw_objects(read_frame(path), read_indexed(masks / f"{path.stem}.png"))
         yield shrink(drawn, width) if width else drawn
 
 

@@ -21,7 +21,7 @@ from osvos_keras.device import choose_policy
 from osvos_keras.errors import MaskError
 from osvos_keras.files import find_path, is_recorded, sha256, write_json
 from osvos_keras.inference import segment_sequence
-from osvos_keras.objects import segment_objects, write_labels
+from osvos_keras.objects import segment_objects, write_indexed
 from osvos_keras.training import train_online
 from osvos_keras.weights import find_weights
 
@@ -95,7 +95,7 @@ def _write_annotations(clip: Clip, marked: Mapping[int, np.ndarray]) -> None:
         if path not in paths.values():
             path.unlink()
     for index, objects in marked.items():
-        (write_labels if several else write_mask)(paths[index], objects)
+        (write_indexed if several else write_mask)(paths[index], objects)
 
 
 def _record(

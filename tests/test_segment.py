@@ -19,8 +19,8 @@ from osvos_keras.objects import (
     given_objects,
     merge_probabilities,
     read_correction,
-    read_labels,
-    write_labels,
+    read_indexed,
+    write_indexed,
 )
 from osvos_keras.overlay import contact_sheet, draw_objects, pick_frames, write_overlays
 from osvos_keras.segment import segment_clip
@@ -161,7 +161,7 @@ def test_two_objects_have_a_network_each_and_masks_of_numbers(tiny_frames, tmp_p
         with Image.open(path) as image:
             assert (image.mode, image.size) == ("P", SIZE[::-1])
             assert image.getpalette() == davis_palette().ravel().tolist()
-        assert read_labels(path).max() <= 2
+        assert read_indexed(path).max() <= 2
     with Image.open(clip.davis.annotation_path(clip.frames[0])) as kept:
         np.testing.assert_array_equal(np.asarray(kept), objects)
     assert contact_sheet(clip, masks).get_axes()[0].get_title() == "frame 0, 0.0 s"
@@ -186,12 +186,12 @@ def test_palette_is_the_colour_map_of_pascal_voc():
     assert davis_palette()[:4].tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
 
 
-def test_labels_come_back(tmp_path):
+def test_indexed_masks_come_back(tmp_path):
     objects = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    write_labels(tmp_path / "labels.png", objects)
-    np.testing.assert_array_equal(read_labels(tmp_path / "labels.png"), objects)
+    write_indexed(tmp_path / "indexed.png", objects)
+    np.testing.assert_array_equal(read_indexed(tmp_path / "indexed.png"), objects)
     write_mask(tmp_path / "one.png", objects > 5)
-    np.testing.assert_array_equal(read_labels(tmp_path / "one.png"), objects > 5)
+    np.testing.assert_array_equal(read_indexed(tmp_path / "one.png"), objects > 5)
 
 
 def test_overlay_changes_the_object_alone():
@@ -272,11 +272,11 @@ def test_correction_of_a_frame_that_is_not_there(done, tmp_path):
 def test_corrections_number_objects_as_the_first_mask_does(tmp_path):
     objects = np.zeros((6, 8), np.uint8)
     objects[:3, :3] = 2  # object 1 has left the frame
-    write_labels(tmp_path / "later.png", objects)
+    write_indexed(tmp_path / "later.png", objects)
     np.testing.assert_array_equal(read_correction(tmp_path / "later.png", (6, 8), 2), objects)
     np.testing.assert_array_equal(read_correction(tmp_path / "later.png", (6, 8), 1), objects > 0)
     objects[5, 5] = 3
-    write_labels(tmp_path / "later.png", objects)
+    write_indexed(tmp_path / "later.png", objects)
     with pytest.raises(MaskError, match="holds object 3, but the first mask has 2"):
         read_correction(tmp_path / "later.png", (6, 8), 2)
     with pytest.raises(MaskError, match="8×6 pixels, but its frame has 9×6"):

@@ -27,7 +27,7 @@ from osvos_keras.files import find_path
 from osvos_keras.inference import predict_logits
 from osvos_keras.mask_folder import read_mask
 from osvos_keras.model import SIDES
-from osvos_keras.objects import read_labels
+from osvos_keras.objects import read_indexed
 from osvos_keras.overlay import draw_objects
 from osvos_keras.pipeline import online_dataset, resize_to_height
 from osvos_keras.plots import gallery, show_frame, show_overlay
@@ -210,7 +210,7 @@ def draw_your_video(run: Path) -> Figure:
     first.set_xlabel("a clip, and the object in its first frame", fontsize=9)
     cells = [_place(figure, x, y, 0.27) for y in (0.53, 0.04) for x in (0.44, 0.725)]
     for ax, index in zip(cells, later, strict=True):
-        ax.imshow(draw_objects(read_frame(frames[index]), read_labels(masks[index])))
+        ax.imshow(draw_objects(read_frame(frames[index]), read_indexed(masks[index])))
         ax.set(xticks=[], yticks=[])
     _draw_arrow(figure, *figure.transFigure.transform([(0.36, 0.5), (0.425, 0.5)]))
     return figure
