@@ -197,22 +197,24 @@ def draw_your_video(run: Path) -> Figure:
     """06: a clip and a mark in, an overlay video out."""
     name = "motorcycle"
     frames, folder = DAVIS.frames(name), run / "segment" / name
-    masks = [folder / "corrected" / "masks" / name / f"{path.stem}.png" for path in frames]
+    masks = [folder / "masks" / name / f"{path.stem}.png" for path in frames]
     if not all(path.is_file() for path in masks):
         return _draw_boxes(["a clip", "an object marked\nin its first frame", "an overlay video"])
     later = np.linspace(0, len(frames) - 1, 4).astype(int)
     figure = new_figure(11, 2.75)
     figure.set_layout_engine("none")
     for index in (14, 7):  # a stack of frames
-        show_frame(read_frame(frames[index]), _place(figure, 0.005 + 0.002 * index, 0.1 + 0.01 * index, 0.3))
-    first = _place(figure, 0.005, 0.1, 0.3)
+        show_frame(read_frame(frames[index]), _place(figure, 0.005 + 0.002 * index, 0.1 + 0.01 * index, 0.34))
+    first = _place(figure, 0.005, 0.1, 0.34)
     show_overlay(*DAVIS.first(name), ax=first)
     first.set_xlabel("a clip, and the object in its first frame", fontsize=9)
-    cells = [_place(figure, x, y, 0.27) for y in (0.53, 0.04) for x in (0.44, 0.725)]
+    cells = [_place(figure, x, y, 0.2) for y in (0.49, 0.02) for x in (0.5, 0.71)]
     for ax, index in zip(cells, later, strict=True):
         ax.imshow(draw_objects(read_frame(frames[index]), read_indexed(masks[index])))
         ax.set(xticks=[], yticks=[])
-    _draw_arrow(figure, *figure.transFigure.transform([(0.36, 0.5), (0.425, 0.5)]))
+        ax.spines[:].set_visible(False)
+    figure.text(0.705, 0.96, "an overlay video", ha="center", fontsize=9)
+    _draw_arrow(figure, *figure.transFigure.transform([(0.4, 0.5), (0.48, 0.5)]))
     return figure
 
 
