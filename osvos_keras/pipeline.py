@@ -129,8 +129,8 @@ def online_dataset(frames, annotations, config: OnlineConfig, start: int = 0) ->
         Elements as `supervise` makes them.
     """
     height, width = np.shape(annotations)[-2:]
-    frames = np.reshape(frames, (-1, height, width, 3))
-    annotations = np.reshape(annotations, (-1, height, width, 1)).astype(np.uint8)
+    frames = tf.constant(np.reshape(frames, (-1, height, width, 3)))
+    annotations = tf.constant(np.reshape(annotations, (-1, height, width, 1)).astype(np.uint8))
     count = len(frames)
     frames = tf.stack([resize_to_height(frame, config.height, "bilinear") for frame in frames])
     annotations = tf.stack([resize_to_height(one, config.height, "nearest") for one in annotations])
