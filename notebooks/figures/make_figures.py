@@ -204,8 +204,8 @@ def draw_your_video(run: Path) -> Figure:
     figure = new_figure(11, 2.75)
     figure.set_layout_engine("none")
     for index in (14, 7):  # a stack of frames
-        show_frame(read_frame(frames[index]), _place(figure, 0.005 + 0.002 * index, 0.1 + 0.01 * index, 0.34))
-    first = _place(figure, 0.005, 0.1, 0.34)
+        show_frame(read_frame(frames[index]), _place(figure, 0.005 + 0.002 * index, 0.1 + 0.01 * index, 0.31))
+    first = _place(figure, 0.005, 0.1, 0.31)
     show_overlay(*DAVIS.first(name), ax=first)
     first.set_xlabel("a clip, and the object in its first frame", fontsize=9)
     cells = [_place(figure, x, y, 0.2) for y in (0.49, 0.02) for x in (0.5, 0.71)]
