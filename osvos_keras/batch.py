@@ -29,6 +29,7 @@ COURSE = (
     "03_parent_training",
     "04_online_training",
     "05_evaluation",
+    "06_your_video",
 )
 ONLINE = "04_online_training"
 

@@ -23,6 +23,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_course(commands)
     _add_run(commands)
     _add_parent(commands)
+    _add_segment(commands)
     _add_evaluate(commands)
     _add_data(commands)
     _add_weights(commands)
@@ -109,6 +110,13 @@ def _add_parent(commands) -> None:
     command = _add_command(commands, "parent", run_parent, text)
     _add_places(command)
     add_parent_arguments(command)
+
+
+def _add_segment(commands) -> None:
+    from osvos_keras.segment_command import add_segment_arguments, run_segment
+
+    text = "Segment a clip of your own: a video, a GIF or a folder of images, and a first mask."
+    add_segment_arguments(_add_command(commands, "segment", run_segment, text))
 
 
 def _add_evaluate(commands) -> None:

@@ -9,6 +9,14 @@ class DataError(OsvosError, ValueError):
     """A file of the data set, or a mask, is missing or wrong."""
 
 
+class VideoError(DataError):
+    """A clip is missing, no video, or cannot be used."""
+
+
+class VideoWarning(UserWarning):
+    """A clip is used, though something is wrong with it."""
+
+
 class MaskError(OsvosError, ValueError):
     """A first mask is empty, covers the whole frame, has another size or cannot be drawn."""
 

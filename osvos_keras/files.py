@@ -89,6 +89,14 @@ def write_json(path: str | Path, data: Any) -> Path:
     return Path(path)
 
 
+def is_recorded(path: str | Path, record: dict) -> bool:
+    """Whether `path` holds `record`: written at the end, it tells that what it describes was done."""
+    try:
+        return json.loads(Path(path).read_text()) == record
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False
+
+
 def sha256(*paths: str | Path) -> str:
     """The SHA-256 of files, one after the other, as 64 hexadecimal digits."""
     digest = hashlib.sha256()

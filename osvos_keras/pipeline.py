@@ -7,6 +7,7 @@ data set can start at any step and give what an uninterrupted one gives from the
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import psutil
 import tensorflow as tf
 
@@ -115,24 +116,28 @@ def _free_memory() -> int:
     return psutil.virtual_memory().available
 
 
-def online_dataset(frame, annotation, config: OnlineConfig, start: int = 0) -> tf.data.Dataset:
-    """Batches for online training: the first frame, transformed anew at every step.
+def online_dataset(frames, annotations, config: OnlineConfig, start: int = 0) -> tf.data.Dataset:
+    """Batches for online training: the annotated frames in turn, transformed anew at every step.
 
     Args:
-        frame: (H, W, 3) uint8 RGB.
-        annotation: (H, W) bool.
+        frames: the first frame (H, W, 3) uint8 RGB, or several annotated ones (N, H, W, 3).
+        annotations: (H, W) or (N, H, W) bool.
         config: height, steps, batch, seed, side weight.
         start: the first step.
 
     Returns:
         Elements as `supervise` makes them.
     """
-    frame = resize_to_height(tf.constant(frame), config.height, "bilinear")
-    annotation = tf.cast(tf.constant(annotation)[..., None], tf.uint8)
-    annotation = resize_to_height(annotation, config.height, "nearest")
+    height, width = np.shape(annotations)[-2:]
+    frames = tf.constant(np.reshape(frames, (-1, height, width, 3)))
+    annotations = tf.constant(np.reshape(annotations, (-1, height, width, 1)).astype(np.uint8))
+    count = len(frames)
+    frames = tf.stack([resize_to_height(frame, config.height, "bilinear") for frame in frames])
+    annotations = tf.stack([resize_to_height(one, config.height, "nearest") for one in annotations])
 
     def load(sample):
-        return augment(frame, annotation, tf.stack([config.seed, sample]))
+        turn = sample % count
+        return augment(frames[turn], annotations[turn], tf.stack([config.seed, sample]))
 
     return _training_dataset(load, config, config.steps, start)
 

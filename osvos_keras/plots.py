@@ -192,7 +192,7 @@ def read_cell(
         mask = annotation
     else:
         mask = read_mask(mask_path) if mask_path.is_file() else np.zeros_like(annotation)
-    return tuple(_shrink(image, width) for image in (frame, mask, annotation))
+    return tuple(shrink(image, width) for image in (frame, mask, annotation))
 
 
 def _row_label(sequence: str, scores: Scores | None) -> str:
@@ -209,7 +209,7 @@ def _written(figure: Figure, out: str | Path | None) -> Figure:
     return figure
 
 
-def _shrink(image: np.ndarray, width: int) -> np.ndarray:
+def shrink(image: np.ndarray, width: int) -> np.ndarray:
     """A frame or a mask, at most `width` pixels wide."""
     if image.shape[1] <= width:
         return image

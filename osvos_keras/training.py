@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from osvos_keras.callbacks import Backup, History, ProgressBar, count_steps
@@ -103,17 +104,23 @@ def train_online(
     config: OnlineConfig,
     folder: str | Path,
     *,
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]] = (),
     weights: str | Path | None = "imagenet",
     policy: str = "auto",
     **options,
 ) -> keras.Model:
     """Phase 2: train on the first frame of one sequence and its annotation (paper, section 3.3).
 
+    With `pairs` it trains on several annotated frames, in turn: the paper's progressive refinement,
+    in which a person corrects a later mask and lets the network learn from it too.
+
     Args:
         davis: the data set; only the first frame and the first annotation are read.
         sequence: its name.
         config: the settings.
         folder: where weights, history, settings and backups go.
+        pairs: what to train on instead, each a frame (H, W, 3) uint8 RGB and its annotation (H, W)
+            bool, all of one size.
         weights: what to start from, as in `build_osvos`.
         policy: Keras dtype policy, or `"auto"` for the device's best.
         **options: `chunk`, steps between backups; `progress`, whether to show a bar;
@@ -121,12 +128,13 @@ def train_online(
 
     Returns, raises: as `train_parent`.
     """
-    frame, annotation = davis.first(sequence)
-    record = _record("online", config, weights, policy, [sequence], frame.tobytes() + annotation.tobytes())
+    frames, annotations = map(np.stack, zip(*(pairs or [davis.first(sequence)]), strict=True))
+    inputs = b"".join(frame.tobytes() + one.tobytes() for frame, one in zip(frames, annotations, strict=True))
+    record = _record("online", config, weights, policy, [sequence], inputs)
     return _train(
         record,
         folder,
-        lambda start: online_dataset(frame, annotation, config, start),
+        lambda start: online_dataset(frames, annotations, config, start),
         config,
         config.steps,
         **options,

@@ -99,7 +99,7 @@ def test_annotations_stay_binary_and_frames_uint8(tiny):
     assert np.std(shares) > 0.01  # the transforms differ
 
 
-@pytest.mark.parametrize("phase", ["parent", "online"])
+@pytest.mark.parametrize("phase", ["parent", "online", "refined"])
 def test_a_resumed_run_sees_what_an_uninterrupted_one_would(tiny, phase):
     def samples(start):
         if phase == "parent":
@@ -107,7 +107,8 @@ def test_a_resumed_run_sees_what_an_uninterrupted_one_would(tiny, phase):
             dataset = parent_dataset(tiny, ["ant", "bee"], config, start)
         else:
             config = OnlineConfig(height=0, steps=12, batch=2, seed=4)
-            dataset = online_dataset(*tiny.first("ant"), config, start)
+            pairs = tiny.first("ant") if phase == "online" else two_pairs(tiny)
+            dataset = online_dataset(*pairs, config, start)
         return [
             (frames.numpy(), targets["fused"].numpy(), weights["side2"].numpy())
             for frames, targets, weights in dataset
@@ -118,6 +119,26 @@ def test_a_resumed_run_sees_what_an_uninterrupted_one_would(tiny, phase):
     for expected, found in zip(whole[7:], rest, strict=True):
         for a, b in zip(expected, found, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def two_pairs(davis):
+    """The first and the last frame of a sequence with their annotations, each stacked."""
+    frames, annotations = davis.frames("ant"), davis.annotations("ant")
+    return [np.stack([read(paths[index]) for index in (0, -1)]) for read, paths in
+            ((read_frame, frames), (read_annotation, annotations))]  # fmt: skip
+
+
+def test_annotated_frames_are_seen_in_turn(tiny):
+    """Each step's sample is the one that its frame alone would give at that step."""
+    frames, annotations = two_pairs(tiny)
+    config = OnlineConfig(height=30, steps=6)
+    both = list(online_dataset(frames, annotations, config))
+    alone = [list(online_dataset(*pair, config)) for pair in zip(frames, annotations, strict=True)]
+    for step, (images, targets, _) in enumerate(both):
+        expected, expected_targets, _ = alone[step % 2][step]
+        np.testing.assert_array_equal(images, expected)
+        np.testing.assert_array_equal(targets["fused"], expected_targets["fused"])
+    assert not np.array_equal(alone[0][1][0], alone[1][1][0])
 
 
 def test_seed_changes_the_samples(tiny):

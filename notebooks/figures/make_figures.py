@@ -27,6 +27,8 @@ from osvos_keras.files import find_path
 from osvos_keras.inference import predict_logits
 from osvos_keras.mask_folder import read_mask
 from osvos_keras.model import SIDES
+from osvos_keras.objects import read_indexed
+from osvos_keras.overlay import draw_objects
 from osvos_keras.pipeline import online_dataset, resize_to_height
 from osvos_keras.plots import gallery, show_frame, show_overlay
 from osvos_keras.training import WEIGHTS_FILE, load_finished, train_online
@@ -191,6 +193,31 @@ def draw_scores(run: Path) -> Figure:
     return gallery(DAVIS, run / "masks", names, evaluate(run / "masks", DAVIS, names), columns=5)
 
 
+def draw_your_video(run: Path) -> Figure:
+    """06: a clip and a mark in, an overlay video out."""
+    name = "motorcycle"
+    frames, folder = DAVIS.frames(name), run / "segment" / name
+    masks = [folder / "masks" / name / f"{path.stem}.png" for path in frames]
+    if not all(path.is_file() for path in masks):
+        return _draw_boxes(["a clip", "an object marked\nin its first frame", "an overlay video"])
+    later = np.linspace(0, len(frames) - 1, 4).astype(int)
+    figure = new_figure(11, 2.75)
+    figure.set_layout_engine("none")
+    for index in (14, 7):  # a stack of frames
+        show_frame(read_frame(frames[index]), _place(figure, 0.005 + 0.002 * index, 0.1 + 0.01 * index, 0.31))
+    first = _place(figure, 0.005, 0.1, 0.31)
+    show_overlay(*DAVIS.first(name), ax=first)
+    first.set_xlabel("a clip, and the object in its first frame", fontsize=9)
+    cells = [_place(figure, x, y, 0.2) for y in (0.49, 0.02) for x in (0.5, 0.71)]
+    for ax, index in zip(cells, later, strict=True):
+        ax.imshow(draw_objects(read_frame(frames[index]), read_indexed(masks[index])))
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    figure.text(0.705, 0.96, "an overlay video", ha="center", fontsize=9)
+    _draw_arrow(figure, *figure.transFigure.transform([(0.4, 0.5), (0.48, 0.5)]))
+    return figure
+
+
 FIGURES = {
     "00_start_here": draw_course,
     "01_data_preparation": draw_data,
@@ -198,6 +225,7 @@ FIGURES = {
     "03_parent_training": draw_parent,
     "04_online_training": draw_online,
     "05_evaluation": draw_scores,
+    "06_your_video": draw_your_video,
 }
 
 

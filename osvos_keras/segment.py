@@ -1,0 +1,130 @@
+"""A clip from what a person marked in it to masks: online training, then every frame.
+
+<run>/clip/                     the sequence: see `clip`
+<run>/online/<name>/            the network; of several objects object_1/, object_2/ …
+<run>/masks/<name>/00000.png    0 and 255; of several objects DAVIS 2017's palette
+<run>/masks/<name>.json         what they were made from, written when all are there
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from osvos_keras.clip import Clip
+from osvos_keras.config import OnlineConfig
+from osvos_keras.davis import read_frame, write_mask
+from osvos_keras.device import choose_policy
+from osvos_keras.errors import MaskError
+from osvos_keras.files import find_path, is_recorded, sha256, write_json
+from osvos_keras.inference import segment_sequence
+from osvos_keras.objects import segment_objects, write_indexed
+from osvos_keras.training import train_online
+from osvos_keras.weights import find_weights
+
+
+def segment_clip(
+    clip: Clip,
+    marked: Mapping[int, np.ndarray],
+    run_dir: str | Path,
+    config: OnlineConfig,
+    *,
+    weights: str | Path = "imagenet",
+    policy: str = "auto",
+    progress: bool = True,
+) -> Path:
+    """Train on the marked frames of a clip, a network an object, and write the masks of all its frames.
+
+    Called again with the same it computes nothing; after a kill it goes on; with another mark, or one
+    more, it trains anew.
+
+    Args:
+        clip: from `import_clip`.
+        marked: maps of objects (H, W) uint8 by the index of their frame; that of frame 0 must be there,
+            and decides how many objects there are.
+        run_dir: where everything goes.
+        config: of online training; the masks are predicted at its `height` too.
+        weights, policy: as in `train_online`.
+        progress: whether to show bars.
+
+    Returns:
+        The folder of masks. They are the networks' own, in the marked frames too.
+
+    Raises:
+        MaskError: frame 0 is not marked, or a frame is marked that is not there.
+        as `train_online`.
+    """
+    _check_marked(clip, marked)
+    run_dir = find_path(run_dir)
+    _write_annotations(clip, marked)
+    masks, done = run_dir / "masks" / clip.name, run_dir / "masks" / f"{clip.name}.json"
+    record = _record(clip, marked, config, weights, policy)
+    names = [f"{path.stem}.png" for path in clip.frames]
+    if is_recorded(done, record) and all((masks / name).is_file() for name in names):
+        return masks
+    done.unlink(missing_ok=True)
+    models = _train(clip, marked, run_dir, config, weights=weights, policy=policy, progress=progress)
+    if len(models) == 1:
+        segment_sequence(models[0], clip.davis, clip.name, masks.parent, config.height, progress=progress)
+    else:
+        segment_objects(models, clip.davis, clip.name, masks.parent, config.height, progress=progress)
+    for path in masks.glob("*.png"):
+        if path.name not in names:  # of a longer clip that was here before
+            path.unlink()
+    write_json(done, record)
+    return masks
+
+
+def _check_marked(clip: Clip, marked: Mapping[int, np.ndarray]) -> None:
+    count = len(clip.frames)
+    if 0 not in marked:
+        raise MaskError(f"{clip.name}: frame 0 is not marked. Mark the object in the first frame.")
+    for index in marked:
+        if not 0 <= index < count:
+            raise MaskError(f"{clip.name}: there is no frame {index}; its frames are 0 to {count - 1}.")
+
+
+def _write_annotations(clip: Clip, marked: Mapping[int, np.ndarray]) -> None:
+    """Keep what was marked as the sequence's annotations, and no others."""
+    several = marked[0].max() > 1
+    paths = {index: clip.davis.annotation_path(clip.frames[index]) for index in marked}
+    for path in paths[0].parent.glob("*.png"):
+        if path not in paths.values():
+            path.unlink()
+    for index, objects in marked.items():
+        (write_indexed if several else write_mask)(paths[index], objects)
+
+
+def _record(
+    clip: Clip, marked: Mapping[int, np.ndarray], config: OnlineConfig, weights: str | Path, policy: str
+) -> dict:
+    """All that decides the masks."""
+    digest = hashlib.sha256()
+    for index, objects in sorted(marked.items()):
+        digest.update(f"{index} ".encode() + objects.tobytes())
+    return {
+        "clip_sha256": clip.sha256,
+        "frames": len(clip.frames),
+        "marked": sorted(marked),
+        "marked_sha256": digest.hexdigest(),
+        "weights_sha256": sha256(find_weights(weights)),
+        "policy": choose_policy(policy),
+        "config": dataclasses.asdict(config),
+    }
+
+
+def _train(
+    clip: Clip, marked: Mapping[int, np.ndarray], run_dir: Path, config: OnlineConfig, **options
+) -> list[keras.Model]:
+    """A network for each object, trained on all marked frames."""
+    folder, frames, count = run_dir / "online" / clip.name, clip.frames, int(marked[0].max())
+    marked = {index: marked[index] for index in sorted(marked)}
+    models = []
+    for number in range(1, count + 1):
+        pairs = [(read_frame(frames[index]), objects == number) for index, objects in marked.items()]
+        own = folder if count == 1 else folder / f"object_{number}"
+        models.append(train_online(clip.davis, clip.name, config, own, pairs=pairs, **options))
+    return models
