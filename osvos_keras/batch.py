@@ -18,7 +18,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from osvos_keras.davis import Davis
-from osvos_keras.errors import ConfigError, NotebookError
+from osvos_keras.errors import ConfigError, DataError, NotebookError
 from osvos_keras.files import PROJECT, find_path, make_folder
 
 NOTEBOOKS = PROJECT / "notebooks"
@@ -30,6 +30,7 @@ COURSE = (
     "04_online_training",
     "05_evaluation",
     "06_your_video",
+    "07_ablation",
 )
 ONLINE = "04_online_training"
 
@@ -177,20 +178,39 @@ def plan_course(davis_root: str, run_dir: str, given: Mapping[str, Any]) -> Iter
     """The jobs of the course: notebook, parameters, executed notebook.
 
     The online notebook is run once for every validation sequence. Of `given`, each notebook gets
-    the parameters that it has.
+    the parameters that it has; sequences of the sample that another data set lacks become its own.
     """
+    davis = Davis(davis_root)
     given = {**given, "DAVIS_ROOT": davis_root, "RUN_DIR": run_dir}
     unknown = set(given) - {name for stem in COURSE for name in read_parameters(find_notebook(stem))}
     if unknown:
         raise ConfigError(f"no notebook of the course has a parameter {', '.join(sorted(unknown))}.")
     executed = find_path(run_dir) / "notebooks"
     for stem in COURSE:
-        parameters = {name: given[name] for name in read_parameters(find_notebook(stem)) if name in given}
+        defaults = read_parameters(find_notebook(stem))
+        parameters = {name: given[name] for name in defaults if name in given}
         if stem != ONLINE:
-            yield stem, parameters, executed / f"{stem}.ipynb"
+            yield stem, {**_own_sequences(davis, defaults), **parameters}, executed / f"{stem}.ipynb"
             continue
-        for sequence in Davis(davis_root).sequences("val"):
+        for sequence in davis.sequences("val"):
             yield stem, {**parameters, "SEQUENCE": sequence}, executed / f"{stem}_{sequence}.ipynb"
+
+
+def _own_sequences(davis: Davis, defaults: Mapping[str, Any]) -> dict[str, str]:
+    """For each default that names what `davis` lacks: its first sequence for validation, or all of them."""
+    own = {"SEQUENCE": davis.sequences("val")[0], "SEQUENCES": "val"}
+    return {
+        name: value
+        for name, value in own.items()
+        if "DAVIS_ROOT" in defaults and not _has(davis, defaults.get(name, value))
+    }
+
+
+def _has(davis: Davis, sequences: str) -> bool:
+    try:
+        return bool(davis.select(sequences))
+    except DataError:
+        return False
 
 
 def run_course(davis_root: str, run_dir: str, given: Mapping[str, Any]) -> None:

@@ -127,22 +127,24 @@ def _add_evaluate(commands) -> None:
 
 
 def _add_data(commands) -> None:
+    from osvos_keras.data_command import run_download, run_lists, run_verify
+
     data = commands.add_parser("data", help="Check, list or download a data set in DAVIS layout.")
     commands = data.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    command = _add_command(commands, "verify", _verify, "Read every file and name each that is wrong.")
+    command = _add_command(commands, "verify", run_verify, "Read every file and name each that is wrong.")
     _add_davis(command)
     command.add_argument(
         "--sequences", help="a split or comma-separated names (default: every folder of frames)"
     )
 
-    command = _add_command(commands, "lists", _write_lists, "Write train.txt and val.txt from the folders.")
+    command = _add_command(commands, "lists", run_lists, "Write train.txt and val.txt from the folders.")
     _add_davis(command)
     command.add_argument(
         "--val", required=True, metavar="A,B,…", help="sequences for validation; all others are for training"
     )
 
-    command = _add_command(commands, "download", _download, "Fetch and unpack DAVIS 2016 (about 1.9 GB).")
+    command = _add_command(commands, "download", run_download, "Fetch and unpack DAVIS 2016 (about 1.9 GB).")
     command.add_argument("--to", default="data", help="folder for it (default: %(default)s)")
     command.add_argument("--url", help="the archive, if not the official one")
     command.add_argument("--sha256", help="its checksum, if you know it")
@@ -211,45 +213,6 @@ def _run_each_sequence(args, parameters: dict[str, str]) -> int:
         retries=args.retries,
     )
     return 1 if (table["state"] == FAILED).any() else 0
-
-
-def _verify(args) -> int:
-    from tqdm import tqdm
-
-    from osvos_keras.davis import Davis
-    from osvos_keras.verification import verify
-
-    davis = Davis(args.davis, args.resolution)
-    sequences = davis.select(args.sequences) if args.sequences else davis.all_sequences()
-    errors = frames = 0
-    for sequence in tqdm(sequences, desc="verify", unit="sequence"):
-        frames += len(davis.frames(sequence))
-        for problem in verify(davis, sequence):
-            tqdm.write(str(problem))
-            errors += not problem.harmless
-    print(f"{len(sequences)} sequences, {frames} frames, {errors} errors")
-    return 1 if errors else 0
-
-
-def _write_lists(args) -> int:
-    from osvos_keras.davis import Davis
-    from osvos_keras.verification import write_lists
-
-    for path in write_lists(Davis(args.davis, args.resolution), args.val):
-        print(path)
-    return 0
-
-
-def _download(args) -> int:
-    from osvos_keras.download import DAVIS_2016_URL, download_davis
-    from osvos_keras.files import find_path
-
-    davis = download_davis(find_path(args.to), args.url or DAVIS_2016_URL, args.sha256)
-    print(
-        f"{davis.root}: {len(davis.all_sequences())} sequences. "
-        f"Check them with `osvos data verify --davis {davis.root}`."
-    )
-    return 0
 
 
 def _convert_weights(args) -> int:

@@ -25,7 +25,9 @@ def add_segment_arguments(command: argparse.ArgumentParser) -> None:
         "--run-dir", help="for the frames, weights and masks (default: runs/segment/<name of the clip>)"
     )
     command.add_argument(
-        "--weights", help="what to start from: imagenet, parent or a file (default: parent if it is bundled)"
+        "--weights",
+        default="parent",
+        help="what to start from: imagenet, parent or a file (default: %(default)s)",
     )
     command.add_argument("--preset", default="default", help="default, mindspore or paper")
     for name in NUMBERS:
@@ -88,7 +90,6 @@ def _segment(args: argparse.Namespace, run_dir: Path, out: Path) -> list[Path]:
     from osvos_keras.objects import given_objects, read_correction
     from osvos_keras.overlay import write_overlays
     from osvos_keras.segment import segment_clip
-    from osvos_keras.weights import best_bundled
 
     given = {name: getattr(args, name) for name in NUMBERS}
     config = get_config("online", args.preset, **{name: n for name, n in given.items() if n is not None})
@@ -99,7 +100,7 @@ def _segment(args: argparse.Namespace, run_dir: Path, out: Path) -> list[Path]:
     first = given_objects(frame, args.mask, boxes, polygons)
     count, size = int(first.max()), frame.shape[:2]
     later = {index: read_correction(path, size, count) for index, path in corrections.items()}
-    masks = segment_clip(clip, {**later, 0: first}, run_dir, config, weights=args.weights or best_bundled())
+    masks = segment_clip(clip, {**later, 0: first}, run_dir, config, weights=args.weights)
     return [masks, *write_overlays(clip, masks, out)]
 
 

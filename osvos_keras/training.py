@@ -18,13 +18,13 @@ import numpy as np
 import tensorflow as tf
 
 from osvos_keras.callbacks import Backup, History, ProgressBar, count_steps
+from osvos_keras.compilation import compile_for_training
 from osvos_keras.config import OnlineConfig, ParentConfig
 from osvos_keras.davis import Davis, image_size
-from osvos_keras.device import choose_policy, choose_steps_per_execution, choose_strategy, use_xla
+from osvos_keras.device import choose_policy, choose_steps_per_execution, choose_strategy
 from osvos_keras.errors import DataError
 from osvos_keras.files import find_path, lock_folder, sha256, write_json
-from osvos_keras.losses import BalancedCrossEntropy
-from osvos_keras.model import OUTPUTS, build_osvos, keep_outputs
+from osvos_keras.model import build_osvos
 from osvos_keras.multi_host import ALONE, Team
 from osvos_keras.pipeline import online_dataset, parent_dataset
 from osvos_keras.verification import verify
@@ -237,38 +237,6 @@ def _read_record(folder: Path) -> dict | None:
         return json.loads((folder / "config.json").read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-
-
-def compile_for_training(
-    model: keras.Model, config: ParentConfig | OnlineConfig, steps: int, steps_per_execution: int = 1
-) -> keras.Model:
-    """The same network with the outputs that `config` trains, compiled with loss and optimizer."""
-    frozen = tuple(f"block{block}_" for block in range(1, config.frozen_blocks + 1))
-    for layer in model.layers:
-        layer.trainable = not layer.name.startswith(frozen)
-    trained = keep_outputs(model, OUTPUTS if config.side_weight else ("fused",))
-    trained.compile(
-        optimizer=make_optimizer(config, steps),
-        loss={name: BalancedCrossEntropy() for name in trained.output},
-        jit_compile=use_xla(),
-        steps_per_execution=steps_per_execution,
-    )
-    return trained
-
-
-def make_optimizer(config: ParentConfig | OnlineConfig, steps: int) -> keras.optimizers.Optimizer:
-    """The optimizer and learning-rate schedule that a config asks for."""
-    rate = config.learning_rate
-    if config.decay == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, decay_steps=steps)
-    options = {
-        "learning_rate": rate,
-        "weight_decay": config.weight_decay or None,
-        "gradient_accumulation_steps": config.accumulate if config.accumulate > 1 else None,
-    }
-    if config.optimizer == "sgd":
-        return keras.optimizers.SGD(momentum=0.9, **options)
-    return keras.optimizers.Adam(**options)
 
 
 def _explain(davis: Davis, sequences: Sequence[str], error: Exception) -> DataError:

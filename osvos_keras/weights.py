@@ -24,11 +24,6 @@ KERAS_MD5 = "6d6bbae143d832006294945121d1f1fc"
 TIMEOUT = 10  # seconds without a byte before a download is given up
 
 
-def best_bundled() -> str:
-    """The best bundled weights to start from: `"parent"` if they are there, else `"imagenet"`."""
-    return "parent" if (BUNDLED / FILES["parent"]).is_file() else "imagenet"
-
-
 def find_weights(weights: str | Path) -> Path:
     """The file of `"imagenet"`, of `"parent"`, or of a path.
 

@@ -85,6 +85,16 @@ def test_course_runs_online_training_once_for_every_validation_sequence(tiny, tm
     )
 
 
+def test_course_on_other_data_takes_its_own_sequences(tiny, tmp_path):
+    jobs = {stem: parameters for stem, parameters, _ in plan_course(str(tiny.root), str(tmp_path), {})}
+    assert jobs["00_start_here"]["SEQUENCE"] == "cow" and jobs["07_ablation"]["SEQUENCES"] == "val"
+    assert "SEQUENCE" not in jobs["06_your_video"]  # it has no DAVIS_ROOT: the sample's own clip
+    assert "SEQUENCES" not in jobs["05_evaluation"]  # "val" is there already
+    for _, parameters, _ in plan_course("data/sample", str(tmp_path), {}):
+        assert parameters.get("SEQUENCE") in (None, "cat", "flower", "motorcycle")
+        assert "SEQUENCES" not in parameters
+
+
 def test_course_refuses_a_parameter_that_no_notebook_has(tiny, tmp_path):
     with pytest.raises(ConfigError, match="no notebook of the course has a parameter ONLINE_STEP"):
         list(plan_course(str(tiny.root), str(tmp_path), {"ONLINE_STEP": "3"}))

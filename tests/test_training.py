@@ -13,6 +13,7 @@ import pytest
 
 from osvos_keras import training
 from osvos_keras.callbacks import read_history
+from osvos_keras.compilation import make_optimizer
 from osvos_keras.config import OnlineConfig, ParentConfig, get_config
 from osvos_keras.davis import write_mask
 from osvos_keras.errors import ConfigError, DataError, FolderError, TrainingError
@@ -238,7 +239,7 @@ def test_run_folder_that_cannot_be_written(tiny, tmp_path):
 def test_gradients_are_averaged_over_accumulated_steps(tiny, tmp_path):
     """Two accumulated steps are one update: after one step nothing has moved, after two it has."""
     config = get_config("online", "paper", height=0, accumulate=2, steps=2)
-    optimizer = training.make_optimizer(config, 2)
+    optimizer = make_optimizer(config, 2)
     weight = keras.Variable([1.0])
     optimizer.build([weight])
     optimizer.apply([[1.0]], [weight])

@@ -145,10 +145,10 @@ def _time_steps(policy: str, args: argparse.Namespace) -> list[float]:
     """Steps as `fit` runs them, with the pipeline's transforms: fused alone, or every output."""
     import keras
 
+    from osvos_keras.compilation import compile_for_training
     from osvos_keras.config import OnlineConfig
     from osvos_keras.model import build_osvos
     from osvos_keras.pipeline import online_dataset
-    from osvos_keras.training import compile_for_training
 
     class Clock(keras.callbacks.Callback):
         def __init__(self):

@@ -1,0 +1,48 @@
+"""The commands of `osvos data`: check, list and download a data set in DAVIS layout.
+
+Imports stand inside the functions, so that `osvos --help` starts at once.
+"""
+
+import argparse
+
+
+def run_verify(args: argparse.Namespace) -> int:
+    """`osvos data verify`; the command's exit status: 1 if a file is wrong."""
+    from tqdm import tqdm
+
+    from osvos_keras.davis import Davis
+    from osvos_keras.verification import verify
+
+    davis = Davis(args.davis, args.resolution)
+    sequences = davis.select(args.sequences) if args.sequences else davis.all_sequences()
+    errors = frames = 0
+    for sequence in tqdm(sequences, desc="verify", unit="sequence"):
+        frames += len(davis.frames(sequence))
+        for problem in verify(davis, sequence):
+            tqdm.write(str(problem))
+            errors += not problem.harmless
+    print(f"{len(sequences)} sequences, {frames} frames, {errors} errors")
+    return 1 if errors else 0
+
+
+def run_lists(args: argparse.Namespace) -> int:
+    """`osvos data lists`; the command's exit status."""
+    from osvos_keras.davis import Davis
+    from osvos_keras.verification import write_lists
+
+    for path in write_lists(Davis(args.davis, args.resolution), args.val):
+        print(path)
+    return 0
+
+
+def run_download(args: argparse.Namespace) -> int:
+    """`osvos data download`; the command's exit status."""
+    from osvos_keras.download import DAVIS_2016_URL, download_davis
+    from osvos_keras.files import find_path
+
+    davis = download_davis(find_path(args.to), args.url or DAVIS_2016_URL, args.sha256)
+    print(
+        f"{davis.root}: {len(davis.all_sequences())} sequences. "
+        f"Check them with `osvos data verify --davis {davis.root}`."
+    )
+    return 0
