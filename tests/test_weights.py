@@ -10,12 +10,18 @@ import numpy as np
 import pytest
 
 from osvos_keras import weights
+from osvos_keras.davis import Davis
 from osvos_keras.errors import WeightsError
 from osvos_keras.files import sha256
+from osvos_keras.inference import predict_logits
+from osvos_keras.metrics import region_similarity
 from osvos_keras.model import build_osvos
 from osvos_keras.weights import find_weights
 
-BUNDLED_SHA256 = "e927b4412b60fbbc1b645d454dcac92adcb717d10828df510ddfdae33090ed9f"
+BUNDLED_SHA256 = {
+    "imagenet": "e927b4412b60fbbc1b645d454dcac92adcb717d10828df510ddfdae33090ed9f",
+    "parent": "1f7575764d9d424dd03ad5e5f608e2c0641e83b68ddd4fa23aef2e0473735029",
+}
 
 
 @pytest.fixture
@@ -33,10 +39,23 @@ def without_bundle(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
 
 
-def test_bundled_file_is_the_one_that_the_model_card_names():
-    path = find_weights("imagenet")
-    assert sha256(path) == BUNDLED_SHA256
-    assert BUNDLED_SHA256 in (path.parent / "README.md").read_text()
+@pytest.mark.parametrize("name", BUNDLED_SHA256)
+def test_bundled_file_is_the_one_that_the_model_card_names(name):
+    path = find_weights(name)
+    assert sha256(path) == BUNDLED_SHA256[name]
+    assert BUNDLED_SHA256[name] in (path.parent / "README.md").read_text()
+
+
+def test_bundled_parent_marks_objects_that_it_has_never_met():
+    """Without an online step, in every sequence of the sample, better than marking everything."""
+    model, sample = build_osvos("parent", policy="float32"), Davis("data/sample")
+    for sequence in sample.sequences("val"):
+        frame, annotation = sample.first(sequence)
+        logits = keras.ops.image.resize(
+            predict_logits(model, frame, 240)["fused"][..., None], annotation.shape
+        )
+        mask = keras.ops.convert_to_numpy(logits)[..., 0] > 0
+        assert region_similarity(mask, annotation) > 2 * annotation.mean(), sequence
 
 
 @pytest.mark.usefixtures("without_bundle")
