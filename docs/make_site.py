@@ -155,7 +155,9 @@ def read_scores(evaluation: Path) -> str:
 
 
 def list_modules() -> list[str]:
-    return sorted(f"osvos_keras.{path.stem}" for path in (PROJECT / "osvos_keras").glob("[!_]*.py"))
+    """The library's modules, and those of the packages in it."""
+    paths = (path.relative_to(PROJECT) for path in (PROJECT / "osvos_keras").rglob("[!_]*.py"))
+    return sorted(".".join(path.with_suffix("").parts) for path in paths)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from osvos_keras import ablation
-from osvos_keras.ablation import run_ablation
+from osvos_keras.ablation import read_ablation, run_ablation
 from osvos_keras.config import OnlineConfig, get_config
 from osvos_keras.errors import ConfigError
 from osvos_keras.evaluation import evaluate
@@ -49,6 +49,7 @@ def test_what_is_finished_is_read_and_other_settings_are_not_mistaken_for_it(tin
     again = run_ablation(tiny, ["ant", "cow"], STARTS, CONFIG, [1], tmp_path, progress=False)
     assert calls == ["cow"]
     pd.testing.assert_series_equal(first["J"], again["J"])
+    pd.testing.assert_frame_equal(read_ablation(tmp_path), again)
     (tmp_path / "ImageNet" / "cow.json").write_text("{")
     run_ablation(tiny, ["cow"], STARTS, get_config("online", height=32), [1], tmp_path, progress=False)
     assert calls == ["cow", "cow"]

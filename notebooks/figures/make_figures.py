@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
+from osvos_keras.ablation import read_ablation
 from osvos_keras.config import OnlineConfig
 from osvos_keras.davis import Davis, read_frame
 from osvos_keras.evaluation import evaluate
@@ -31,6 +32,7 @@ from osvos_keras.objects import read_indexed
 from osvos_keras.overlay import draw_objects
 from osvos_keras.pipeline import online_dataset, resize_to_height
 from osvos_keras.plots import gallery, show_frame, show_overlay
+from osvos_keras.score_plots import ablation_curves
 from osvos_keras.training import WEIGHTS_FILE, load_finished, train_online
 
 HERE = Path(__file__).resolve().parent
@@ -218,6 +220,25 @@ def draw_your_video(run: Path) -> Figure:
     return figure
 
 
+def draw_ablation(run: Path) -> Figure:
+    """07: a later frame with and without parent and online training, and J against seconds."""
+    table = read_ablation(run / "ablation")
+    if table.empty:
+        return _draw_boxes(["parent alone", "online training alone", "both"])
+    sequence, steps = table["sequence"].iloc[0], table["steps"].agg(["min", "max"])
+    path = DAVIS.frames(sequence)[len(DAVIS.frames(sequence)) * 2 // 3]
+    figure = new_figure(10, 3.2)
+    pictures, curve = figure.subfigures(1, 2, width_ratios=(1.1, 1))
+    for row, start in zip(pictures.subplots(2, 2), ("ImageNet", "parent"), strict=True):
+        for ax, count in zip(row, steps, strict=True):
+            mask = read_mask(run / "ablation" / f"{start}_{count}" / sequence / f"{path.stem}.png")
+            show_overlay(read_frame(path), mask, ax=ax, title=f"{start}, {count} steps")
+            ax.title.set_size(9)
+    ax = ablation_curves(table, curve.add_subplot())
+    ax.set_title("")
+    return figure
+
+
 FIGURES = {
     "00_start_here": draw_course,
     "01_data_preparation": draw_data,
@@ -226,6 +247,7 @@ FIGURES = {
     "04_online_training": draw_online,
     "05_evaluation": draw_scores,
     "06_your_video": draw_your_video,
+    "07_ablation": draw_ablation,
 }
 
 
