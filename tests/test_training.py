@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osvos_keras import training
+from osvos_keras import compilation, training
 from osvos_keras.callbacks import read_history
 from osvos_keras.compilation import make_optimizer
 from osvos_keras.config import OnlineConfig, ParentConfig, get_config
@@ -80,7 +80,7 @@ def test_several_steps_in_one_call_as_on_a_gpu(tiny, tmp_path, monkeypatch, chun
     config, options = OnlineConfig(height=0, steps=11, seed=1), {**QUIET, "chunk": chunk}
     one = train_online(tiny, "cow", config, tmp_path / "one", **options)
     monkeypatch.setattr("osvos_keras.device.gpus", lambda: ["GPU"])
-    monkeypatch.setattr(training, "use_xla", lambda: False)
+    monkeypatch.setattr(compilation, "use_xla", lambda: False)
     with pytest.raises(KeyboardInterrupt):
         train_online(tiny, "cow", config, tmp_path / "five", callbacks=[StopAt(rows[1])], **options)
     five = train_online(tiny, "cow", config, tmp_path / "five", **options)
