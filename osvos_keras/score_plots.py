@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation import Scores, compare, published_scores
@@ -214,6 +215,10 @@ def ablation_curves(table: pd.DataFrame, ax: Axes | None = None) -> Figure | Axe
         xscale="log", xlabel="seconds a sequence, training and masks (log scale)", ylabel="mean J",
         title="the number of online steps stands at each point",
     )  # fmt: skip
+    ax.xaxis.set(
+        major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_locator=NullLocator()
+    )
+    ax.margins(0.08, 0.1)
     ax.grid(alpha=0.3)
     ax.legend(frameon=False, title="start")
     return figure or ax
