@@ -19,10 +19,9 @@ import numpy as np
 import pandas as pd
 
 from osvos_keras.config import ParentConfig, get_config
-from osvos_keras.davis import Davis, read_annotation
+from osvos_keras.davis import Davis
 from osvos_keras.files import find_path, sha256, write_atomically
-from osvos_keras.inference import THRESHOLD, predict_sequence
-from osvos_keras.metrics import region_similarity
+from osvos_keras.inference import sample_similarity
 from osvos_keras.training import WEIGHTS_FILE, train_parent
 from osvos_keras.weights import BUNDLED, FILES, save_weights
 
@@ -46,19 +45,12 @@ class HeldOut(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         step = int(self.model.optimizer.iterations)
         if step % EVERY == 0:
-            scores = {name: self._score(name) for name in held_out(self.davis)}
+            scores = {
+                name: sample_similarity(self.model, self.davis, name, self.height, every=8)
+                for name in held_out(self.davis)
+            }
             row = {"step": step, **scores, "mean": np.mean(list(scores.values()))}
             self._append(row)
-
-    def _score(self, sequence: str) -> float:
-        found = predict_sequence(
-            self.model, self.davis.frames(sequence)[1:-1][::8], self.height, progress=False
-        )
-        annotations = self.davis.annotations(sequence)[1:-1][::8]
-        pairs = zip(found, annotations, strict=True)
-        return float(
-            np.mean([region_similarity(p > THRESHOLD, read_annotation(path)) for (_, p), path in pairs])
-        )
 
     def _append(self, row: dict) -> None:
         rows = pd.read_csv(self.path).to_dict("records") if self.path.is_file() else []

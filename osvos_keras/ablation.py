@@ -64,11 +64,12 @@ def run_ablation(
     if not moments or moments[0] < 0:
         raise ConfigError(f"moments are {moments}; name numbers of steps, as in 0, 10, 30.")
     trainings = [(start, sequence) for start in starts for sequence in sequences]
+    digests = {start: sha256(find_weights(weights)) for start, weights in starts.items()}
     rows = []
     with lock_folder(folder) as folder:
         for start, sequence in tqdm(trainings, "ablation", unit="training", disable=not progress):
             made_with = {
-                "weights_sha256": sha256(find_weights(starts[start])),
+                "weights_sha256": digests[start],
                 "config": dataclasses.asdict(config),
                 "moments": moments,
             }

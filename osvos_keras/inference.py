@@ -11,10 +11,11 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from osvos_keras.davis import Davis, image_size, read_frame, write_mask
+from osvos_keras.davis import Davis, image_size, read_annotation, read_frame, write_mask
 from osvos_keras.device import use_xla
 from osvos_keras.errors import DataError
 from osvos_keras.files import find_path, make_folder
+from osvos_keras.metrics import region_similarity
 from osvos_keras.model import keep_outputs
 from osvos_keras.pipeline import frame_dataset, resize_to_height
 
@@ -89,6 +90,17 @@ def _readable(batches: tf.data.Dataset, frames: Sequence[Path]) -> Iterator[tf.T
             f"{frames[0].parent}: frames of different sizes cannot share a batch ({error.message}). "
             "Use batch=1."
         ) from error
+
+
+def sample_similarity(model: keras.Model, davis: Davis, sequence: str, height: int, every: int) -> float:
+    """The mean J over every `every`-th frame of a sequence at full size, the first and the last left out.
+
+    A quick look at a network in training; the benchmark's own number is `evaluation.evaluate`'s.
+    """
+    frames, annotations = (paths(sequence)[1:-1][::every] for paths in (davis.frames, davis.annotations))
+    found = predict_sequence(model, frames, height, progress=False)
+    pairs = zip(found, annotations, strict=True)
+    return float(np.mean([region_similarity(p > THRESHOLD, read_annotation(path)) for (_, p), path in pairs]))
 
 
 def segment_sequence(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 
+from osvos_keras.config_arguments import add_config_arguments, read_config
 from osvos_keras.errors import ConfigError, OsvosError
 
 NUMBERS = ("height", "epochs", "batch", "seed")  # settings that may differ from the preset's
@@ -21,14 +22,7 @@ def add_parent_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--sequences", default="train", help="a split or comma-separated names (default: %(default)s)"
     )
-    command.add_argument(
-        "--weights",
-        default="imagenet",
-        help="what to start from: imagenet, parent or a file (default: %(default)s)",
-    )
-    command.add_argument("--preset", default="default", help="default, mindspore or paper")
-    for name in NUMBERS:
-        command.add_argument(f"--{name}", type=int, metavar="N", help="instead of the preset's own")
+    add_config_arguments(command, NUMBERS, weights="imagenet")
     command.add_argument(
         "--policy", default="auto", help="precision, such as float32 (default: the device's best)"
     )
@@ -64,7 +58,6 @@ def run_parent(args: argparse.Namespace) -> int:
     Raises:
         OsvosError: whatever is wrong; in a process of a team, it ends here with a message.
     """
-    from osvos_keras.config import get_config
     from osvos_keras.davis import Davis
     from osvos_keras.files import find_path, lock_folder
 
@@ -72,8 +65,7 @@ def run_parent(args: argparse.Namespace) -> int:
         raise ConfigError(f"--chunk is {args.chunk}; it must be above zero.")
     davis = Davis(args.davis)
     sequences = davis.select(args.sequences)
-    given = {name: getattr(args, name) for name in NUMBERS}
-    config = get_config("parent", args.preset, **{name: n for name, n in given.items() if n is not None})
+    config = read_config(args, "parent", NUMBERS)
     folder = find_path(args.run_dir) / "parent"
     team = _join_machines(args)
 

@@ -6,6 +6,7 @@ Imports stand inside the functions, so that `osvos --help` starts at once.
 import argparse
 from pathlib import Path
 
+from osvos_keras.config_arguments import add_config_arguments, read_config
 from osvos_keras.errors import ConfigError
 
 NUMBERS = ("height", "steps", "seed")  # settings that may differ from the preset's
@@ -24,14 +25,7 @@ def add_segment_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--run-dir", help="for the frames, weights and masks (default: runs/segment/<name of the clip>)"
     )
-    command.add_argument(
-        "--weights",
-        default="parent",
-        help="what to start from: imagenet, parent or a file (default: %(default)s)",
-    )
-    command.add_argument("--preset", default="default", help="default, mindspore or paper")
-    for name in NUMBERS:
-        command.add_argument(f"--{name}", type=int, metavar="N", help="instead of the preset's own")
+    add_config_arguments(command, NUMBERS, weights="parent")
     command.add_argument(
         "--fps", type=float, default=24, help="frames a second of a folder of images (default: %(default)s)"
     )
@@ -85,14 +79,12 @@ def run_segment(args: argparse.Namespace) -> int:
 
 def _segment(args: argparse.Namespace, run_dir: Path, out: Path) -> list[Path]:
     from osvos_keras.clip import import_clip
-    from osvos_keras.config import get_config
     from osvos_keras.davis import read_frame
     from osvos_keras.objects import given_objects, read_correction
     from osvos_keras.overlay import write_overlays
     from osvos_keras.segment import segment_clip
 
-    given = {name: getattr(args, name) for name in NUMBERS}
-    config = get_config("online", args.preset, **{name: n for name, n in given.items() if n is not None})
+    config = read_config(args, "online", NUMBERS)
     boxes, polygons = [parse_box(text) for text in args.box], [parse_points(text) for text in args.polygon]
     corrections = dict(map(parse_correction, args.correct))
     clip = import_clip(args.clip, run_dir / "clip", fps=args.fps)

@@ -6,7 +6,8 @@ from PIL import Image
 
 from osvos_keras.davis import read_annotation
 from osvos_keras.errors import DataError, FolderError
-from osvos_keras.inference import predict_logits, predict_sequence, segment_sequence
+from osvos_keras.evaluation import evaluate
+from osvos_keras.inference import predict_logits, predict_sequence, sample_similarity, segment_sequence
 from osvos_keras.model import OUTPUTS, build_osvos
 
 
@@ -75,3 +76,11 @@ def test_folder_that_cannot_be_written(network, tiny, tmp_path):
     (tmp_path / "masks").write_text("a file")
     with pytest.raises(FolderError, match="masks/cow: cannot write"):
         segment_sequence(network, tiny, "cow", tmp_path / "masks")
+
+
+def test_quick_look_is_the_benchmarks_j_of_the_frames_it_takes(network, tiny, tmp_path):
+    segment_sequence(network, tiny, "cow", tmp_path, progress=False)
+    per_frame = evaluate(tmp_path, tiny, ["cow"], progress=False).per_frame["J"]
+    for every in (1, 2):
+        quick = sample_similarity(network, tiny, "cow", 0, every)
+        np.testing.assert_allclose(quick, per_frame[::every].mean(), atol=1e-9)

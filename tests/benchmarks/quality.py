@@ -16,14 +16,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import keras
-import numpy as np
 import pandas as pd
 
 from osvos_keras.config import get_config
-from osvos_keras.davis import Davis, read_annotation
+from osvos_keras.davis import Davis
 from osvos_keras.files import make_folder, write_atomically
-from osvos_keras.inference import THRESHOLD, predict_sequence
-from osvos_keras.metrics import region_similarity
+from osvos_keras.inference import sample_similarity
 from osvos_keras.training import train_online
 
 MOMENTS = (0, 10, 25, 50, 75, 100, 150, 200, 300)  # steps at which the clock stops
@@ -48,10 +46,7 @@ class Examination(keras.callbacks.Callback):
 
     def __init__(self, davis: Davis, sequence: str, height: int):
         super().__init__()
-        # As the benchmark: neither the first frame, which was given, nor the last.
-        self.frames = davis.frames(sequence)[1:-1][::5]
-        self.annotations = davis.annotations(sequence)[1:-1][::5]
-        self.height, self.rows = height, []
+        self.davis, self.sequence, self.height, self.rows = davis, sequence, height, []
 
     def on_train_begin(self, logs=None):
         self.start = time.perf_counter()
@@ -63,16 +58,10 @@ class Examination(keras.callbacks.Callback):
     def _look(self, step: int) -> None:
         if step in MOMENTS:
             paused = time.perf_counter()
-            self.rows.append({"step": step, "seconds": paused - self.start, "J": self._score()})
+            # As the benchmark: neither the first frame, which was given, nor the last.
+            j = sample_similarity(self.model, self.davis, self.sequence, self.height, every=5)
+            self.rows.append({"step": step, "seconds": paused - self.start, "J": j})
             self.start += time.perf_counter() - paused
-
-    def _score(self) -> float:
-        found = predict_sequence(self.model, self.frames, self.height, progress=False)
-        pairs = zip(found, self.annotations, strict=True)
-        return float(np.mean([
-            region_similarity(probability > THRESHOLD, read_annotation(path))
-            for (_, probability), path in pairs
-        ]))  # fmt: skip
 
 
 def examine(davis: Davis, sequence: str, steps: int, weights: str, changes: dict) -> list[dict]:
