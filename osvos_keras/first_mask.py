@@ -11,11 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 from matplotlib.colors import to_rgb
-from PIL import Image
 
+from osvos_keras.davis import write_mask
 from osvos_keras.errors import MaskError
 from osvos_keras.figures import COLOURS, SKY
-from osvos_keras.files import write_atomically
+from osvos_keras.indexed import write_indexed
 from osvos_keras.mask_folder import read_values
 
 MAX_OBJECTS = 254  # 255 means "object" in a mask of one, and "not annotated" in several data sets
@@ -57,7 +57,7 @@ def read_objects(path: str | Path, size: Sequence[int]) -> np.ndarray:
 def write_objects(path: str | Path, objects: np.ndarray) -> None:
     """Write objects (H, W) uint8 as a PNG, whole or not at all, so that `read_objects` gives them back.
 
-    One object becomes 0 and 255, DAVIS 2016's values; several a palette PNG of their numbers.
+    One object becomes 0 and 255, DAVIS 2016's values; several their numbers, with DAVIS 2017's palette.
 
     Raises:
         MaskError: the numbers are not 1…N, without a gap.
@@ -67,13 +67,8 @@ def write_objects(path: str | Path, objects: np.ndarray) -> None:
         raise MaskError(
             f"{path}: objects {', '.join(map(str, found))} are marked; number them 1, 2, 3 … without a gap."
         )
-    if objects.max() <= 1:
-        image = Image.fromarray(objects * np.uint8(255))
-    else:
-        image = Image.fromarray(objects).convert("P")
-        image.putpalette(object_palette(int(objects.max())).tobytes())
-    with write_atomically(path) as temporary:
-        image.save(temporary, format="PNG")
+    write = write_indexed if objects.max() > 1 else write_mask
+    write(path, objects)
 
 
 def _are_object_numbers(found: np.ndarray) -> bool:

@@ -14,7 +14,7 @@ from osvos_keras.davis import read_frame
 from osvos_keras.figures import new_figure, save_figure
 from osvos_keras.files import is_recorded, sha256, write_json
 from osvos_keras.first_mask import object_palette
-from osvos_keras.objects import read_indexed
+from osvos_keras.indexed import read_indexed
 from osvos_keras.plots import show_frame, shrink
 from osvos_keras.video import write_gif, write_webm
 

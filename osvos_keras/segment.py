@@ -20,8 +20,9 @@ from osvos_keras.davis import read_frame, write_mask
 from osvos_keras.device import choose_policy
 from osvos_keras.errors import MaskError
 from osvos_keras.files import find_path, is_recorded, sha256, write_json
+from osvos_keras.indexed import write_indexed
 from osvos_keras.inference import segment_sequence
-from osvos_keras.objects import segment_objects, write_indexed
+from osvos_keras.objects import segment_objects
 from osvos_keras.training import train_online
 from osvos_keras.weights import find_weights
 

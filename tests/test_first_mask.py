@@ -13,6 +13,7 @@ from osvos_keras.first_mask import (
     read_objects,
     write_objects,
 )
+from osvos_keras.indexed import davis_palette
 
 ONE = np.array([[0, 0, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]], np.uint8)
 THREE = np.array([[0, 1, 1, 0], [2, 0, 0, 3], [2, 2, 0, 3]], np.uint8)
@@ -59,7 +60,7 @@ def test_one_object_is_written_in_the_layout_of_davis_and_several_in_colours(pat
     np.testing.assert_array_equal(np.asarray(Image.open(path)), ONE * 255)
     write_objects(path, THREE)
     assert Image.open(path).mode == "P"
-    np.testing.assert_array_equal(np.asarray(Image.open(path).convert("RGB")), object_palette(3)[THREE])
+    np.testing.assert_array_equal(np.asarray(Image.open(path).convert("RGB")), davis_palette()[THREE])
 
 
 def test_ten_objects_have_colours_beside_black():
