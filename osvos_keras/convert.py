@@ -1,35 +1,29 @@
 """Weights that others published, converted to this network's: `osvos weights convert`.
 
 Three layouts are known by the names of their tensors: OSVOS-PyTorch's state dict, the OSVOS network
-of MindSpore's model zoo, and that zoo's VGG16 (a backbone only). The layers are the same; the frame
-is prepared otherwise, which the first convolution absorbs. With OSVOS-PyTorch's own forward pass as
-the measure, on frames whose sides are multiples of 16, two differences remain, both near the edge:
+of MindSpore's model zoo, and that zoo's VGG16 (a backbone only).
 
-- Its upsampling takes what lies outside the frame for zero, ours repeats the border. In the
-  `factor / 2` pixels (1, 2, 4, 8) along an edge its side logits are ours times a number between
-  one half and one (a quarter and one in the corners): the same sign, so the same masks.
-- A convolution pads with zeros, which means the mean colour, and the two means differ by one grey
-  level of red. The first convolution absorbs that except in the outermost pixel, from where it
-  spreads inwards, ever weaker; 112 pixels from the edge float32 shows none of it.
-
-For other sizes, 480 × 854 among them, its centred crop moves each coarse output by half of what the
-last cell overhangs (`side5` by 5 pixels at 854, by 7 at most), left and up. Ours stays in place.
+A parent keeps the conventions that it was trained under, those of `conventions.OSVOS_PYTORCH`: the
+file records them, and the network built from it gives the probabilities of OSVOS-PyTorch's own forward
+pass at every pixel of a frame of any size, to float32's accuracy. (MindSpore's code differs from that
+where a side is no multiple of 16: its poolings round down.) A backbone alone has branches to be trained
+yet, and gets our conventions; its first convolution absorbs the difference of the mean colours.
 `data/weights/README.md` has the measurements.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from osvos_keras.checkpoints import Checkpoint, read_checkpoint
+from osvos_keras.conventions import OSVOS_PYTORCH, OURS, Conventions
 from osvos_keras.errors import WeightsError
 from osvos_keras.files import sha256
 from osvos_keras.model import SIDE_CHANNELS, SIDES, BilinearUpsample, build_osvos
 from osvos_keras.weights import save_weights
 
-OUR_MEANS = (103.939, 116.779, 123.68)  # BGR, what PrepareFrame subtracts
 # VGG16's thirteen convolutions: name here, channels, and their place in the others' containers.
 BACKBONE = [
     f"block{block}_conv{index}"
@@ -65,10 +59,20 @@ class Layout:
     title: str
     backbone: tuple[str, ...]
     branches: tuple[str, ...] = ()
-    means: tuple[float, ...] = (104.00699, 116.66877, 122.67892)
+    means: tuple[float, ...] = OSVOS_PYTORCH.means
     deviations: tuple[float, ...] = (1.0, 1.0, 1.0)
     rgb: bool = False
     surplus: str = r"(?!)"
+
+    @property
+    def conventions(self) -> Conventions:
+        """Those of the network to build: a whole one keeps its own."""
+        return OSVOS_PYTORCH if self.branches else OURS
+
+    def without_branches(self) -> "Layout":
+        """The same, for the backbone alone; all else is surplus."""
+        unused = [self.surplus, r"fuse\..*", *(rf"{name}\.\d\..*" for name in self.branches)]
+        return replace(self, branches=(), surplus="|".join(unused))
 
 
 def _vgg16(prefix: str) -> Layout:
@@ -138,8 +142,10 @@ def convert_weights(
         raise WeightsError(f"{target}: the name of a weights file must end in .weights.h5.")
     checkpoint = read_checkpoint(source)
     layout = find_layout(checkpoint)
-    layers = map_layers(checkpoint, layout, backbone_only)
-    model = build_osvos(weights=None)
+    if backbone_only:
+        layout = layout.without_branches()
+    layers = map_layers(checkpoint, layout)
+    model = build_osvos(weights=None, conventions=layout.conventions)
     for name, values in layers.items():
         model.get_layer(name).set_weights(values)
     save_weights(model, target, half=half)
@@ -160,22 +166,17 @@ def find_layout(checkpoint: Checkpoint) -> Layout:
     raise WeightsError(f"{checkpoint.path}: of no known layout ({known}). Its first tensors are {found}.")
 
 
-def map_layers(
-    checkpoint: Checkpoint, layout: Layout, backbone_only: bool = False
-) -> dict[str, list[np.ndarray]]:
+def map_layers(checkpoint: Checkpoint, layout: Layout) -> dict[str, list[np.ndarray]]:
     """This network's layers: name → weights as Keras orders and shapes them, float32.
 
     Raises:
         WeightsError: a tensor is missing, of another shape, not finite, not bilinear or unknown.
     """
     layers = _map_backbone(checkpoint, layout)
-    surplus = layout.surplus
-    if backbone_only:
-        surplus = "|".join([surplus, r"fuse\..*", *(rf"{name}\.\d\..*" for name in layout.branches)])
-    elif layout.branches:
+    if layout.branches:
         layers |= _map_branches(checkpoint, layout)
     for name in checkpoint.tensors.keys() - checkpoint.taken:
-        if not (OPTIMIZER.fullmatch(name) or re.fullmatch(surplus, name)):
+        if not (OPTIMIZER.fullmatch(name) or re.fullmatch(layout.surplus, name)):
             raise WeightsError(f"{checkpoint.path}: {name} belongs to no layer of {layout.title}.")
     return layers
 
@@ -199,11 +200,11 @@ def _map_backbone(checkpoint: Checkpoint, layout: Layout) -> dict[str, list[np.n
 
 
 def _adapt_input(kernel: np.ndarray, bias: np.ndarray, layout: Layout, scale: float) -> list[np.ndarray]:
-    """The first convolution, for a frame prepared our way: BGR minus our means, not divided."""
+    """The first convolution, for a frame of BGR minus the means of the network to build, not divided."""
     if layout.rgb:
         kernel = kernel[:, :, ::-1]
     kernel = kernel * (scale / np.float32(layout.deviations))[:, None]
-    shift = np.subtract(OUR_MEANS, layout.means, dtype=np.float32)
+    shift = np.subtract(layout.conventions.means, layout.means, dtype=np.float32)
     return [kernel, bias + np.einsum("hwio,i->o", kernel, shift)]
 
 

@@ -6,13 +6,15 @@ Only `keras.ops` is used, so the network runs on every Keras backend.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 from keras import ops
 
-from osvos_keras.weights import find_weights, load_weights
+from osvos_keras.conventions import CONVENTIONS, OURS, Conventions, read_record
+from osvos_keras.weights import find_conventions, find_weights, load_weights
 
 # Each side output: the VGG16 layer it leaves from (the last before the next pooling), and how
 # many times smaller than the frame that layer's features are.
@@ -23,7 +25,6 @@ SIDES = {
     "side5": ("block5_conv3", 16),
 }
 OUTPUTS = (*SIDES, "fused")
-GRID = 16  # four poolings of 2
 SIDE_CHANNELS = 16
 # Standard deviations of the branches' initial weights. VGG16's features are in the hundreds, so
 # that a tenfold larger start gives logits in the tens, and masks that were measurably worse.
@@ -32,20 +33,42 @@ PREP_SCALE, HEAD_SCALE = 0.001, 0.01
 
 @keras.saving.register_keras_serializable("osvos_keras")
 class PrepareFrame(keras.layers.Layer):
-    """RGB 0–255 → BGR with the ImageNet means subtracted, padded to a multiple of the pooling grid.
+    """RGB 0–255 → BGR with the mean colour subtracted, padded to the conventions' grid.
 
-    Padding goes to the bottom and the right, with zeros, which here is the mean colour:
+    Padding goes to the bottom and the right, with zeros, which here is the mean colour; ours makes
     (B, H, W, 3) → (B, ⌈H/16⌉·16, ⌈W/16⌉·16, 3), float32.
+
+    It also stands for the network's conventions in every file that Keras writes its weights to,
+    and refuses a file of other conventions.
     """
 
+    def __init__(self, conventions: str = OURS.name, **options):
+        super().__init__(**options)
+        self.conventions = CONVENTIONS[conventions]
+
     def call(self, frame):
-        x = keras.applications.vgg16.preprocess_input(ops.cast(frame, "float32"))
-        height, width = ops.shape(x)[1:3]
-        return ops.pad(x, [[0, 0], [0, -height % GRID], [0, -width % GRID], [0, 0]])
+        x = ops.flip(ops.cast(frame, "float32"), axis=-1)
+        x = x - ops.convert_to_tensor(self.conventions.means, "float32")
+        missing = [[0, self.conventions.pad(size) - size] for size in ops.shape(x)[1:3]]
+        return ops.pad(x, [[0, 0], *missing, [0, 0]])
 
     def compute_output_spec(self, frame):
-        padded = [None if size is None else size + -size % GRID for size in frame.shape[1:3]]
+        padded = [None if size is None else self.conventions.pad(size) for size in frame.shape[1:3]]
         return keras.KerasTensor((frame.shape[0], *padded, 3), dtype="float32")
+
+    def get_config(self):
+        return {**super().get_config(), "conventions": self.conventions.name}
+
+    def save_own_variables(self, store):
+        self.conventions.record(store)
+
+    def load_own_variables(self, store):
+        found = read_record(store)
+        if found != self.conventions:
+            raise ValueError(
+                f"the weights keep to the conventions of {found.name}, this network to those of "
+                f"{self.conventions.name}. build_osvos(path) builds the network that they belong to."
+            )
 
 
 @keras.saving.register_keras_serializable("osvos_keras")
@@ -53,29 +76,34 @@ class BilinearUpsample(keras.layers.Layer):
     """Fixed bilinear upsampling by `factor`, cropped to the size of the frame.
 
     Called with (B, h, w, 1) and the frame (B, H, W, 3), returns (B, H, W, 1). It is a transposed
-    convolution, as in the paper, after the border is repeated once, which makes it equal to
-    bilinear resizing up to the edge. (`ops.image.resize` wants sizes that are known when a graph
-    is traced.)
+    convolution, as in the paper. Our conventions repeat the border once before it, which makes it
+    equal to bilinear resizing up to the edge. (`ops.image.resize` wants sizes that are known when
+    a graph is traced.)
     """
 
-    def __init__(self, factor: int, **options):
+    def __init__(self, factor: int, conventions: str = OURS.name, **options):
         super().__init__(**options)
         self.factor = factor
+        self.conventions = CONVENTIONS[conventions]
         ramp = 1 - np.abs(np.arange(2 * factor) - (factor - 0.5)) / factor
         self.kernel = np.outer(ramp, ramp)[..., None, None]
 
     def call(self, x, frame):
-        x = ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="symmetric")
+        (rows, columns), (height, width) = ops.shape(x)[1:3], ops.shape(frame)[1:3]
+        border = self.conventions.border
+        x = ops.pad(x, [[0, 0], [border, border], [border, border], [0, 0]], mode="symmetric")
         x = ops.conv_transpose(x, ops.cast(self.kernel, x.dtype), strides=self.factor)
-        start = 3 * self.factor // 2  # half a cell of the kernel's overhang, one of the padding
-        height, width = ops.shape(frame)[1:3]
-        return x[:, start : start + height, start : start + width]
+        top = left = self.factor // 2 + self.factor * border  # half a cell of the kernel's overhang
+        if self.conventions.centred:
+            top += (rows * self.factor - height) // 2
+            left += (columns * self.factor - width) // 2
+        return x[:, top : top + height, left : left + width]
 
     def compute_output_spec(self, x, frame):
         return keras.KerasTensor((*frame.shape[:3], x.shape[-1]), dtype=self.compute_dtype)
 
     def get_config(self):
-        return {**super().get_config(), "factor": self.factor}
+        return {**super().get_config(), "factor": self.factor, "conventions": self.conventions.name}
 
 
 @keras.saving.register_keras_serializable("osvos_keras")
@@ -107,7 +135,11 @@ def _dtype_policy(policy: str) -> Iterator[None]:
 
 
 def build_osvos(
-    weights: str | Path | None = "imagenet", *, policy: str = "float32", seed: int = 0
+    weights: str | Path | None = "imagenet",
+    *,
+    policy: str = "float32",
+    seed: int = 0,
+    conventions: Conventions | None = None,
 ) -> keras.Model:
     """The OSVOS network, for frames of any size.
 
@@ -118,30 +150,37 @@ def build_osvos(
         policy: Keras dtype policy, such as `"float32"` or `"mixed_bfloat16"`; the logits are
             float32 under each. `training.choose_policy` picks the device's best.
         seed: decides the branches' initial weights.
+        conventions: what lies outside a frame; None is as the weights were trained.
 
     Returns:
         A model from frames (B, H, W, 3), RGB, 0–255, to a dict of logits `side2`, `side3`,
         `side4`, `side5` and `fused`, each (B, H, W, 1) float32.
 
     Raises:
-        WeightsError: the weights are missing, damaged or of another architecture.
+        WeightsError: the weights are missing, damaged, of another architecture or other conventions.
     """
+    conventions = conventions or find_conventions(weights)
     with _dtype_policy(policy):
         frame = keras.Input((None, None, 3), name="frame")
-        backbone = keras.applications.VGG16(
-            include_top=False,
-            weights=None,
-            input_tensor=PrepareFrame(name="prepare", dtype="float32")(frame),
-        )
+        backbone = _backbone(PrepareFrame(conventions.name, name="prepare", dtype="float32")(frame))
         if weights == "imagenet":
             load_weights(backbone, find_weights("imagenet"))
-        model = keras.Model(frame, _side_branches(frame, backbone, seed), name="osvos")
+        model = keras.Model(frame, _side_branches(frame, backbone, seed, conventions), name="osvos")
     if weights not in (None, "imagenet"):
         load_weights(model, find_weights(weights))
     return model
 
 
-def _side_branches(frame, backbone: keras.Model, seed: int) -> dict:
+def _backbone(prepared) -> keras.Model:
+    """VGG16, whose poolings round an odd size up, as the published networks' do; our grid leaves none."""
+    backbone = keras.applications.VGG16(include_top=False, weights=None, input_tensor=prepared)
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.MaxPooling2D):
+            layer.padding = "same"
+    return backbone
+
+
+def _side_branches(frame, backbone: keras.Model, seed: int, conventions: Conventions) -> dict:
     """The logits of every side branch and of their fusion."""
     outputs, shares = {}, []
     for index, (side, (layer, factor)) in enumerate(SIDES.items()):
@@ -149,11 +188,10 @@ def _side_branches(frame, backbone: keras.Model, seed: int) -> dict:
         prep = _convolution(SIDE_CHANNELS, 3, PREP_SCALE, f"{side}_prep", branch_seed)
         score = _convolution(1, 1, HEAD_SCALE, f"{side}_score", branch_seed, dtype="float32")
         share = _convolution(1, 1, HEAD_SCALE, f"{side}_fuse", branch_seed, dtype="float32", use_bias=False)
+        upsample = partial(BilinearUpsample, factor, conventions.name, dtype="float32")
         x = prep(backbone.get_layer(layer).output)
-        outputs[side] = BilinearUpsample(factor, name=f"{side}_upsample", dtype="float32")(score(x), frame)
-        shares.append(
-            BilinearUpsample(factor, name=f"{side}_fuse_upsample", dtype="float32")(share(x), frame)
-        )
+        outputs[side] = upsample(name=f"{side}_upsample")(score(x), frame)
+        shares.append(upsample(name=f"{side}_fuse_upsample")(share(x), frame))
     return {**outputs, "fused": Fuse(name="fuse", dtype="float32")(shares)}
 
 

@@ -28,7 +28,7 @@ from osvos_keras.model import build_osvos
 from osvos_keras.multi_host import ALONE, Team
 from osvos_keras.pipeline import online_dataset, parent_dataset
 from osvos_keras.verification import verify
-from osvos_keras.weights import find_weights, save_weights
+from osvos_keras.weights import find_conventions, find_weights, save_weights
 
 WEIGHTS_FILE = "osvos.weights.h5"
 LOCK_WAIT = 10  # seconds in which the kernel of a killed worker has ended
@@ -179,11 +179,12 @@ def _train_in(
     team.compare({**record, "chunk": chunk}, config.batch)
     if team.leads:
         _start_folder(folder, record)
+    kind = {"policy": record["policy"], "conventions": find_conventions(record["weights"])}
     if team.agree(finished.is_file()):
-        return team.share(load_finished(folder) if team.leads else build_osvos(None, policy=record["policy"]))
+        return team.share(load_finished(folder) if team.leads else build_osvos(None, **kind))
 
     def build(weights):
-        model = build_osvos(weights, policy=record["policy"], seed=config.seed)
+        model = build_osvos(weights, seed=config.seed, **kind)
         return model, compile_for_training(model, config, steps, choose_steps_per_execution(chunk))
 
     with (strategy or tf.distribute.get_strategy()).scope():  # one frame cannot be split over GPUs

@@ -10,6 +10,7 @@ import h5py
 import keras
 import numpy as np
 
+from osvos_keras.conventions import OURS, Conventions, read_record
 from osvos_keras.errors import WeightsError
 from osvos_keras.files import PROJECT, find_path, write_atomically
 
@@ -21,6 +22,8 @@ KERAS_URL = (
     "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
 )
 KERAS_MD5 = "6d6bbae143d832006294945121d1f1fc"
+# Where Keras puts what `model.PrepareFrame` saves: it names a group by the class of the layer.
+PREPARE_GROUP = "layers/prepare_frame/vars"
 TIMEOUT = 10  # seconds without a byte before a download is given up
 
 
@@ -77,19 +80,38 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def load_weights(model: keras.Model, path: Path) -> None:
-    """Load a weights file into a model of the same architecture.
+def find_conventions(weights: str | Path | None) -> Conventions:
+    """The conventions of the network that weights, as `build_osvos` takes them, were trained in.
 
     Raises:
-        WeightsError: the file is damaged or belongs to another architecture.
+        WeightsError: there is no such file, it is damaged, or its conventions are unknown.
     """
+    if weights is None:
+        return OURS
+    path = find_weights(weights)
+    with _explained(path), h5py.File(path) as file:
+        return read_record(file.get(PREPARE_GROUP, {}))
+
+
+def load_weights(model: keras.Model, path: Path) -> None:
+    """Load a weights file into a model of the same architecture and conventions.
+
+    Raises:
+        WeightsError: the file is damaged, or belongs to another architecture or other conventions.
+    """
+    with _explained(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras warns once a layer before it gives up
+        model.load_weights(path)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what Keras and h5py raise into an error that says what to do."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Keras warns once a layer before it gives up
-            model.load_weights(path)
+        yield
     except (OSError, ValueError, KeyError) as error:
         raise WeightsError(
-            f"{path}: not the weights of this network ({model.name}), or a damaged file: {error} "
+            f"{path}: not the weights of this network, or a damaged file: {error} "
             "Pass a .weights.h5 file that this project wrote, or 'imagenet'."
         ) from error
 
@@ -117,8 +139,11 @@ def _store_half(path: Path) -> None:
             if isinstance(item, h5py.Group):
                 narrow.require_group(name).attrs.update(item.attrs)
                 return
-            if np.abs(item[()]).max(initial=0) > np.finfo(np.float16).max:
-                raise WeightsError(f"{name}: a weight is beyond float16's range. Store float32 instead.")
-            narrow[name] = item[()].astype(np.float16)
+            values = item[()]
+            if values.dtype == np.float32:
+                if np.abs(values).max(initial=0) > np.finfo(np.float16).max:
+                    raise WeightsError(f"{name}: a weight is beyond float16's range. Store float32 instead.")
+                values = values.astype(np.float16)
+            narrow[name] = values
 
         file.visititems(copy)

@@ -1,4 +1,4 @@
-"""Published weights: three layouts, the same function as their own networks', and an error for any other.
+"""Published weights: three layouts, the same probabilities as their own networks', an error for any other.
 
 Their network is written out here from the facts, twice: with `keras.ops`, so that every run compares
 with it, and with PyTorch, where that is installed.
@@ -13,14 +13,20 @@ from keras import ops
 
 from osvos_keras import cli
 from osvos_keras.checkpoints import Checkpoint, read_checkpoint
-from osvos_keras.convert import BACKBONE, OUR_MEANS, convert_weights, find_layout, map_layers
+from osvos_keras.config import OnlineConfig, ParentConfig
+from osvos_keras.conventions import OSVOS_PYTORCH, OURS
+from osvos_keras.convert import BACKBONE, convert_weights, find_layout, map_layers
 from osvos_keras.davis import read_frame
 from osvos_keras.errors import WeightsError
 from osvos_keras.files import PROJECT, sha256
-from osvos_keras.model import OUTPUTS, SIDES, build_osvos
+from osvos_keras.model import OUTPUTS, build_osvos, keep_outputs
+from osvos_keras.multi_host import Team
+from osvos_keras.training import WEIGHTS_FILE, load_finished, train_online, train_parent
+from osvos_keras.weights import find_conventions
 
 DEPTHS = (2, 2, 3, 3, 3)
 MEANS = np.float32([104.00699, 116.66877, 122.67892])  # BGR
+SIZES = [(64, 96), (49, 83), (48, 86)]  # whole, odd, and with what 480 × 854 leaves over
 VGG16_PLACES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 
 
@@ -96,12 +102,12 @@ def backbone_features(state, x, outside=0.0):
     return features
 
 
-def forward(state, frame, outside=0.0):
+def forward(state, frame):
     """Their forward pass: RGB frame (H, W, 3) → logits of the four sides and the fused ones, (H, W)."""
     height, width = frame.shape[:2]
     x = frame[None, ..., ::-1].astype(np.float32) - MEANS
     sides, upsampled = [], []
-    for index, features in enumerate(backbone_features(state, x, outside)[1:]):
+    for index, features in enumerate(backbone_features(state, x)[1:]):
         prep = convolve(features, state, f"side_prep.{index}")
         score = convolve(prep, state, f"score_dsn.{index}")
         size = (2 ** (index + 1), height, width)
@@ -111,22 +117,23 @@ def forward(state, frame, outside=0.0):
     return {name: np.asarray(x)[0, ..., 0] for name, x in zip(OUTPUTS, [*sides, fused], strict=True)}
 
 
-def map_tensors(tensors, **options):
+def map_tensors(tensors):
     """This network's layers of a dict of tensors, without a file."""
     checkpoint = Checkpoint("parent.pth", dict(tensors))
-    return map_layers(checkpoint, find_layout(checkpoint), **options)
-
-
-def convert(tensors, **options):
-    network = build_osvos(weights=None)
-    for name, values in map_tensors(tensors, **options).items():
-        network.get_layer(name).set_weights(values)
-    return network
+    return map_layers(checkpoint, find_layout(checkpoint))
 
 
 @pytest.fixture(scope="module")
-def network(state):
-    return convert(state)
+def parent(state, tmp_path_factory):
+    """The weights file of a conversion. (MindSpore's container holds any names, and needs no PyTorch.)"""
+    folder = tmp_path_factory.mktemp("parent")
+    source = write_mindspore(folder / "parent.pth", state)
+    return convert_weights(source, folder / "parent.weights.h5").path
+
+
+@pytest.fixture(scope="module")
+def network(parent):
+    return build_osvos(parent)
 
 
 def run(network, frame):
@@ -137,51 +144,36 @@ def photograph(height, width):
     return read_frame(PROJECT / "data/sample/JPEGImages/480p/cat/00000.jpg")[100:, 100:][:height, :width]
 
 
-def sigmoid(logits):
-    return 1 / (1 + np.exp(-logits))
+def assert_same_probabilities(ours, theirs, atol=1e-5):
+    for name in OUTPUTS:
+        found, expected = (1 / (1 + np.exp(-logits[name])) for logits in (ours, theirs))
+        assert np.ptp(expected) > 0.2
+        np.testing.assert_allclose(found, expected, rtol=0, atol=atol, err_msg=name)
 
 
 # ---- The same function
 
 
-def test_same_masks_as_their_forward_pass(state, network):
-    """To 1e-4, where both see the same colour outside the frame: 8 pixels or more from the edge."""
-    frame = photograph(64, 96)
-    outside = np.float32(OUR_MEANS) - MEANS  # our mean colour, prepared their way
-    theirs, ours = forward(state, frame, outside), run(network, frame)
-    for name in OUTPUTS:
-        assert np.ptp(sigmoid(ours[name])) > 0.2
-        inside = np.s_[8:-8, 8:-8]
-        np.testing.assert_allclose(sigmoid(ours[name])[inside], sigmoid(theirs[name])[inside], atol=1e-5)
+@pytest.mark.parametrize("size", SIZES)
+def test_same_probabilities_as_their_forward_pass_at_every_pixel(state, network, size):
+    frame = photograph(*size)
+    assert_same_probabilities(run(network, frame), forward(state, frame))
 
 
-def test_border_of_the_side_outputs_is_weaker_by_a_known_factor(state, network):
-    """Zeros outside weigh a side's logits by the kernel's part inside: never a change of sign."""
-    frame = photograph(64, 96)
-    theirs, ours = forward(state, frame, np.float32(OUR_MEANS) - MEANS), run(network, frame)
-    for index, (side, (_, factor)) in enumerate(SIDES.items()):
-        ones = np.ones((1, 64 // factor, 96 // factor, 1), np.float32)
-        weight = np.asarray(upsample(ones, state[f"upscale_.{index}.weight"], factor, 64, 96))[0, ..., 0]
-        assert weight.min() == (0.5 + 0.5 / factor) ** 2
-        assert (weight[factor // 2 : -factor // 2, factor // 2 : -factor // 2] == 1).all()
-        np.testing.assert_allclose(ours[side] * weight, theirs[side], atol=1e-4)
-        np.testing.assert_array_equal(ours[side] > 0, theirs[side] > 0)
+def test_our_conventions_would_not_do(state, network):
+    """Or the comparison above could not tell: with the same weights, the edge and more are different."""
+    ours = build_osvos(None)
+    ours.set_weights(network.get_weights())
+    frame = photograph(49, 83)
+    with pytest.raises(AssertionError, match="side2"):
+        assert_same_probabilities(run(ours, frame), forward(state, frame), atol=0.1)
 
 
-def test_other_mean_colour_outside_is_felt_near_the_edge_only(state, network):
-    """Their forward pass as it is: zeros outside the frame are their mean colour, not ours."""
-    frame = photograph(256, 288)
-    theirs, ours = forward(state, frame)["fused"], run(network, frame)["fused"]
-    difference = np.abs(sigmoid(ours) - sigmoid(theirs))
-    assert difference[112:-112, 112:-112].max() < 1e-5
-    inside = np.s_[8:-8, 8:-8]
-    assert difference[inside].max() < 5e-3
-    assert np.mean((ours > 0)[inside] != (theirs > 0)[inside]) < 1e-3
-
-
-def test_our_means_are_those_that_the_network_subtracts(network):
-    black = np.asarray(network.get_layer("prepare")(np.zeros((1, 16, 16, 3), np.float32)))
-    np.testing.assert_allclose(-black[0, 0, 0], OUR_MEANS, atol=1e-4)
+@pytest.mark.slow
+def test_full_size_frame(state, network):
+    frame = read_frame(PROJECT / "data/sample/JPEGImages/480p/cat/00000.jpg")
+    assert frame.shape == (480, 854, 3)
+    assert_same_probabilities(run(network, frame), forward(state, frame))
 
 
 # ---- Files
@@ -243,36 +235,115 @@ def vgg16_state(state):
     return {**tensors, "classifier.0.weight": np.zeros((5, 4), np.float32)}
 
 
-def test_mindspore_osvos_is_the_same_network_without_backbone_biases(state, mindspore_state, tmp_path):
+@pytest.mark.parametrize("size", SIZES[:2])
+def test_mindspore_osvos_is_the_same_network_without_backbone_biases(state, mindspore_state, tmp_path, size):
     path = write_mindspore(tmp_path / "parent.ckpt", {**mindspore_state, **OPTIMIZER_STATE}, slices=3)
     convert_weights(path, tmp_path / "parent.weights.h5")
     bare = {
         name: 0 * value if "stages" in name and "bias" in name else value for name, value in state.items()
     }
-    frame = photograph(48, 64)
-    theirs = forward(bare, frame, np.float32(OUR_MEANS) - MEANS)["fused"]
-    ours = run(build_osvos(tmp_path / "parent.weights.h5"), frame)["fused"]
-    np.testing.assert_allclose(sigmoid(ours)[8:-8, 8:-8], sigmoid(theirs)[8:-8, 8:-8], atol=1e-5)
+    frame = photograph(*size)
+    assert_same_probabilities(run(build_osvos(tmp_path / "parent.weights.h5"), frame), forward(bare, frame))
 
 
-def test_vgg16_has_its_own_features_times_one_number(state, vgg16_state):
+def convert_backbone(tensors, folder, **options):
+    """A network of our conventions, through the whole conversion, and the features of its blocks."""
+    source = write_mindspore(folder / "backbone.ckpt", tensors)
+    network = build_osvos(convert_weights(source, folder / "backbone.weights.h5", **options).path)
+    assert network.get_layer("prepare").conventions == OURS
+    layers = ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3")
+    return network, keras.Model(network.input, [network.get_layer(layer).output for layer in layers])
+
+
+def assert_same_features(found, expected):
+    for ours, theirs in zip(found, expected, strict=True):
+        scale = np.asarray(theirs).max()
+        assert scale > 1
+        np.testing.assert_allclose(ours / scale, theirs / scale, atol=1e-5)
+
+
+def assert_branches_at_random(network):
+    start = build_osvos("imagenet")
+    for name in ("side2_prep", "side5_score", "side3_fuse"):
+        np.testing.assert_array_equal(network.get_layer(name).kernel, start.get_layer(name).kernel)
+
+
+def test_vgg16_has_its_own_features_times_one_number(state, vgg16_state, tmp_path):
     """It was trained on RGB, normalized; here it is fed BGR, 0–255, and answers 57 times as strongly."""
-    network = convert(vgg16_state)
+    network, backbone = convert_backbone(vgg16_state, tmp_path)
     bare = {name: value for name, value in state.items() if name.endswith("weight")}
     mean = 255 * np.float32([0.485, 0.456, 0.406])
     deviation = 255 * np.float32([0.229, 0.224, 0.225])
     frame = photograph(48, 64)
-    outside = (np.float32(OUR_MEANS)[::-1] - mean) / deviation
+    outside = (np.float32(OURS.means)[::-1] - mean) / deviation
     expected = backbone_features(bare, (frame[None] - mean) / deviation, outside)
-    layers = ("block1_conv2", "block3_conv3", "block5_conv3")
-    outputs = keras.Model(network.input, [network.get_layer(layer).output for layer in layers])(frame[None])
-    for found, features in zip(outputs, (expected[0], expected[2], expected[4]), strict=True):
-        features = deviation.mean() * np.asarray(features)
-        assert features.max() > 1
-        np.testing.assert_allclose(found / features.max(), features / features.max(), atol=1e-5)
-    start = build_osvos("imagenet")
-    for name in ("side2_prep", "side5_score", "side3_fuse"):
-        np.testing.assert_array_equal(network.get_layer(name).kernel, start.get_layer(name).kernel)
+    assert_same_features(backbone(frame[None]), [deviation.mean() * x for x in expected])
+    assert_branches_at_random(network)
+
+
+def test_backbone_only_keeps_our_conventions_and_has_its_features(state, tmp_path):
+    """To the pixel where its own mean colour lay outside the frame too, instead of ours."""
+    trained = {**state, "upscale.1.weight": state["upscale.1.weight"] + 0.1}
+    network, backbone = convert_backbone(trained, tmp_path, backbone_only=True)
+    frame = photograph(48, 64)
+    expected = backbone_features(state, frame[None, ..., ::-1] - MEANS, np.float32(OURS.means) - MEANS)
+    assert_same_features(backbone(frame[None]), expected)
+    assert_branches_at_random(network)
+
+
+# ---- The conventions stay with the weights
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_weights_file_records_the_conventions(state, tmp_path, half):
+    source = write_mindspore(tmp_path / "parent.pth", state)
+    target = convert_weights(source, tmp_path / "parent.weights.h5", half=half).path
+    assert find_conventions(target) == OSVOS_PYTORCH
+    assert target.stat().st_size < 31e6 if half else target.stat().st_size > 59e6
+    stored = {name: value.astype(np.float16 if half else np.float32) for name, value in state.items()}
+    frame = photograph(49, 83)
+    theirs = forward({name: value.astype(np.float32) for name, value in stored.items()}, frame)
+    assert_same_probabilities(run(build_osvos(target), frame), theirs)
+
+
+def test_fused_output_alone_has_the_conventions(state, network):
+    frame = photograph(49, 83)
+    fused = keep_outputs(network, ("fused",)).predict_on_batch(frame[None])["fused"][0, ..., 0]
+    np.testing.assert_allclose(fused, forward(state, frame)["fused"], atol=1e-4)
+
+
+class StopAt(keras.callbacks.Callback):
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.optimizer.iterations) == self.step:
+            raise KeyboardInterrupt
+
+
+def test_training_keeps_the_conventions(parent, tiny, tmp_path):
+    """Killed, resumed, finished, loaded: every network and every file has them."""
+    settings = OnlineConfig(height=0, steps=3, seed=1)
+    options = {"weights": parent, "policy": "float32", "progress": False, "chunk": 1}
+    with pytest.raises(KeyboardInterrupt):
+        train_online(tiny, "cow", settings, tmp_path, callbacks=[StopAt(2)], **options)
+    assert find_conventions(tmp_path / "backup" / "latest.weights.h5") == OSVOS_PYTORCH
+    trained = train_online(tiny, "cow", settings, tmp_path, **options)
+    assert find_conventions(tmp_path / WEIGHTS_FILE) == OSVOS_PYTORCH
+    frame = tiny.first("cow")[0]
+    expected = run(trained, frame)
+    for again in (load_finished(tmp_path), train_online(tiny, "cow", settings, tmp_path, **options)):
+        np.testing.assert_array_equal(run(again, frame)["fused"], expected["fused"])
+    assert np.abs(run(build_osvos(parent), frame)["fused"] - expected["fused"]).max() > 1e-3  # it did train
+
+
+def test_process_that_does_not_lead_builds_the_same_network(parent, tiny, tmp_path):
+    """It does not read the finished weights: their values come from process 0, the conventions do not."""
+    (tmp_path / WEIGHTS_FILE).touch()
+    config, options = ParentConfig(height=0, batch=2), {"policy": "float32", "team": Team(index=1, count=2)}
+    other = train_parent(tiny, ["ant", "bee"], config, tmp_path, weights=parent, **options)
+    assert other.get_layer("prepare").conventions == OSVOS_PYTORCH
 
 
 def test_command_converts_to_half_and_says_what_it_did(vgg16_state, tmp_path, capsys):
@@ -289,19 +360,10 @@ def test_command_converts_to_half_and_says_what_it_did(vgg16_state, tmp_path, ca
     assert "MindSpore VGG16: 13 layers; the branches start at random" in printed
     assert f"sha256 {sha256(target)}" in printed
     assert target.stat().st_size < 30e6
-    expected = convert(vgg16_state).get_layer("block4_conv2").kernel
+    expected = map_tensors(vgg16_state)["block4_conv2"][0]
     found = build_osvos(target).get_layer("block4_conv2").kernel
     np.testing.assert_array_equal(found, np.float16(expected))
     assert [path.name for path in target.parent.iterdir()] == [target.name]
-
-
-def test_backbone_only_leaves_the_branches_at_random(state, network):
-    trained = {**state, "upscale.1.weight": state["upscale.1.weight"] + 0.1}
-    backbone = convert(trained, backbone_only=True)
-    kernel = [net.get_layer("block5_conv3").kernel for net in (backbone, network)]
-    np.testing.assert_array_equal(*kernel)
-    fresh = build_osvos(weights=None).get_layer("side2_prep").kernel
-    np.testing.assert_array_equal(backbone.get_layer("side2_prep").kernel, fresh)
 
 
 # ---- Errors
@@ -446,20 +508,17 @@ def torch_forward(torch, network, frame):
         return {name: x[0, 0].numpy() for name, x in zip(OUTPUTS, network(torch.from_numpy(x)), strict=True)}
 
 
-def test_pth_gives_the_masks_of_a_pytorch_forward_pass(torch, torch_network, tmp_path):
+def test_pth_gives_the_probabilities_of_a_pytorch_forward_pass(torch, torch_network, tmp_path):
     torch.save(torch_network.state_dict(), tmp_path / "parent.pth")
     done = convert_weights(tmp_path / "parent.pth", tmp_path / "parent.weights.h5")
     assert str(done).startswith("OSVOS-PyTorch: 26 layers\n")
-    frame = photograph(256, 288)
-    theirs = torch_forward(torch, torch_network, frame)
-    ours = run(build_osvos(tmp_path / "parent.weights.h5"), frame)
-    for name in OUTPUTS:
-        difference = np.abs(sigmoid(ours[name]) - sigmoid(theirs[name]))
-        assert difference[112:-112, 112:-112].max() < 1e-5
-        assert difference[8:-8, 8:-8].max() < 5e-3
+    network = build_osvos(tmp_path / "parent.weights.h5")
+    for size in SIZES:
+        frame = photograph(*size)
+        assert_same_probabilities(run(network, frame), torch_forward(torch, torch_network, frame))
 
 
-@pytest.mark.parametrize("size", [(64, 96), (45, 61)])
+@pytest.mark.parametrize("size", SIZES)
 def test_literal_forward_pass_is_pytorchs(torch, torch_network, state, size):
     frame = photograph(*size)
     theirs, literal = torch_forward(torch, torch_network, frame), forward(state, frame)

@@ -176,11 +176,12 @@ def _forward_flops(height: int, width: int) -> float:
     """Two operations a multiplication, over every convolution of the network."""
     import keras
 
-    from osvos_keras.model import GRID, SIDES, build_osvos
+    from osvos_keras.conventions import OURS
+    from osvos_keras.model import SIDES, build_osvos
 
     strides = {f"block{index + 1}": 2**index for index in range(5)}
     strides.update({side: factor for side, (_, factor) in SIDES.items()})
-    pixels = -(-height // GRID) * GRID * -(-width // GRID) * GRID
+    pixels = OURS.pad(height) * OURS.pad(width)
     total = 0.0
     for layer in build_osvos(weights=None).layers:
         if isinstance(layer, keras.layers.Conv2D):
