@@ -12,12 +12,14 @@ The validation sequences are not read. `--epochs A,B` shortens both stages, for 
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 
+from osvos_keras.callbacks import AtSteps
 from osvos_keras.config import ParentConfig, get_config
 from osvos_keras.davis import Davis
 from osvos_keras.files import find_path, sha256, write_atomically
@@ -35,28 +37,18 @@ def held_out(davis: Davis) -> list[str]:
     return davis.sequences("train")[1::6]
 
 
-class HeldOut(keras.callbacks.Callback):
+def look_at_held_out(davis: Davis, height: int, path: Path) -> AtSteps:
     """Every so many steps a row of J: every eighth frame of each sequence held out, and their mean."""
 
-    def __init__(self, davis: Davis, height: int, path: Path):
-        super().__init__()
-        self.davis, self.height, self.path = davis, height, path
-
-    def on_train_batch_end(self, batch, logs=None):
-        step = int(self.model.optimizer.iterations)
-        if step % EVERY == 0:
-            scores = {
-                name: sample_similarity(self.model, self.davis, name, self.height, every=8)
-                for name in held_out(self.davis)
-            }
-            row = {"step": step, **scores, "mean": np.mean(list(scores.values()))}
-            self._append(row)
-
-    def _append(self, row: dict) -> None:
-        rows = pd.read_csv(self.path).to_dict("records") if self.path.is_file() else []
-        kept = [old for old in rows if old["step"] < row["step"]]  # a resumed training looks again
-        with write_atomically(self.path) as temporary:
+    def look(model: keras.Model, step: int, seconds: float) -> None:
+        scores = {name: sample_similarity(model, davis, name, height, every=8) for name in held_out(davis)}
+        rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
+        kept = [old for old in rows if old["step"] < step]  # a resumed training looks again
+        row = {"step": step, **scores, "mean": np.mean(list(scores.values()))}
+        with write_atomically(path) as temporary:
             pd.DataFrame([*kept, row]).to_csv(temporary, index=False)
+
+    return AtSteps(range(EVERY, sys.maxsize, EVERY), look)
 
 
 def stages(epochs: tuple[float, float]) -> tuple[ParentConfig, ParentConfig]:
@@ -78,7 +70,7 @@ def main() -> None:
 
     everything = davis.sequences("train")
     most = [name for name in everything if name not in held_out(davis)]
-    look = HeldOut(davis, first.height, run / "held_out.csv")
+    look = look_at_held_out(davis, first.height, run / "held_out.csv")
     train_parent(davis, most, first, run / "25", chunk=CHUNK, callbacks=[look])
     model = train_parent(
         davis, everything, second, run / "30", weights=run / "25" / WEIGHTS_FILE, chunk=CHUNK

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from osvos_keras.callbacks import AtSteps
 from osvos_keras.config import OnlineConfig
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError
@@ -107,45 +108,25 @@ def _examine(
     """Train one sequence; with a steady rate once for all moments, else once for each."""
     steady = config.decay == "none" and config.side_end is None
     rows = []
+
+    def look(model: keras.Model, step: int, seconds: float) -> None:
+        masks = start.with_name(f"{start.name}_{step}")
+        scored = _write_and_score(model, davis, sequence, config.height, masks)
+        rows.append({"steps": step, "train_seconds": seconds, **scored})
+
     for group in [moments] if steady else [[moment] for moment in moments]:
-        examination = Examination(davis, sequence, config.height, group, start)
         settings = dataclasses.replace(config, steps=max(*group, 1))
         with TemporaryDirectory() as folder:
-            options = {"chunk": math.gcd(*group) or 1, "progress": False, "callbacks": [examination]}
+            options = {"chunk": math.gcd(*group) or 1, "progress": False, "callbacks": [AtSteps(group, look)]}
             train_online(davis, sequence, settings, folder, weights=weights, **options)
         keras.backend.clear_session()
-        rows += examination.rows
     return rows
 
 
-class Examination(keras.callbacks.Callback):
-    """At every moment, with the clock stopped: the masks of all frames, and their J."""
-
-    def __init__(self, davis: Davis, sequence: str, height: int, moments: Sequence[int], start: Path):
-        super().__init__()
-        self.davis, self.sequence, self.height = davis, sequence, height
-        self.moments, self.start, self.rows = moments, start, []
-
-    def on_train_begin(self, logs=None):
-        self.paused = 0.0
-        self.began = time.perf_counter()
-        self._look(0)
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._look(int(self.model.optimizer.iterations))
-
-    def _look(self, step: int) -> None:
-        if step not in self.moments:
-            return
-        stopped = time.perf_counter()
-        masks = self.start.with_name(f"{self.start.name}_{step}")
-        segment_sequence(self.model, self.davis, self.sequence, masks, self.height, progress=False)
-        written = time.perf_counter()
-        pairs = (pair.read() for pair in plan_sequence(masks, self.davis, self.sequence))
-        self.rows.append({
-            "steps": step,
-            "train_seconds": stopped - self.began - self.paused,
-            "mask_seconds": written - stopped,
-            "J": float(np.mean([region_similarity(*pair) for pair in pairs])),
-        })  # fmt: skip
-        self.paused += time.perf_counter() - stopped
+def _write_and_score(model: keras.Model, davis: Davis, sequence: str, height: int, masks: Path) -> dict:
+    """The masks of all frames, the seconds that they took, and their J."""
+    began = time.perf_counter()
+    segment_sequence(model, davis, sequence, masks, height, progress=False)
+    seconds = time.perf_counter() - began
+    pairs = (pair.read() for pair in plan_sequence(masks, davis, sequence))
+    return {"mask_seconds": seconds, "J": float(np.mean([region_similarity(*pair) for pair in pairs]))}

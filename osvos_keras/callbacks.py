@@ -1,4 +1,4 @@
-"""Keras callbacks of a training that can be killed: backup, history, progress bar.
+"""Keras callbacks of a training that can be killed, and watched: backup, history, looks, progress bar.
 
 A training is one `fit` over a finite data set. Steps are counted by the optimizer, whose counter
 is saved with the weights, so a backup is one file and cannot disagree with itself. (Keras's own
@@ -7,6 +7,7 @@ BackupAndRestore writes weights and epoch into two files, neither of them atomic
 
 import math
 import time
+from collections.abc import Callable, Container
 from pathlib import Path
 
 import keras
@@ -107,6 +108,32 @@ class History(keras.callbacks.Callback):
 def read_history(path: str | Path) -> pd.DataFrame:
     """The history of a training: columns `step`, `seconds_per_step`, `loss`, `fused_loss`, …"""
     return pd.read_csv(path)
+
+
+class AtSteps(keras.callbacks.Callback):
+    """At chosen steps, 0 for before the first, calls `look(model, step, seconds)` with the clock stopped.
+
+    `seconds` are those of training alone. Where several steps are executed at once, only the last
+    of them can be chosen.
+    """
+
+    def __init__(self, steps: Container[int], look: Callable[[keras.Model, int, float], None]):
+        super().__init__()
+        self.steps, self.look = steps, look
+
+    def on_train_begin(self, logs=None):
+        self.began = time.perf_counter()
+        self._visit()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._visit()
+
+    def _visit(self):
+        step = count_steps(self.model)
+        if step in self.steps:
+            stopped = time.perf_counter()
+            self.look(self.model, step, stopped - self.began)
+            self.began += time.perf_counter() - stopped
 
 
 class ProgressBar(keras.callbacks.Callback):

@@ -1,11 +1,15 @@
 """The ablation: rows that agree with training and scoring by hand, resumed, for every schedule."""
 
+import time
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from osvos_keras import ablation
 from osvos_keras.ablation import read_ablation, run_ablation
+from osvos_keras.callbacks import AtSteps
 from osvos_keras.config import OnlineConfig, get_config
 from osvos_keras.errors import ConfigError
 from osvos_keras.evaluation import evaluate
@@ -53,6 +57,23 @@ def test_what_is_finished_is_read_and_other_settings_are_not_mistaken_for_it(tin
     (tmp_path / "ImageNet" / "cow.json").write_text("{")
     run_ablation(tiny, ["cow"], STARTS, get_config("online", height=32), [1], tmp_path, progress=False)
     assert calls == ["cow", "cow"]
+
+
+def test_the_clock_of_a_training_stands_while_it_is_looked_at():
+    model, looks = SimpleNamespace(optimizer=SimpleNamespace(iterations=0)), []
+
+    def look(_, step, seconds):
+        looks.append((step, seconds))
+        time.sleep(0.2)
+
+    observer = AtSteps({0, 2}, look)
+    observer.set_model(model)
+    observer.on_train_begin()
+    for model.optimizer.iterations in (1, 2, 3):
+        time.sleep(0.01)
+        observer.on_train_batch_end(0)
+    assert [step for step, _ in looks] == [0, 2]
+    assert looks[0][1] < 0.01 < looks[1][1] < 0.2
 
 
 def test_moments_must_be_numbers_of_steps(tiny, tmp_path):

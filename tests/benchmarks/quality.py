@@ -11,13 +11,13 @@ again; `FOLDER/quality.png` shows the curves.
 """
 
 import argparse
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import keras
 import pandas as pd
 
+from osvos_keras.callbacks import AtSteps
 from osvos_keras.config import get_config
 from osvos_keras.davis import Davis
 from osvos_keras.files import make_folder, write_atomically
@@ -31,6 +31,7 @@ SETTINGS = {  # each is a change to the default preset, which holds four blocks
     "frozen2": {"frozen_blocks": 2},
     "frozen3": {"frozen_blocks": 3},
     "frozen4": {},
+    "branches alone 3e-4": {"frozen_blocks": 5, "learning_rate": 3e-4},
     "rate 3e-5": {"learning_rate": 3e-5},
     "rate 5e-5": {"learning_rate": 5e-5},
     "rate 2e-4": {"learning_rate": 2e-4},
@@ -41,39 +42,22 @@ SETTINGS = {  # each is a change to the default preset, which holds four blocks
 }
 
 
-class Examination(keras.callbacks.Callback):
-    """At every moment the mean J over some later frames, and the seconds that training took so far."""
-
-    def __init__(self, davis: Davis, sequence: str, height: int):
-        super().__init__()
-        self.davis, self.sequence, self.height, self.rows = davis, sequence, height, []
-
-    def on_train_begin(self, logs=None):
-        self.start = time.perf_counter()
-        self._look(0)
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._look(int(self.model.optimizer.iterations))
-
-    def _look(self, step: int) -> None:
-        if step in MOMENTS:
-            paused = time.perf_counter()
-            # As the benchmark: neither the first frame, which was given, nor the last.
-            j = sample_similarity(self.model, self.davis, self.sequence, self.height, every=5)
-            self.rows.append({"step": step, "seconds": paused - self.start, "J": j})
-            self.start += time.perf_counter() - paused
-
-
 def examine(davis: Davis, sequence: str, steps: int, weights: str, changes: dict) -> list[dict]:
+    """At every moment J over some later frames, and the seconds that training took so far."""
     policy = changes.get("policy", "auto")
     changes = {name: value for name, value in changes.items() if name != "policy"}
     config = get_config("online", steps=steps, **changes)
-    examination = Examination(davis, sequence, config.height)
+    rows = []
+
+    def look(model: keras.Model, step: int, seconds: float) -> None:
+        j = sample_similarity(model, davis, sequence, config.height, every=5)
+        rows.append({"step": step, "seconds": seconds, "J": j})
+
     with TemporaryDirectory() as folder:
         options = {"weights": weights, "policy": policy, "progress": False, "chunk": steps}
-        train_online(davis, sequence, config, folder, callbacks=[examination], **options)
+        train_online(davis, sequence, config, folder, callbacks=[AtSteps(MOMENTS, look)], **options)
     keras.backend.clear_session()
-    return examination.rows
+    return rows
 
 
 def plot(table: pd.DataFrame, path: Path) -> None:
