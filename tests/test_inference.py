@@ -51,7 +51,7 @@ def test_logits_of_one_frame_are_those_of_the_sequence(network, tiny):
     logits = predict_logits(network, tiny.first("cow")[0])
     assert tuple(logits) == OUTPUTS and logits["fused"].shape == (45, 61)
     _, probability = next(predict_sequence(network, tiny.frames("cow"), progress=False))
-    expected = 1 / (1 + np.exp(-logits["fused"]))
+    expected = 1 / (1 + np.exp(-logits["fused"].astype(np.float64)))
     np.testing.assert_allclose(expected, probability, atol=0.02)  # two JPEG decoders
 
 
