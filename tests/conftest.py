@@ -31,6 +31,16 @@ def write_sequence(root: Path, name: str, size=(45, 61), frames: int = FRAMES, s
         write_mask(root / "Annotations" / "480p" / name / f"{index:05d}.png", disk)
 
 
+def stop_at(step: int):
+    """A callback that interrupts a training after so many steps, as Ctrl-C does."""
+    from osvos_keras.callbacks import AtSteps  # imports Keras, which many tests do without
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    return AtSteps({step}, interrupt)
+
+
 @pytest.fixture
 def tiny(tmp_path) -> Davis:
     """Two training sequences and one for validation, four frames each, odd sizes, with lists."""

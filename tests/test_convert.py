@@ -23,6 +23,7 @@ from osvos_keras.model import OUTPUTS, build_osvos, keep_outputs
 from osvos_keras.multi_host import Team
 from osvos_keras.training import WEIGHTS_FILE, load_finished, train_online, train_parent
 from osvos_keras.weights import find_conventions
+from tests.conftest import stop_at
 
 DEPTHS = (2, 2, 3, 3, 3)
 MEANS = np.float32([104.00699, 116.66877, 122.67892])  # BGR
@@ -312,22 +313,12 @@ def test_fused_output_alone_has_the_conventions(state, network):
     np.testing.assert_allclose(fused, forward(state, frame)["fused"], atol=1e-4)
 
 
-class StopAt(keras.callbacks.Callback):
-    def __init__(self, step):
-        super().__init__()
-        self.step = step
-
-    def on_train_batch_end(self, batch, logs=None):
-        if int(self.model.optimizer.iterations) == self.step:
-            raise KeyboardInterrupt
-
-
 def test_training_keeps_the_conventions(parent, tiny, tmp_path):
     """Killed, resumed, finished, loaded: every network and every file has them."""
     settings = OnlineConfig(height=0, steps=3, seed=1)
     options = {"weights": parent, "policy": "float32", "progress": False, "chunk": 1}
     with pytest.raises(KeyboardInterrupt):
-        train_online(tiny, "cow", settings, tmp_path, callbacks=[StopAt(2)], **options)
+        train_online(tiny, "cow", settings, tmp_path, callbacks=[stop_at(2)], **options)
     assert find_conventions(tmp_path / "backup" / "latest.weights.h5") == OSVOS_PYTORCH
     trained = train_online(tiny, "cow", settings, tmp_path, **options)
     assert find_conventions(tmp_path / WEIGHTS_FILE) == OSVOS_PYTORCH

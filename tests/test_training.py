@@ -21,6 +21,7 @@ from osvos_keras.files import lock_folder
 from osvos_keras.inference import predict_sequence
 from osvos_keras.model import build_osvos
 from osvos_keras.training import WEIGHTS_FILE, load_finished, train_online, train_parent
+from tests.conftest import stop_at, write_sequence
 
 ONLINE = OnlineConfig(height=0, steps=6, seed=1)
 QUIET = {"policy": "float32", "progress": False, "chunk": 2}
@@ -82,7 +83,7 @@ def test_several_steps_in_one_call_as_on_a_gpu(tiny, tmp_path, monkeypatch, chun
     monkeypatch.setattr("osvos_keras.device.gpus", lambda: ["GPU"])
     monkeypatch.setattr(compilation, "use_xla", lambda: False)
     with pytest.raises(KeyboardInterrupt):
-        train_online(tiny, "cow", config, tmp_path / "five", callbacks=[StopAt(rows[1])], **options)
+        train_online(tiny, "cow", config, tmp_path / "five", callbacks=[stop_at(rows[1])], **options)
     five = train_online(tiny, "cow", config, tmp_path / "five", **options)
     np.testing.assert_allclose(weights_of(five), weights_of(one), atol=1e-6)
     assert read_history(tmp_path / "five" / "history.csv")["step"].tolist() == rows
@@ -113,20 +114,10 @@ def test_two_trainings_cannot_write_to_one_folder(tiny, tmp_path, monkeypatch):
         train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
 
 
-class StopAt(keras.callbacks.Callback):
-    def __init__(self, step):
-        super().__init__()
-        self.step = step
-
-    def on_train_batch_end(self, batch, logs=None):
-        if int(self.model.optimizer.iterations) == self.step:
-            raise KeyboardInterrupt
-
-
 def test_damaged_backup_is_set_aside_and_training_starts_over(tiny, tmp_path):
     whole = train_online(tiny, "cow", ONLINE, tmp_path / "whole", **QUIET)
     with pytest.raises(KeyboardInterrupt):
-        train_online(tiny, "cow", ONLINE, tmp_path / "broken", callbacks=[StopAt(5)], **QUIET)
+        train_online(tiny, "cow", ONLINE, tmp_path / "broken", callbacks=[stop_at(5)], **QUIET)
     backup = tmp_path / "broken" / "backup" / "latest.weights.h5"
     backup.write_bytes(backup.read_bytes()[:1000])
     again = train_online(tiny, "cow", ONLINE, tmp_path / "broken", **QUIET)
@@ -136,7 +127,7 @@ def test_damaged_backup_is_set_aside_and_training_starts_over(tiny, tmp_path):
 def test_history_row_after_the_last_backup_is_dropped_on_resume(tiny, tmp_path):
     """A kill between the row and the backup leaves one row too many."""
     with pytest.raises(KeyboardInterrupt):
-        train_online(tiny, "cow", ONLINE, tmp_path, callbacks=[StopAt(2)], **QUIET)
+        train_online(tiny, "cow", ONLINE, tmp_path, callbacks=[stop_at(2)], **QUIET)
     history = read_history(tmp_path / "history.csv")
     pd.concat([history, history.assign(step=4)]).to_csv(tmp_path / "history.csv", index=False)
     train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
@@ -214,8 +205,6 @@ def test_training_annotation_of_another_size_is_named_not_resized(tiny, tmp_path
 
 
 def test_frames_of_different_sizes_in_a_batch(tiny, tmp_path):
-    from tests.conftest import write_sequence
-
     write_sequence(tiny.root, "dog", size=(30, 40))
     with pytest.raises(DataError, match="cannot share a batch: use batch = 1"):
         train_parent(
