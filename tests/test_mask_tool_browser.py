@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -91,8 +92,11 @@ def wait_for_answer(url, server, log, seconds=120):
 
 def kernel_is_ready(lab):
     """Whether the page is connected to its kernel; a cell run before that may ask for a kernel instead."""
-    with urllib.request.urlopen(f"{lab.address}/api/kernels?token={lab.token}", timeout=30) as answer:
-        return any(k["connections"] and k["execution_state"] == "idle" for k in json.load(answer))
+    try:
+        with urllib.request.urlopen(f"{lab.address}/api/kernels?token={lab.token}", timeout=30) as answer:
+            return any(k["connections"] and k["execution_state"] == "idle" for k in json.load(answer))
+    except urllib.error.HTTPError:  # 500: the server counts a kernel that it is still starting
+        return False
 
 
 def wait_until(condition, seconds=60):
