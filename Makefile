@@ -32,6 +32,9 @@ course: setup
 site: setup
 	$(BIN)/python docs/make_site.py --run-dir $(RUN_DIR)
 
+# Two files of tests at a time.
+ARGS ?= --numprocesses 2 --dist loadfile
+
 test: setup
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest $(ARGS)

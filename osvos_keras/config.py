@@ -47,6 +47,7 @@ class ParentConfig(_Config):
 
     epochs: float = 20  # a part of one counts
     batch: int = 2
+    frozen_blocks: int = 2  # no worse in the same seconds: data/weights/README.md
     side_weight: float = 1.0
     side_end: float = 1.0
 
@@ -75,7 +76,7 @@ PRESETS = {
     "mindspore": {
         "parent": ParentConfig(
             height=0, epochs=240, batch=12, learning_rate=5e-5, decay="none", weight_decay=2e-4,
-            side_weight=0.5, side_end=None,
+            side_weight=0.5, side_end=None, frozen_blocks=0,
         ),
         "online": OnlineConfig(
             height=0, steps=10_000, learning_rate=5e-6, decay="none", weight_decay=2e-4, side_weight=0.0,
@@ -85,7 +86,7 @@ PRESETS = {
     "paper": {
         "parent": ParentConfig(
             height=0, epochs=240, batch=1, accumulate=10, optimizer="sgd", learning_rate=1e-8 * _PIXELS,
-            decay="none", weight_decay=2e-4,
+            decay="none", weight_decay=2e-4, frozen_blocks=0,
         ),
         "online": OnlineConfig(
             height=0, steps=5_000, accumulate=10, optimizer="sgd", learning_rate=1e-8 * _PIXELS, decay="none",

@@ -34,7 +34,7 @@ from tests.conftest import write_sequence
 
 TIMEOUT = 400  # seconds for processes that take one minute on an idle machine
 STEPS = 20
-CONFIG = {"height": 0, "batch": 2, "epochs": 5, "seed": 1}  # 8 frames: 20 steps
+CONFIG = {"height": 0, "batch": 2, "epochs": 5, "frozen_blocks": 0, "seed": 1}  # 8 frames: 20 steps
 TRAIN = """
 import json, os, signal, sys
 import jax

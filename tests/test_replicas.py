@@ -34,7 +34,7 @@ class Curve(keras.callbacks.Callback):
         if len(curve) == int(sys.argv[4]):
             print(json.dumps(curve))
             sys.exit()
-config = ParentConfig(height=0, batch=2, epochs=5, seed=1)  # 8 frames: 20 steps
+config = ParentConfig(height=0, batch=2, epochs=5, frozen_blocks=0, seed=1)  # 8 frames: 20 steps
 train_parent(Davis(sys.argv[1]), ["ant", "bee"], config, sys.argv[2], policy="float32", chunk=10,
              progress=False, strategy=strategy, callbacks=[Curve()])
 print(json.dumps(curve))
