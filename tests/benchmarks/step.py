@@ -11,6 +11,7 @@ large matrix product at the same precision. Nothing here fails on a slow result.
 
 import argparse
 import json
+import math
 import resource
 import statistics
 import subprocess
@@ -119,7 +120,7 @@ def _measure(args: argparse.Namespace) -> dict:
         "median_seconds": statistics.median(seconds[1:]),
         "min_seconds": min(seconds[1:]),
         "peak_gigabytes": peak,
-        "flops": passes * _forward_flops(args.height, args.width),
+        "flops": passes * forward_flops(args.height, args.width),
         "ceiling": _matrix_product_rate("bfloat16" if policy == "mixed_bfloat16" else "float32"),
     }
 
@@ -181,7 +182,7 @@ def _time_steps(policy: str, args: argparse.Namespace) -> list[float]:
     return [after - before for before, after in zip(clock.ticks, clock.ticks[1:], strict=False)]
 
 
-def _forward_flops(height: int, width: int) -> float:
+def forward_flops(height: int, width: int) -> float:
     """Two operations a multiplication, over every convolution of the network."""
     import keras
 
@@ -194,7 +195,7 @@ def _forward_flops(height: int, width: int) -> float:
     total = 0.0
     for layer in build_osvos(weights=None).layers:
         if isinstance(layer, keras.layers.Conv2D):
-            total += 2 * pixels / strides[layer.name.split("_")[0]] ** 2 * layer.kernel.shape.num_elements()
+            total += 2 * pixels / strides[layer.name.split("_")[0]] ** 2 * math.prod(layer.kernel.shape)
     return total
 
 
