@@ -18,7 +18,7 @@ def compile_for_training(
     trained = keep_outputs(model, OUTPUTS if config.side_weight else ("fused",))
     trained.compile(
         optimizer=make_optimizer(config, steps),
-        loss={name: BalancedCrossEntropy() for name in trained.output},
+        loss={name: BalancedCrossEntropy(config.balance) for name in trained.output},
         jit_compile=use_xla(),
         steps_per_execution=steps_per_execution,
     )

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from osvos_keras.config import OnlineConfig, ParentConfig, get_config
+from osvos_keras.config import PRESETS, OnlineConfig, ParentConfig, get_config
 
 
 def add_config_arguments(command: argparse.ArgumentParser, numbers: Sequence[str], weights: str) -> None:
@@ -13,7 +13,7 @@ def add_config_arguments(command: argparse.ArgumentParser, numbers: Sequence[str
         default=weights,
         help="what to start from: imagenet, parent or a file (default: %(default)s)",
     )
-    command.add_argument("--preset", default="default", help="default, mindspore or paper")
+    command.add_argument("--preset", default="default", help=f"{', '.join(PRESETS)} (default: %(default)s)")
     for name in numbers:
         command.add_argument(f"--{name}", type=int, metavar="N", help="instead of the preset's own")
 

@@ -12,26 +12,43 @@ from osvos_keras.pipeline import supervise
 random = np.random.default_rng(0)
 
 
-def reference(annotation, logits):
+def reference(annotation, logits, balance=1.0):
     """Equation 2 of the paper for one image, in float64, pixel by pixel, divided by the pixels."""
     probability = 1 / (1 + np.exp(-logits.astype(np.float64)))
     total, positives = annotation.size, annotation.sum()
     background_share = (total - positives) / total
     result = 0.0
     for is_object, p in zip(annotation.ravel(), probability.ravel(), strict=True):
-        result -= background_share * np.log(p) if is_object else (1 - background_share) * np.log(1 - p)
+        share_of_others = background_share if is_object else 1 - background_share
+        result -= share_of_others**balance * np.log(p if is_object else 1 - p)
     return result / total
 
 
+@pytest.mark.parametrize("balance", [1.0, 0.5])
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.9])
-def test_equals_the_reference(share):
+def test_equals_the_reference(share, balance):
     annotations = random.random((3, 9, 14, 1)) < share
     annotations[:, 0, 0] = True
     logits = random.normal(0, 3, annotations.shape).astype(np.float32)
-    expected = [reference(a, x) for a, x in zip(annotations, logits, strict=True)]
-    found = BalancedCrossEntropy(reduction="none")(annotations, logits)
+    expected = [reference(a, x, balance) for a, x in zip(annotations, logits, strict=True)]
+    found = BalancedCrossEntropy(balance, reduction="none")(annotations, logits)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-    np.testing.assert_allclose(BalancedCrossEntropy()(annotations, logits), np.mean(expected), rtol=1e-5)
+    mean = BalancedCrossEntropy(balance)(annotations, logits)
+    np.testing.assert_allclose(mean, np.mean(expected), rtol=1e-5)
+
+
+def test_balance_is_the_papers_unless_told_and_zero_is_keras_own():
+    annotations = random.random((2, 9, 14, 1)) < 0.1
+    logits = random.normal(0, 3, annotations.shape).astype(np.float32)
+    paper = [reference(a, x) for a, x in zip(annotations, logits, strict=True)]
+    np.testing.assert_allclose(BalancedCrossEntropy()(annotations, logits), np.mean(paper), rtol=1e-5)
+    plain = keras.losses.BinaryCrossentropy(from_logits=True)(annotations, logits)
+    np.testing.assert_allclose(BalancedCrossEntropy(0.0)(annotations, logits), plain, rtol=1e-5)
+
+
+def test_a_saved_loss_keeps_its_balance():
+    loss = keras.losses.deserialize(keras.losses.serialize(BalancedCrossEntropy(0.5)))
+    assert loss.balance == 0.5
 
 
 def test_pixels_are_counted_per_image_not_per_batch():

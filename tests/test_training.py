@@ -241,7 +241,7 @@ def test_gradients_are_averaged_over_accumulated_steps(tiny, tmp_path):
     )
 
 
-@pytest.mark.parametrize("preset", ["default", "mindspore", "paper"])
+@pytest.mark.parametrize("preset", ["default", "thorough", "mindspore", "paper"])
 def test_presets_exist_for_both_phases(preset):
     assert get_config("parent", preset).epochs > 0
     assert get_config("online", preset, steps=7).steps == 7
@@ -257,6 +257,7 @@ def test_parent_steps_count_every_epoch_of_every_frame():
         ({"learning_rate": 0.0}, "learning_rate is 0.0"),
         ({"height": -1}, "height is -1"),
         ({"steps": 0}, "steps is 0; it must be above zero"),
+        ({"balance": 2.0}, "balance is 2.0; it must lie between 0 and 1"),
         ({"decay": "linear"}, "decay is 'linear'; choose from cosine, none"),
     ],
 )
@@ -266,5 +267,5 @@ def test_settings_out_of_range(changes, message):
 
 
 def test_unknown_preset_names_those_there_are():
-    with pytest.raises(ConfigError, match="PRESET is 'fast'; the presets are default, mindspore, paper"):
+    with pytest.raises(ConfigError, match="PRESET is 'fast'; the presets are default, thorough, mind"):
         get_config("online", "fast")
