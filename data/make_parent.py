@@ -53,8 +53,8 @@ def look_at_held_out(davis: Davis, height: int, path: Path) -> AtSteps:
 
 def stages(epochs: tuple[float, float]) -> tuple[ParentConfig, ParentConfig]:
     """The settings of both stages; the second goes on more gently from what the first has learned."""
-    first = get_config("parent", epochs=epochs[0], frozen_blocks=0)
-    second = get_config("parent", epochs=epochs[1], learning_rate=5e-5, side_weight=0.5)
+    first = get_config("parent", epochs=epochs[0], frozen_blocks=0, balance=1.0)
+    second = get_config("parent", epochs=epochs[1], learning_rate=5e-5, side_weight=0.5, balance=1.0)
     return first, second
 
 

@@ -51,6 +51,7 @@ class ParentConfig(_Config):
     epochs: float = 20  # a part of one counts
     batch: int = 2
     frozen_blocks: int = 2  # no worse in the same seconds: data/weights/README.md
+    balance: float = 0.5  # marks new objects better, and fewer look-alikes: the same
     side_weight: float = 1.0
     side_end: float = 1.0
 
@@ -68,9 +69,6 @@ class OnlineConfig(_Config):
     frozen_blocks: int = 4  # 0.008 J for less than half the time: tests/benchmarks/quality.py
 
 
-# For better masks in three times the seconds: chosen on training sequences, data/weights/README.md.
-THOROUGH = OnlineConfig(steps=300, learning_rate=3e-5, frozen_blocks=2, balance=0.5)
-
 _PIXELS = 480 * 854
 
 # "mindspore" and "paper" are published settings, as facts: the MindSpore model zoo's README, and
@@ -79,11 +77,10 @@ _PIXELS = 480 * 854
 # the fusion) and its step-wise decay are not reproduced.
 PRESETS = {
     "default": {"parent": ParentConfig(), "online": OnlineConfig()},
-    "thorough": {"parent": ParentConfig(), "online": THOROUGH},
     "mindspore": {
         "parent": ParentConfig(
             height=0, epochs=240, batch=12, learning_rate=5e-5, decay="none", weight_decay=2e-4,
-            side_weight=0.5, side_end=None, frozen_blocks=0,
+            balance=1.0, side_weight=0.5, side_end=None, frozen_blocks=0,
         ),
         "online": OnlineConfig(
             height=0, steps=10_000, learning_rate=5e-6, decay="none", weight_decay=2e-4, side_weight=0.0,
@@ -93,7 +90,7 @@ PRESETS = {
     "paper": {
         "parent": ParentConfig(
             height=0, epochs=240, batch=1, accumulate=10, optimizer="sgd", learning_rate=1e-8 * _PIXELS,
-            decay="none", weight_decay=2e-4, frozen_blocks=0,
+            decay="none", weight_decay=2e-4, balance=1.0, frozen_blocks=0,
         ),
         "online": OnlineConfig(
             height=0, steps=5_000, accumulate=10, optimizer="sgd", learning_rate=1e-8 * _PIXELS, decay="none",

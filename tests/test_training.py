@@ -241,10 +241,16 @@ def test_gradients_are_averaged_over_accumulated_steps(tiny, tmp_path):
     )
 
 
-@pytest.mark.parametrize("preset", ["default", "thorough", "mindspore", "paper"])
+@pytest.mark.parametrize("preset", ["default", "mindspore", "paper"])
 def test_presets_exist_for_both_phases(preset):
     assert get_config("parent", preset).epochs > 0
     assert get_config("online", preset, steps=7).steps == 7
+
+
+@pytest.mark.parametrize("preset", ["mindspore", "paper"])
+@pytest.mark.parametrize("phase", ["parent", "online"])
+def test_published_presets_keep_the_papers_loss(phase, preset):
+    assert get_config(phase, preset).balance == 1
 
 
 def test_parent_steps_count_every_epoch_of_every_frame():
@@ -267,5 +273,5 @@ def test_settings_out_of_range(changes, message):
 
 
 def test_unknown_preset_names_those_there_are():
-    with pytest.raises(ConfigError, match="PRESET is 'fast'; the presets are default, thorough, mind"):
+    with pytest.raises(ConfigError, match="PRESET is 'fast'; the presets are default, mindspore, paper"):
         get_config("online", "fast")
