@@ -51,7 +51,7 @@ class ParentConfig(_Config):
     epochs: float = 20  # a part of one counts
     batch: int = 2
     frozen_blocks: int = 2  # no worse in the same seconds: data/weights/README.md
-    balance: float = 0.5  # marks new objects better, and fewer look-alikes: the same
+    balance: float = 0.5  # marks new objects better: the same
     side_weight: float = 1.0
     side_end: float = 1.0
 

@@ -22,8 +22,8 @@ class BalancedCrossEntropy(keras.losses.Loss):
         ((N/T)ᵇ · Σ_object −log p  +  (P/T)ᵇ · Σ_background −log(1 − p)) / T
 
     At b = 1, the paper's, object and background weigh the same, however small the object is; at
-    b = 0 all pixels do. Between them background that is taken for the object costs more than in
-    the paper, and less than its area.
+    b = 0 all pixels do. In between, background that is taken for the object costs more than in the
+    paper.
 
     Pixels are counted per image, so the result does not depend on how a batch is split over
     replicas; the mean over pixels makes a learning rate mean the same at every resolution.
@@ -46,8 +46,8 @@ class BalancedCrossEntropy(keras.losses.Loss):
         object_share = ops.mean(annotation, axis=(1, 2, 3), keepdims=True)
         share = ops.where(object_share == 0, EMPTY_SHARE, object_share)
         share = ops.where(object_share == 1, 1 - EMPTY_SHARE, share)
-        weight = ops.where(annotation > 0.5, 1 - share, share)
-        return ops.mean(weight**self.balance * entropy, axis=(1, 2, 3))
+        weight = ops.where(annotation > 0.5, (1 - share) ** self.balance, share**self.balance)
+        return ops.mean(weight * entropy, axis=(1, 2, 3))
 
 
 def side_weight(progress, start: float, end: float | None):

@@ -13,7 +13,7 @@ import pytest
 
 from osvos_keras import compilation, training
 from osvos_keras.callbacks import read_history
-from osvos_keras.compilation import make_optimizer
+from osvos_keras.compilation import compile_for_training, make_optimizer
 from osvos_keras.config import OnlineConfig, ParentConfig, get_config
 from osvos_keras.davis import write_mask
 from osvos_keras.errors import ConfigError, DataError, FolderError, TrainingError
@@ -251,6 +251,11 @@ def test_presets_exist_for_both_phases(preset):
 @pytest.mark.parametrize("phase", ["parent", "online"])
 def test_published_presets_keep_the_papers_loss(phase, preset):
     assert get_config(phase, preset).balance == 1
+
+
+def test_every_output_is_trained_with_the_balance_that_was_asked_for():
+    trained = compile_for_training(build_osvos(None), ParentConfig(balance=0.25), steps=1)
+    assert {name: loss.balance for name, loss in trained.loss.items()} == dict.fromkeys(trained.output, 0.25)
 
 
 def test_parent_steps_count_every_epoch_of_every_frame():
