@@ -4,11 +4,13 @@
 
 In two stages, each a `train_parent` that goes on where it was stopped:
 
-1. on 25 of DAVIS's 30 training sequences, while J is measured on the five held out (`held_out.csv`). On
-   these five the settings of both phases were chosen;
-2. from there on all 30.
+1. the side branches and the fusion alone, fast, while VGG16 stays as ImageNet left it: branches that start
+   at random would spoil its features;
+2. from there VGG16's last three blocks too, slowly.
 
-The validation sequences are not read. `--epochs A,B` shortens both stages, for a rehearsal.
+With `--hold-out` both stages leave five of DAVIS's 30 training sequences out and measure J on them
+(`held_out.csv`): on these five the settings of both phases were chosen. The validation sequences are not
+read. `--epochs A,B` shortens both stages, for a rehearsal.
 """
 
 import argparse
@@ -52,10 +54,10 @@ def look_at_held_out(davis: Davis, height: int, path: Path) -> AtSteps:
 
 
 def stages(epochs: tuple[float, float]) -> tuple[ParentConfig, ParentConfig]:
-    """The settings of both stages; the second goes on more gently from what the first has learned."""
-    first = get_config("parent", epochs=epochs[0], frozen_blocks=0, balance=1.0)
-    second = get_config("parent", epochs=epochs[1], learning_rate=5e-5, side_weight=0.5, balance=1.0)
-    return first, second
+    """The settings of both stages."""
+    branches = get_config("parent", epochs=epochs[0], frozen_blocks=5, learning_rate=1e-3, side_end=None)
+    whole = get_config("parent", epochs=epochs[1], learning_rate=3e-5)
+    return branches, whole
 
 
 def main() -> None:
@@ -63,18 +65,18 @@ def main() -> None:
     parser.add_argument("--davis", required=True, help="DAVIS 2016")
     parser.add_argument("--run-dir", default="runs/parent", help="where the trainings go")
     parser.add_argument("--to", default=BUNDLED / FILES["parent"], help="the file to write")
-    parser.add_argument("--epochs", default="2.25,0.7", help="of the stages (default: %(default)s)")
+    parser.add_argument("--epochs", default="0.24,2.1", help="of the stages (default: %(default)s)")
+    parser.add_argument("--hold-out", action="store_true", help="leave five sequences out, and look at them")
     args = parser.parse_args()
     davis, run = Davis(args.davis), find_path(args.run_dir)
-    first, second = stages(tuple(map(float, args.epochs.split(","))))
+    branches, whole = stages(tuple(map(float, args.epochs.split(","))))
 
-    everything = davis.sequences("train")
-    most = [name for name in everything if name not in held_out(davis)]
-    look = look_at_held_out(davis, first.height, run / "held_out.csv")
-    train_parent(davis, most, first, run / "25", chunk=CHUNK, callbacks=[look])
-    model = train_parent(
-        davis, everything, second, run / "30", weights=run / "25" / WEIGHTS_FILE, chunk=CHUNK
-    )
+    left_out = held_out(davis) if args.hold_out else []
+    sequences = [name for name in davis.sequences("train") if name not in left_out]
+    looks = [look_at_held_out(davis, whole.height, run / "held_out.csv")] if args.hold_out else []
+    train_parent(davis, sequences, branches, run / "branches", chunk=CHUNK)
+    start = run / "branches" / WEIGHTS_FILE
+    model = train_parent(davis, sequences, whole, run / "whole", weights=start, chunk=CHUNK, callbacks=looks)
     save_weights(model, args.to, half=True)
     print(f"{args.to}\nsha256 {sha256(args.to)}")
 

@@ -22,7 +22,8 @@ class _Config:
     decay: str = "cosine"  # of the learning rate over the steps: "cosine" to zero, or "none"
     weight_decay: float = 0.0  # decoupled (AdamW)
     frozen_blocks: int = 0  # the first blocks of VGG16's five that are held as they are
-    balance: float = 1.0  # of the loss: 1 is the paper's, 0 counts every pixel alike
+    # Of the loss: 1 is the paper's, 0 counts every pixel alike. Why a half: data/weights/README.md
+    balance: float = 0.5
     side_weight: float = 0.5  # what each side output's loss counts beside the fused one …
     side_end: float | None = None  # … falling to nothing at this share of training; None holds it
     seed: int = 0
@@ -51,7 +52,6 @@ class ParentConfig(_Config):
     epochs: float = 20  # a part of one counts
     batch: int = 2
     frozen_blocks: int = 2  # no worse in the same seconds: data/weights/README.md
-    balance: float = 0.5  # marks new objects better: the same
     side_weight: float = 1.0
     side_end: float = 1.0
 
@@ -83,8 +83,8 @@ PRESETS = {
             balance=1.0, side_weight=0.5, side_end=None, frozen_blocks=0,
         ),
         "online": OnlineConfig(
-            height=0, steps=10_000, learning_rate=5e-6, decay="none", weight_decay=2e-4, side_weight=0.0,
-            frozen_blocks=0,
+            height=0, steps=10_000, learning_rate=5e-6, decay="none", weight_decay=2e-4, balance=1.0,
+            side_weight=0.0, frozen_blocks=0,
         ),
     },
     "paper": {
@@ -94,7 +94,7 @@ PRESETS = {
         ),
         "online": OnlineConfig(
             height=0, steps=5_000, accumulate=10, optimizer="sgd", learning_rate=1e-8 * _PIXELS, decay="none",
-            weight_decay=2e-4, side_weight=0.0, frozen_blocks=0,
+            weight_decay=2e-4, balance=1.0, side_weight=0.0, frozen_blocks=0,
         ),
     },
 }  # fmt: skip

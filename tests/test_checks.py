@@ -118,6 +118,7 @@ PLANTED = {
         ("in targets)", "in targets if name != 'fused')", "forgotten"),
         ("in targets)", "in targets) / len(targets)", "averaged"),
         ("in targets)", "in logits)", "all outputs are asked for"),
+        ("BalancedCrossEntropy(balance)", "BalancedCrossEntropy()", "is not passed on"),
     ],
     "logits-to-mask": [
         ("> 0", "> 0.5", "as if they were probabilities"),

@@ -20,7 +20,7 @@ from osvos_keras.weights import find_weights
 
 BUNDLED_SHA256 = {
     "imagenet": "e927b4412b60fbbc1b645d454dcac92adcb717d10828df510ddfdae33090ed9f",
-    "parent": "1f7575764d9d424dd03ad5e5f608e2c0641e83b68ddd4fa23aef2e0473735029",
+    "parent": "a5b70f3812a6389f0fa35745c7ce890b40cefa23616fb177d6bdb9fc027428d2",
 }
 
 

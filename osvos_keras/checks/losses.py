@@ -123,32 +123,36 @@ def cosine_rate(student: Callable) -> None:
 
 
 def step_loss(student: Callable) -> None:
-    """`student(logits, targets, weights)`, three dicts by output, gives the loss of a step, one number."""
+    """`student(logits, targets, weights, balance)`, three dicts by output and the exponent of the loss's
+    weights, gives the loss of a step, one number."""
     random = np.random.default_rng(0)
     annotation = np.zeros((1, 8, 12, 1), np.float32)
     annotation[:, 2:5, 3:7] = 1
     logits = {name: random.normal(0, 2, annotation.shape).astype(np.float32) for name in OUTPUTS}
-    balanced, plain = BalancedCrossEntropy(), keras.losses.BinaryCrossentropy(from_logits=True)
 
-    def terms(logits, targets, weights, loss=balanced):
+    def terms(logits, targets, weights, balance):
+        loss = BalancedCrossEntropy(balance)
         return {name: float(weights[name][0]) * float(loss(targets[name], logits[name])) for name in targets}
 
     mistakes = {
-        "the weights are not used.": lambda logits, targets, weights: sum(
-            terms(logits, targets, {name: [1] for name in targets}).values()
+        "the weights are not used.": lambda logits, targets, weights, balance: sum(
+            terms(logits, targets, {name: [1] for name in targets}, balance).values()
         ),
         "only the fused output counts.": lambda *given: terms(*given)["fused"],
         "the fused output is forgotten.": lambda *given: sum(terms(*given).values()) - terms(*given)["fused"],
         "the outputs are averaged; add them up.": lambda *given: np.mean(list(terms(*given).values())),
-        "the sum is divided by the sum of the weights; it should not be.": lambda logits, targets, weights: (
-            sum(terms(logits, targets, weights).values()) / sum(float(weights[name][0]) for name in targets)
+        "the sum is divided by the sum of the weights; it should not be.": lambda *given: (
+            sum(terms(*given).values()) / sum(float(given[2][name][0]) for name in given[1])
         ),
         "it is the plain cross-entropy; take BalancedCrossEntropy.": lambda *given: sum(
-            terms(*given, loss=plain).values()
+            terms(*given[:3], balance=0).values()
+        ),
+        "`balance` is not passed on; without it BalancedCrossEntropy is the paper's.": lambda *given: sum(
+            terms(*given[:3], balance=1).values()
         ),
         "all outputs are asked for, though only those in `targets` have an annotation.": (
-            lambda logits, targets, weights: sum(
-                float(weights[name][0]) * float(balanced(targets[name], logits[name])) for name in logits
+            lambda logits, targets, weights, balance: sum(
+                terms(logits, {name: annotation for name in logits}, weights, balance).values()
             )
         ),
         "the logits go through a sigmoid first; the loss does that itself.": lambda logits, *rest: sum(
@@ -156,14 +160,14 @@ def step_loss(student: Callable) -> None:
         ),
     }
 
-    def case(names, side):
+    def case(names, side, balance=0.5):
         ones = np.ones(1, np.float32)
         weights = {name: ones if name == "fused" else side * ones for name in names}
-        return logits, {name: annotation for name in names}, weights
+        return logits, {name: annotation for name in names}, weights, balance
 
     cases = {
         "side outputs at weight 0.5": case(OUTPUTS, 0.5),
-        "side outputs at weight 0.1": case(OUTPUTS, 0.1),
+        "side outputs at weight 0.1, with the paper's balance of 1": case(OUTPUTS, 0.1, balance=1),
         "the fused output alone": case(("fused",), 0),
     }
     compare(student, lambda *given: sum(terms(*given).values()), cases, mistakes)

@@ -37,8 +37,8 @@ SETTINGS = {  # each is a change to the default preset, which holds four blocks
     "rate 2e-4": {"learning_rate": 2e-4},
     "cosine": {"decay": "cosine"},
     "fused alone": {"side_weight": 0.0},
-    "half balance": {"balance": 0.5},
-    "half balance, two held, 3e-5": {"balance": 0.5, "frozen_blocks": 2, "learning_rate": 3e-5},
+    "the paper's balance": {"balance": 1.0},
+    "two held, 3e-5": {"frozen_blocks": 2, "learning_rate": 3e-5},
     "320 lines": {"height": 320},
     "float32": {"policy": "float32"},  # where the device would choose bfloat16
 }
