@@ -25,10 +25,10 @@ from osvos_keras.davis import Davis, read_frame
 from osvos_keras.evaluation import evaluate
 from osvos_keras.figures import BLUE, ORANGE, new_figure, save_figure
 from osvos_keras.files import find_path
+from osvos_keras.indexed import read_indexed
 from osvos_keras.inference import predict_logits
 from osvos_keras.mask_folder import read_mask
 from osvos_keras.model import SIDES
-from osvos_keras.objects import read_indexed
 from osvos_keras.overlay import draw_objects
 from osvos_keras.pipeline import online_dataset, resize_to_height
 from osvos_keras.plots import gallery, show_frame, show_overlay
