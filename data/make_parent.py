@@ -5,12 +5,12 @@
 In two stages, each a `train_parent` that goes on where it was stopped:
 
 1. the side branches and the fusion alone, fast, while VGG16 stays as ImageNet left it: branches that start
-   at random would spoil its features;
+   at random might spoil its features;
 2. from there VGG16's last three blocks too, slowly.
 
-With `--hold-out` both stages leave five of DAVIS's 30 training sequences out and measure J on them
-(`held_out.csv`): on these five the settings of both phases were chosen. The validation sequences are not
-read. `--epochs A,B` shortens both stages, for a rehearsal.
+With `--hold-out` both stages leave five of DAVIS's 30 training sequences out, measure J on them
+(`held_out.csv`) and write the network into the run folder: on these five the settings of both phases were
+chosen. The validation sequences are not read. `--epochs A,B` shortens both stages, for a rehearsal.
 """
 
 import argparse
@@ -64,21 +64,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--davis", required=True, help="DAVIS 2016")
     parser.add_argument("--run-dir", default="runs/parent", help="where the trainings go")
-    parser.add_argument("--to", default=BUNDLED / FILES["parent"], help="the file to write")
+    parser.add_argument("--to", help="the file to write (default: the bundled one; a held-out run: its own)")
     parser.add_argument("--epochs", default="0.24,2.1", help="of the stages (default: %(default)s)")
     parser.add_argument("--hold-out", action="store_true", help="leave five sequences out, and look at them")
     args = parser.parse_args()
     davis, run = Davis(args.davis), find_path(args.run_dir)
     branches, whole = stages(tuple(map(float, args.epochs.split(","))))
 
+    to = Path(args.to or (run if args.hold_out else BUNDLED) / FILES["parent"])
     left_out = held_out(davis) if args.hold_out else []
     sequences = [name for name in davis.sequences("train") if name not in left_out]
     looks = [look_at_held_out(davis, whole.height, run / "held_out.csv")] if args.hold_out else []
     train_parent(davis, sequences, branches, run / "branches", chunk=CHUNK)
     start = run / "branches" / WEIGHTS_FILE
     model = train_parent(davis, sequences, whole, run / "whole", weights=start, chunk=CHUNK, callbacks=looks)
-    save_weights(model, args.to, half=True)
-    print(f"{args.to}\nsha256 {sha256(args.to)}")
+    save_weights(model, to, half=True)
+    print(f"{to}\nsha256 {sha256(to)}")
 
 
 if __name__ == "__main__":
