@@ -1,5 +1,6 @@
 """From a trained network to masks: a sequence in batches, PNGs in DAVIS result layout."""
 
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -20,6 +21,8 @@ from osvos_keras.model import keep_outputs
 from osvos_keras.pipeline import frame_dataset, resize_to_height
 
 THRESHOLD = 0.5  # of the probability
+# So many times as long as where it was learned, and the scale of a second look. Why: data/weights/README.md
+SECOND_LOOKS = {1.25: 0.75, 1.6: 0.5}
 
 
 def predict_logits(model: keras.Model, frame: np.ndarray, height: int = 0) -> dict[str, np.ndarray]:
@@ -46,11 +49,20 @@ def fused_only(model: keras.Model) -> keras.Model:
 
 
 def predict_sequence(
-    model: keras.Model, frames: Sequence[Path], height: int = 0, batch: int = 4, progress: bool = True
+    model: keras.Model,
+    frames: Sequence[Path],
+    height: int = 0,
+    batch: int = 4,
+    progress: bool = True,
+    learned_share: float | None = None,
 ) -> Iterator[tuple[Path, np.ndarray]]:
     """The probability of the object in every frame of a sequence, in order.
 
     Only the fused output is computed, and only one batch is in memory at a time.
+
+    Online training sees the object at the size of its first frame. Where it has grown much larger since,
+    the network knows its parts no longer; so it looks again at a smaller copy of that frame, in which the
+    object is nearly as large as it was learned, and the logits of both are averaged.
 
     Args:
         model: the network.
@@ -58,6 +70,8 @@ def predict_sequence(
         height: lines at which the network sees them; 0 leaves them as they are.
         batch: frames at a time.
         progress: whether to show a bar.
+        learned_share: the share of the frame, 0 to 1, that the object covers where it was learned; None
+            looks once at every frame.
 
     Yields:
         the frame's path, and its probabilities (H, W) float32 at the frame's own size.
@@ -71,12 +85,32 @@ def predict_sequence(
     ) as bar:
         remaining = iter(frames)
         for images in _readable(frame_dataset(frames, height, batch), frames):
-            for logits in fused.predict_on_batch(images)["fused"][..., 0]:
+            for image, logits in zip(images, _predict_batch(fused, images), strict=True):
                 path = next(remaining)
-                size = image_size(path)[::-1]
-                logits = cv2.resize(np.asarray(logits, np.float32), size, interpolation=cv2.INTER_LINEAR)
-                yield path, np.asarray(keras.ops.sigmoid(logits))
+                if learned_share:
+                    logits = _look_again(fused, image, logits, learned_share)
+                yield path, np.asarray(keras.ops.sigmoid(_resize(logits, image_size(path))))
                 bar.update()
+
+
+def _predict_batch(fused: keras.Model, images: tf.Tensor) -> np.ndarray:
+    """Logits (B, H, W) float32."""
+    return np.asarray(fused.predict_on_batch(images)["fused"][..., 0], np.float32)
+
+
+def _resize(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return cv2.resize(logits, size[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def _look_again(fused: keras.Model, image: tf.Tensor, logits: np.ndarray, learned_share: float) -> np.ndarray:
+    """The mean with what a smaller copy of the image gives, if the object has grown in it."""
+    growth = math.sqrt((logits > 0).mean() / learned_share)
+    scale = next((scale for least, scale in reversed(SECOND_LOOKS.items()) if growth >= least), None)
+    if scale is None:
+        return logits
+    smaller = resize_to_height(image, round(scale * len(image)), "bilinear")
+    (second,) = _predict_batch(fused, smaller[None])
+    return (logits + _resize(second, logits.shape)) / 2
 
 
 def _readable(batches: tf.data.Dataset, frames: Sequence[Path]) -> Iterator[tf.Tensor]:
@@ -92,13 +126,16 @@ def _readable(batches: tf.data.Dataset, frames: Sequence[Path]) -> Iterator[tf.T
         ) from error
 
 
-def sample_similarity(model: keras.Model, davis: Davis, sequence: str, height: int, every: int) -> float:
+def sample_similarity(
+    model: keras.Model, davis: Davis, sequence: str, height: int, every: int, **options
+) -> float:
     """The mean J over every `every`-th frame of a sequence at full size, the first and the last left out.
 
-    A quick look at a network in training; the benchmark's own number is `evaluation.evaluate`'s.
+    A quick look at a network in training; the benchmark's own number is `evaluation.evaluate`'s. `options`
+    are those of `predict_sequence`.
     """
     frames, annotations = (paths(sequence)[1:-1][::every] for paths in (davis.frames, davis.annotations))
-    found = predict_sequence(model, frames, height, progress=False)
+    found = predict_sequence(model, frames, height, progress=False, **options)
     pairs = zip(found, annotations, strict=True)
     return float(np.mean([region_similarity(p > THRESHOLD, read_annotation(path)) for (_, p), path in pairs]))
 
@@ -114,11 +151,17 @@ def segment_sequence(
         sequence: its name.
         folder: the folder of masks; the sequence gets one of its own in it.
         height: lines at which the network sees the frames; 0 leaves them as they are.
-        **options: `batch` and `progress`, as in `predict_sequence`.
+        **options: `batch`, `progress` and `learned_share`, as in `predict_sequence`; the share is the first
+            annotation's unless another is given.
 
     Returns:
         The sequence's folder of masks.
+
+    Raises:
+        DataError: a frame or the first annotation is missing or unreadable.
     """
+    if "learned_share" not in options:
+        options["learned_share"] = davis.first(sequence)[1].mean()
     masks = make_folder(find_path(folder) / sequence)
     with ThreadPoolExecutor(max_workers=1) as writer:  # while the network computes the next batch
         written = [

@@ -94,14 +94,19 @@ def segment_objects(
     folder: str | Path,
     height: int = 0,
     progress: bool = True,
+    *,
+    learned_shares: Sequence[float],
     **options,
 ) -> Path:
-    """As `segment_sequence`, for several objects: `models` has a network for each, in their order.
+    """As `segment_sequence`, for several objects: a network and a learned share for each, in their order.
 
     The masks are written by `write_indexed`. One batch of frames is in memory at a time.
     """
     masks, frames = make_folder(find_path(folder) / sequence), davis.frames(sequence)
-    predictions = [predict_sequence(model, frames, height, progress=False, **options) for model in models]
+    predictions = [
+        predict_sequence(model, frames, height, progress=False, learned_share=share, **options)
+        for model, share in zip(models, learned_shares, strict=True)
+    ]
     bar = tqdm(frames, f"masks {sequence}", unit="frame", disable=not progress)
     for path, *found in zip(bar, *predictions, strict=True):
         objects = merge_probabilities([probability for _, probability in found])

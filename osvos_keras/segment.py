@@ -68,15 +68,22 @@ def segment_clip(
         return masks
     done.unlink(missing_ok=True)
     models = _train(clip, marked, run_dir, config, weights=weights, policy=policy, progress=progress)
+    shares = _learned_shares(marked, len(models))
+    where = (clip.davis, clip.name, masks.parent, config.height)
     if len(models) == 1:
-        segment_sequence(models[0], clip.davis, clip.name, masks.parent, config.height, progress=progress)
+        segment_sequence(models[0], *where, progress=progress, learned_share=shares[0])
     else:
-        segment_objects(models, clip.davis, clip.name, masks.parent, config.height, progress=progress)
+        segment_objects(models, *where, progress=progress, learned_shares=shares)
     for path in masks.glob("*.png"):
         if path.name not in names:  # of a longer clip that was here before
             path.unlink()
     write_json(done, record)
     return masks
+
+
+def _learned_shares(marked: Mapping[int, np.ndarray], count: int) -> list[float]:
+    """The largest share of a frame that each object covers where it is marked."""
+    return [max((objects == number).mean() for objects in marked.values()) for number in range(1, count + 1)]
 
 
 def _check_marked(clip: Clip, marked: Mapping[int, np.ndarray]) -> None:

@@ -1,5 +1,7 @@
 """From network to masks on disk."""
 
+import cv2
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -34,7 +36,9 @@ def test_masks_are_whole_files_of_the_frames_own_size(network, tiny, tmp_path):
 def test_masks_are_where_the_probability_is_above_one_half(network, tiny, tmp_path):
     folder = segment_sequence(network, tiny, "cow", tmp_path, progress=False)
     found = [read_annotation(path) for path in sorted(folder.iterdir())]
-    expected = [p > 0.5 for _, p in predict_sequence(network, tiny.frames("cow"), progress=False)]
+    share = tiny.first("cow")[1].mean()
+    found_again = predict_sequence(network, tiny.frames("cow"), progress=False, learned_share=share)
+    expected = [p > 0.5 for _, p in found_again]
     np.testing.assert_array_equal(found, expected)
     assert 0 < np.mean(found) < 1
 
@@ -53,6 +57,30 @@ def test_logits_of_one_frame_are_those_of_the_sequence(network, tiny):
     _, probability = next(predict_sequence(network, tiny.frames("cow"), progress=False))
     expected = 1 / (1 + np.exp(-logits["fused"].astype(np.float64)))
     np.testing.assert_allclose(expected, probability, atol=0.02)  # two JPEG decoders
+
+
+def test_an_object_that_has_grown_is_looked_at_again_at_a_smaller_scale(network, tiny):
+    frame = tiny.first("cow")[0]
+    first, *looks = (predict_logits(network, frame, height)["fused"] for height in (0, 34, 22))
+    for growth, scale in ((1.2, None), (1.3, 0.75), (2.0, 0.5)):
+        expected = first
+        if scale:
+            second = looks[(0.75, 0.5).index(scale)]
+            expected = (first + cv2.resize(second, first.shape[::-1])) / 2
+        share = (first > 0).mean() / growth**2
+        found = predict_sequence(network, tiny.frames("cow"), progress=False, learned_share=share)
+        _, probability = next(found)
+        np.testing.assert_allclose(probability, keras.ops.sigmoid(expected), atol=0.02)  # two decoders
+
+
+def test_masks_of_a_sequence_take_the_first_annotation_for_the_size_that_was_learned(network, tiny, tmp_path):
+    def masks(folder, **options):
+        folder = segment_sequence(network, tiny, "cow", tmp_path / folder, progress=False, **options)
+        return np.stack([read_annotation(path) for path in sorted(folder.iterdir())])
+
+    share = tiny.first("cow")[1].mean()
+    np.testing.assert_array_equal(masks("default"), masks("given", learned_share=share))
+    assert (masks("once", learned_share=None) != masks("tiny", learned_share=1e-4)).any()
 
 
 def test_truncated_frame_is_named_and_masks_before_it_are_kept(network, tiny, tmp_path):
@@ -79,7 +107,7 @@ def test_folder_that_cannot_be_written(network, tiny, tmp_path):
 
 
 def test_quick_look_is_the_benchmarks_j_of_the_frames_it_takes(network, tiny, tmp_path):
-    segment_sequence(network, tiny, "cow", tmp_path, progress=False)
+    segment_sequence(network, tiny, "cow", tmp_path, progress=False, learned_share=None)
     per_frame = evaluate(tmp_path, tiny, ["cow"], progress=False).per_frame["J"]
     for every in (1, 2):
         quick = sample_similarity(network, tiny, "cow", 0, every)

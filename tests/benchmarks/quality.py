@@ -49,10 +49,11 @@ def examine(davis: Davis, sequence: str, steps: int, weights: str, changes: dict
     policy = changes.get("policy", "auto")
     changes = {name: value for name, value in changes.items() if name != "policy"}
     config = get_config("online", steps=steps, **changes)
-    rows = []
+    rows, share = [], davis.first(sequence)[1].mean()
 
     def look(model: keras.Model, step: int, seconds: float) -> None:
-        j = sample_similarity(model, davis, sequence, config.height, every=5)
+        seen = share if step else None  # a start alone has not seen the object
+        j = sample_similarity(model, davis, sequence, config.height, every=5, learned_share=seen)
         rows.append({"step": step, "seconds": seconds, "J": j})
 
     with TemporaryDirectory() as folder:
