@@ -21,8 +21,9 @@ from osvos_keras.model import keep_outputs
 from osvos_keras.pipeline import frame_dataset, resize_to_height
 
 THRESHOLD = 0.5  # of the probability
-# So many times as long as where it was learned, and the scale of a second look. Why: data/weights/README.md
-SECOND_LOOKS = {1.25: 0.75, 1.6: 0.5}
+# An object so many times as long as where it was learned, and the scale of a second look at it.
+SECOND_LOOKS = {1.25: 0.75, 1.6: 0.5, 2.4: 0.35, 3.4: 0.25}  # chosen in data/weights/README.md, as is
+SHRINKING = 0.9  # … what is left of its length, at the least, from a frame to the next
 
 
 def predict_logits(model: keras.Model, frame: np.ndarray, height: int = 0) -> dict[str, np.ndarray]:
@@ -62,7 +63,8 @@ def predict_sequence(
 
     Online training sees the object at the size of its first frame. Where it has grown much larger since,
     the network knows its parts no longer; so it looks again at a smaller copy of that frame, in which the
-    object is nearly as large as it was learned, and the logits of both are averaged.
+    object is nearly as large as it was learned. The logits of the first look count as the learned area to
+    the present one. How large the object is, this frame and the one before tell.
 
     Args:
         model: the network.
@@ -83,12 +85,12 @@ def predict_sequence(
     with tqdm(
         desc=f"masks {frames[0].parent.name}", total=len(frames), unit="frame", disable=not progress
     ) as bar:
-        remaining = iter(frames)
+        remaining, growth = iter(frames), 1.0
         for images in _readable(frame_dataset(frames, height, batch), frames):
             for image, logits in zip(images, _predict_batch(fused, images), strict=True):
                 path = next(remaining)
                 if learned_share:
-                    logits = _look_again(fused, image, logits, learned_share)
+                    logits, growth = _look_again(fused, image, logits, learned_share, growth)
                 yield path, np.asarray(keras.ops.sigmoid(_resize(logits, image_size(path))))
                 bar.update()
 
@@ -102,15 +104,22 @@ def _resize(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(logits, size[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def _look_again(fused: keras.Model, image: tf.Tensor, logits: np.ndarray, learned_share: float) -> np.ndarray:
-    """The mean with what a smaller copy of the image gives, if the object has grown in it."""
-    growth = math.sqrt((logits > 0).mean() / learned_share)
+def _look_again(
+    fused: keras.Model, image: tf.Tensor, logits: np.ndarray, learned_share: float, before: float
+) -> tuple[np.ndarray, float]:
+    """The logits with a second look, if the object has grown, and its growth; `before`: a frame earlier."""
+    growth = max(_growth(logits, learned_share), SHRINKING * before)
     scale = next((scale for least, scale in reversed(SECOND_LOOKS.items()) if growth >= least), None)
-    if scale is None:
-        return logits
-    smaller = resize_to_height(image, round(scale * len(image)), "bilinear")
-    (second,) = _predict_batch(fused, smaller[None])
-    return (logits + _resize(second, logits.shape)) / 2
+    if scale is not None:
+        smaller = resize_to_height(image, round(scale * len(image)), "bilinear")
+        second = _resize(_predict_batch(fused, smaller[None])[0], logits.shape)
+        logits = second + (logits - second) / growth**2
+    return logits, _growth(logits, learned_share)
+
+
+def _growth(logits: np.ndarray, learned_share: float) -> float:
+    """How many times as long the object is as where it was learned."""
+    return math.sqrt((logits > 0).mean() / learned_share)
 
 
 def _readable(batches: tf.data.Dataset, frames: Sequence[Path]) -> Iterator[tf.Tensor]:

@@ -59,18 +59,38 @@ def test_logits_of_one_frame_are_those_of_the_sequence(network, tiny):
     np.testing.assert_allclose(expected, probability, atol=0.02)  # two JPEG decoders
 
 
-def test_an_object_that_has_grown_is_looked_at_again_at_a_smaller_scale(network, tiny):
+@pytest.mark.parametrize(("growth", "lines"), [(1.2, None), (1.3, 34), (2.0, 22), (5.0, 11)])
+def test_an_object_that_has_grown_is_looked_at_again_at_a_smaller_scale(network, tiny, growth, lines):
     frame = tiny.first("cow")[0]
-    first, *looks = (predict_logits(network, frame, height)["fused"] for height in (0, 34, 22))
-    for growth, scale in ((1.2, None), (1.3, 0.75), (2.0, 0.5)):
-        expected = first
-        if scale:
-            second = looks[(0.75, 0.5).index(scale)]
-            expected = (first + cv2.resize(second, first.shape[::-1])) / 2
-        share = (first > 0).mean() / growth**2
-        found = predict_sequence(network, tiny.frames("cow"), progress=False, learned_share=share)
-        _, probability = next(found)
-        np.testing.assert_allclose(probability, keras.ops.sigmoid(expected), atol=0.02)  # two decoders
+    expected = predict_logits(network, frame)["fused"]
+    share = (expected > 0).mean() / growth**2
+    if lines:
+        second = cv2.resize(predict_logits(network, frame, lines)["fused"], expected.shape[::-1])
+        expected = expected / growth**2 + second * (1 - 1 / growth**2)
+    _, probability = next(predict_sequence(network, tiny.frames("cow"), progress=False, learned_share=share))
+    np.testing.assert_allclose(probability, keras.ops.sigmoid(expected), atol=0.02)  # two JPEG decoders
+
+
+def test_an_object_is_not_taken_to_have_shrunk_at_once(tmp_path):
+    """After a frame in which it is large, one in which little of it is found is looked at again too."""
+    frames = [tmp_path / "cow" / name for name in ("00000.jpg", "00001.jpg")]
+    frames[0].parent.mkdir()
+    for path, size in zip(frames, (30, 8), strict=True):
+        image = np.zeros((48, 48, 3), np.uint8)
+        image[:size, :size] = 255
+        Image.fromarray(image).save(path, quality=100)
+    images = keras.Input((None, None, 3), dtype="uint8")
+    bright = keras.ops.mean(keras.ops.cast(images, "float32"), axis=-1, keepdims=True) - 128
+    network = keras.Model(images, {"fused": bright})
+
+    def last(frames, share):
+        *_, (_, probability) = predict_sequence(network, frames, progress=False, learned_share=share)
+        return probability
+
+    share = 8**2 / 48**2
+    alone, after = last(frames[1:], share), last(frames, share)
+    np.testing.assert_array_equal(alone, last(frames[1:], None))
+    assert ((alone > 0.5) != (after > 0.5)).any()
 
 
 def test_masks_of_a_sequence_take_the_first_annotation_for_the_size_that_was_learned(network, tiny, tmp_path):
