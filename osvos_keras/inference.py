@@ -21,9 +21,9 @@ from osvos_keras.model import keep_outputs
 from osvos_keras.pipeline import frame_dataset, resize_to_height
 
 THRESHOLD = 0.5  # of the probability
-# An object so many times as long as where it was learned, and the scale of a second look at it.
-SECOND_LOOKS = {1.25: 0.75, 1.6: 0.5, 2.4: 0.35, 3.4: 0.25}  # chosen in data/weights/README.md, as is
-SHRINKING = 0.9  # … what is left of its length, at the least, from a frame to the next
+# Of objects that grow; chosen on training sequences: data/weights/README.md
+SECOND_LOOKS = {1.25: 0.75, 1.6: 0.5, 2.4: 0.35, 3.4: 0.25}  # growth, at least: scale of the second look
+SHRINKING = 0.9  # what is left of an object's length, at the least, from one frame to the next
 
 
 def predict_logits(model: keras.Model, frame: np.ndarray, height: int = 0) -> dict[str, np.ndarray]:

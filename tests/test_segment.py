@@ -161,6 +161,13 @@ def test_two_objects_have_a_network_each_and_masks_of_numbers(tiny_frames, tmp_p
     assert contact_sheet(clip, masks).get_axes()[0].get_title() == "frame 0, 0.0 s"
 
 
+def test_an_object_is_learned_at_the_largest_size_that_is_marked():
+    first, later = np.zeros((2, 6, 10), np.uint8)
+    first[:2], first[5, 0] = 1, 2
+    later[:4, :1], later[5, :6] = 1, 2
+    assert segment._learned_shares({0: first, 3: later}, 2) == [20 / 60, 6 / 60]
+
+
 def test_merge_takes_the_largest_probability_above_one_half():
     first = np.array([[0.9, 0.6, 0.5], [0.2, 0.51, 0.0]], np.float32)
     second = np.array([[0.8, 0.7, 0.5], [0.4, 0.51, 0.9]], np.float32)
