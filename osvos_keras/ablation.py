@@ -111,8 +111,10 @@ def _examine(
 
     def look(model: keras.Model, step: int, seconds: float) -> None:
         masks = start.with_name(f"{start.name}_{step}")
-        options = {} if step else {"learned_share": None}  # a start alone has not seen the object
-        scored = _write_and_score(model, davis, sequence, config.height, masks, **options)
+        options = {"height": config.height, "scales": config.scales}
+        if not step:
+            options["learned_share"] = None  # a start alone has not seen the object
+        scored = _write_and_score(model, davis, sequence, masks, **options)
         rows.append({"steps": step, "train_seconds": seconds, **scored})
 
     for group in [moments] if steady else [[moment] for moment in moments]:
@@ -124,12 +126,10 @@ def _examine(
     return rows
 
 
-def _write_and_score(
-    model: keras.Model, davis: Davis, sequence: str, height: int, masks: Path, **options
-) -> dict:
+def _write_and_score(model: keras.Model, davis: Davis, sequence: str, masks: Path, **options) -> dict:
     """The masks of all frames, the seconds that they took, and their J."""
     began = time.perf_counter()
-    segment_sequence(model, davis, sequence, masks, height, progress=False, **options)
+    segment_sequence(model, davis, sequence, masks, progress=False, **options)
     seconds = time.perf_counter() - began
     pairs = (pair.read() for pair in plan_sequence(masks, davis, sequence))
     return {"mask_seconds": seconds, "J": float(np.mean([region_similarity(*pair) for pair in pairs]))}

@@ -33,7 +33,7 @@ class _Config:
         for name in ("height", "weight_decay", "side_weight", "seed"):
             if own[name] < 0:
                 raise ConfigError(f"{name} is {own[name]}; it must not be negative.")
-        for name in ("batch", "accumulate", "learning_rate", "side_end", "epochs", "steps"):
+        for name in ("batch", "accumulate", "learning_rate", "side_end", "epochs", "steps", "scales"):
             if own.get(name) is not None and own[name] <= 0:
                 raise ConfigError(f"{name} is {own[name]}; it must be above zero.")
         if not 0 <= self.balance <= 1:
@@ -67,6 +67,9 @@ class OnlineConfig(_Config):
     steps: int = 100
     decay: str = "none"
     frozen_blocks: int = 4  # 0.008 J for less than half the time: tests/benchmarks/quality.py
+    # Sizes at which the network sees a frame, each half of the one before; it learns them in turn, and
+    # its masks are of their mean logits.
+    scales: int = 1
 
 
 _PIXELS = 480 * 854
@@ -77,6 +80,7 @@ _PIXELS = 480 * 854
 # the fusion) and its step-wise decay are not reproduced.
 PRESETS = {
     "default": {"parent": ParentConfig(), "online": OnlineConfig()},
+    "thorough": {"parent": ParentConfig(), "online": OnlineConfig(height=480, scales=2)},
     "mindspore": {
         "parent": ParentConfig(
             height=0, epochs=240, batch=12, learning_rate=5e-5, decay="none", weight_decay=2e-4,

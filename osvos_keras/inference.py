@@ -1,9 +1,9 @@
 """From a trained network to masks: a sequence in batches, PNGs in DAVIS result layout."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import cv2
@@ -18,7 +18,7 @@ from osvos_keras.errors import DataError
 from osvos_keras.files import find_path, make_folder
 from osvos_keras.metrics import region_similarity
 from osvos_keras.model import keep_outputs
-from osvos_keras.pipeline import frame_dataset, resize_to_height
+from osvos_keras.pipeline import frame_dataset, resize_to_height, scaled_heights
 
 THRESHOLD = 0.5  # of the probability
 # Of objects that grow; chosen on training sequences: data/weights/README.md
@@ -56,6 +56,7 @@ def predict_sequence(
     batch: int = 4,
     progress: bool = True,
     learned_share: float | None = None,
+    scales: int = 1,
 ) -> Iterator[tuple[Path, np.ndarray]]:
     """The probability of the object in every frame of a sequence, in order.
 
@@ -74,6 +75,8 @@ def predict_sequence(
         progress: whether to show a bar.
         learned_share: the share of the frame, 0 to 1, that the object covers where it was learned; None
             looks once at every frame.
+        scales: sizes at which it sees a frame, each half of the one before: those that it was trained at.
+            The logits are their mean.
 
     Yields:
         the frame's path, and its probabilities (H, W) float32 at the frame's own size.
@@ -81,23 +84,29 @@ def predict_sequence(
     Raises:
         DataError: a frame is missing, unreadable or truncated.
     """
-    fused = fused_only(model)
+    look = partial(_look, fused_only(model), scales=scales)
     with tqdm(
         desc=f"masks {frames[0].parent.name}", total=len(frames), unit="frame", disable=not progress
     ) as bar:
         remaining, growth = iter(frames), 1.0
         for images in _readable(frame_dataset(frames, height, batch), frames):
-            for image, logits in zip(images, _predict_batch(fused, images), strict=True):
+            for image, logits in zip(images, look(images), strict=True):
                 path = next(remaining)
                 if learned_share:
-                    logits, growth = _look_again(fused, image, logits, learned_share, growth)
+                    logits, growth = _look_again(look, image, logits, learned_share, growth)
                 yield path, np.asarray(keras.ops.sigmoid(_resize(logits, image_size(path))))
                 bar.update()
 
 
-def _predict_batch(fused: keras.Model, images: tf.Tensor) -> np.ndarray:
-    """Logits (B, H, W) float32."""
-    return np.asarray(fused.predict_on_batch(images)["fused"][..., 0], np.float32)
+def _look(fused: keras.Model, images: tf.Tensor, scales: int, scale: float = 1) -> np.ndarray:
+    """Logits (B, H, W) float32 of images (B, H, W, 3) seen at `scale` of their size, and at its halves."""
+    size = images.shape[1:3]
+    found = []
+    for lines in scaled_heights(scale * size[0], scales):
+        seen = images if lines == size[0] else resize_to_height(images, lines, "bilinear")
+        logits = np.asarray(fused.predict_on_batch(seen)["fused"][..., 0], np.float32)
+        found.append([_resize(one, size) for one in logits])
+    return np.mean(found, axis=0)
 
 
 def _resize(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -105,14 +114,13 @@ def _resize(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _look_again(
-    fused: keras.Model, image: tf.Tensor, logits: np.ndarray, learned_share: float, before: float
+    look: Callable[..., np.ndarray], image: tf.Tensor, logits: np.ndarray, learned_share: float, before: float
 ) -> tuple[np.ndarray, float]:
     """The logits with a second look, if the object has grown, and its growth; `before`: a frame earlier."""
     growth = max(_growth(logits, learned_share), SHRINKING * before)
     scale = next((scale for least, scale in reversed(SECOND_LOOKS.items()) if growth >= least), None)
     if scale is not None:
-        smaller = resize_to_height(image, round(scale * len(image)), "bilinear")
-        second = _resize(_predict_batch(fused, smaller[None])[0], logits.shape)
+        second = look(image[None], scale=scale)[0]
         logits = second + (logits - second) / growth**2
     return logits, _growth(logits, learned_share)
 
@@ -160,8 +168,8 @@ def segment_sequence(
         sequence: its name.
         folder: the folder of masks; the sequence gets one of its own in it.
         height: lines at which the network sees the frames; 0 leaves them as they are.
-        **options: `batch`, `progress` and `learned_share`, as in `predict_sequence`; the share is the first
-            annotation's unless another is given.
+        **options: `batch`, `progress`, `learned_share` and `scales`, as in `predict_sequence`; the share is
+            the first annotation's unless another is given.
 
     Returns:
         The sequence's folder of masks.

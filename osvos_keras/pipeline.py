@@ -21,10 +21,10 @@ MEMORY_SHARE = 0.25  # of what is free, that decoded training frames may take
 
 
 def resize_to_height(image: tf.Tensor, height: int, method: str) -> tf.Tensor:
-    """An image (H, W, C) at `height` lines, aspect kept; 0 leaves it as it is."""
+    """An image (H, W, C), or a batch of them, at `height` lines, aspect kept; 0 leaves it as it is."""
     if not height:
         return image
-    shape = tf.cast(tf.shape(image), tf.float32)
+    shape = tf.cast(tf.shape(image)[-3:], tf.float32)
     width = tf.cast(tf.round(shape[1] * height / shape[0]), tf.int32)
     return tf.cast(
         tf.image.resize(image, (height, width), method, antialias=method == "bilinear"), image.dtype
@@ -119,10 +119,12 @@ def _free_memory() -> int:
 def online_dataset(frames, annotations, config: OnlineConfig, start: int = 0) -> tf.data.Dataset:
     """Batches for online training: the annotated frames in turn, transformed anew at every step.
 
+    Of several scales each step has one: in turn, the largest first.
+
     Args:
         frames: the first frame (H, W, 3) uint8 RGB, or several annotated ones (N, H, W, 3).
         annotations: (H, W) or (N, H, W) bool.
-        config: height, steps, batch, seed, side weight.
+        config: height, scales, steps, batch, seed, side weight.
         start: the first step.
 
     Returns:
@@ -131,15 +133,29 @@ def online_dataset(frames, annotations, config: OnlineConfig, start: int = 0) ->
     height, width = np.shape(annotations)[-2:]
     frames = tf.constant(np.reshape(frames, (-1, height, width, 3)))
     annotations = tf.constant(np.reshape(annotations, (-1, height, width, 1)).astype(np.uint8))
-    count = len(frames)
-    frames = tf.stack([resize_to_height(frame, config.height, "bilinear") for frame in frames])
-    annotations = tf.stack([resize_to_height(one, config.height, "nearest") for one in annotations])
+    lines = config.height or height
+    pairs = [_resize_pairs(frames, annotations, one) for one in scaled_heights(lines, config.scales)]
 
     def load(sample):
-        turn = sample % count
-        return augment(frames[turn], annotations[turn], tf.stack([config.seed, sample]))
+        step, row = sample // config.batch, sample % config.batch
+        turn = (step // len(pairs) * config.batch + row) % len(frames)  # every frame at every scale
+        at_scales = [lambda pair=pair: tuple(tf.gather(one, turn) for one in pair) for pair in pairs]
+        pair = tf.switch_case(tf.cast(step % len(pairs), tf.int32), at_scales)
+        return augment(*pair, tf.stack([config.seed, sample]))
 
     return _training_dataset(load, config, config.steps, start)
+
+
+def _resize_pairs(frames: tf.Tensor, annotations: tf.Tensor, height: int) -> tuple[tf.Tensor, tf.Tensor]:
+    return (
+        tf.stack([resize_to_height(frame, height, "bilinear") for frame in frames]),
+        tf.stack([resize_to_height(one, height, "nearest") for one in annotations]),
+    )
+
+
+def scaled_heights(height: float, scales: int) -> list[int]:
+    """Of each scale its lines, the largest first; each is half of the one before, rounded."""
+    return [round(height / 2**scale) for scale in range(scales)]
 
 
 def _training_dataset(

@@ -47,7 +47,7 @@ def segment_clip(
         marked: maps of objects (H, W) uint8 by the index of their frame; that of frame 0 must be there,
             and decides how many objects there are.
         run_dir: where everything goes.
-        config: of online training; the masks are predicted at its `height` too.
+        config: of online training; the masks are predicted at its `height` and `scales` too.
         weights, policy: as in `train_online`.
         progress: whether to show bars.
 
@@ -69,11 +69,12 @@ def segment_clip(
     done.unlink(missing_ok=True)
     models = _train(clip, marked, run_dir, config, weights=weights, policy=policy, progress=progress)
     shares = _learned_shares(marked, len(models))
-    where = (clip.davis, clip.name, masks.parent, config.height)
+    where = (clip.davis, clip.name, masks.parent)
+    options = {"height": config.height, "scales": config.scales, "progress": progress}
     if len(models) == 1:
-        segment_sequence(models[0], *where, progress=progress, learned_share=shares[0])
+        segment_sequence(models[0], *where, learned_share=shares[0], **options)
     else:
-        segment_objects(models, *where, progress=progress, learned_shares=shares)
+        segment_objects(models, *where, learned_shares=shares, **options)
     for path in masks.glob("*.png"):
         if path.name not in names:  # of a longer clip that was here before
             path.unlink()

@@ -43,10 +43,11 @@ def test_masks_are_where_the_probability_is_above_one_half(network, tiny, tmp_pa
     assert 0 < np.mean(found) < 1
 
 
-@pytest.mark.parametrize("height", [0, 20])
-def test_batches_do_not_change_the_result(network, tiny, height):
+@pytest.mark.parametrize(("height", "scales"), [(0, 1), (20, 1), (0, 2)])
+def test_batches_do_not_change_the_result(network, tiny, height, scales):
     def probabilities(batch):
-        return [p for _, p in predict_sequence(network, tiny.frames("cow"), height, batch, progress=False)]
+        options = {"scales": scales, "progress": False}
+        return [p for _, p in predict_sequence(network, tiny.frames("cow"), height, batch, **options)]
 
     np.testing.assert_allclose(probabilities(1), probabilities(3), atol=1e-4)
 
@@ -57,6 +58,24 @@ def test_logits_of_one_frame_are_those_of_the_sequence(network, tiny):
     _, probability = next(predict_sequence(network, tiny.frames("cow"), progress=False))
     expected = 1 / (1 + np.exp(-logits["fused"].astype(np.float64)))
     np.testing.assert_allclose(expected, probability, atol=0.02)  # two JPEG decoders
+
+
+def mean_logits(network, frame, heights):
+    looks = [predict_logits(network, frame, height)["fused"] for height in heights]
+    return np.mean([cv2.resize(look, frame.shape[1::-1]) for look in looks], axis=0)
+
+
+@pytest.mark.parametrize(("share", "second"), [(None, None), (4.0, (22, 11))])
+def test_of_several_scales_the_mean_logits_count(network, tiny, share, second):
+    """In a second look too: at half the size, the scales are a half and a quarter."""
+    frame = tiny.first("cow")[0]
+    expected = mean_logits(network, frame, (45, 22))
+    if share:
+        share = (expected > 0).mean() / share
+        expected = expected / 4 + mean_logits(network, frame, second) * 3 / 4
+    options = {"learned_share": share, "scales": 2, "progress": False}
+    _, probability = next(predict_sequence(network, tiny.frames("cow"), **options))
+    np.testing.assert_allclose(probability, keras.ops.sigmoid(expected), atol=0.02)  # two JPEG decoders
 
 
 @pytest.mark.parametrize(("growth", "lines"), [(1.2, None), (1.3, 34), (2.0, 22), (5.0, 11)])

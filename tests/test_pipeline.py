@@ -99,14 +99,14 @@ def test_annotations_stay_binary_and_frames_uint8(tiny):
     assert np.std(shares) > 0.01  # the transforms differ
 
 
-@pytest.mark.parametrize("phase", ["parent", "online", "refined"])
+@pytest.mark.parametrize("phase", ["parent", "online", "refined", "scales"])
 def test_a_resumed_run_sees_what_an_uninterrupted_one_would(tiny, phase):
     def samples(start):
         if phase == "parent":
             config = ParentConfig(height=0, epochs=3, batch=2, seed=4)
             dataset = parent_dataset(tiny, ["ant", "bee"], config, start)
         else:
-            config = OnlineConfig(height=0, steps=12, batch=2, seed=4)
+            config = OnlineConfig(height=0, steps=12, batch=2, seed=4, scales=2 if phase == "scales" else 1)
             pairs = tiny.first("ant") if phase == "online" else two_pairs(tiny)
             dataset = online_dataset(*pairs, config, start)
         return [
@@ -139,6 +139,32 @@ def test_annotated_frames_are_seen_in_turn(tiny):
         np.testing.assert_array_equal(images, expected)
         np.testing.assert_array_equal(targets["fused"], expected_targets["fused"])
     assert not np.array_equal(alone[0][1][0], alone[1][1][0])
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_of_several_scales_each_step_has_one(tiny, batch):
+    """Each step's sample is the one that its scale alone would give at that step."""
+    pair = tiny.first("ant")
+    both = online_dataset(*pair, OnlineConfig(height=30, scales=2, steps=5, batch=batch))
+    alone = [list(online_dataset(*pair, OnlineConfig(height=h, steps=5, batch=batch))) for h in (30, 15)]
+    for step, (images, targets, _) in enumerate(both):
+        expected, expected_targets, _ = alone[step % 2][step]
+        assert images.shape[1] == (30, 15)[step % 2]
+        np.testing.assert_array_equal(images, expected)
+        np.testing.assert_array_equal(targets["fused"], expected_targets["fused"])
+
+
+def test_scales_of_full_size_are_halves_of_it(tiny):
+    config = OnlineConfig(height=0, scales=3, steps=3)
+    sizes = [frames.shape[1:3] for frames, _, _ in online_dataset(*tiny.first("ant"), config)]
+    assert sizes == [(45, 61), (22, 30), (11, 15)]
+
+
+def test_every_annotated_frame_is_seen_at_every_scale(tiny, monkeypatch):
+    monkeypatch.setattr("osvos_keras.pipeline.augment", lambda frame, annotation, seed: (frame, annotation))
+    config = OnlineConfig(height=30, scales=2, steps=8)
+    seen = [frames.numpy().tobytes() for frames, _, _ in online_dataset(*two_pairs(tiny), config)]
+    assert len(set(seen)) == 4 and set(seen[:4]) == set(seen[4:])
 
 
 def test_seed_changes_the_samples(tiny):

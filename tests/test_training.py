@@ -75,10 +75,12 @@ def test_frozen_blocks_stay_as_they_were_and_all_others_learn(tiny, tmp_path):
     ]
 
 
-@pytest.mark.parametrize(("chunk", "rows"), [(5, [5, 10, 11]), (4, [4, 8, 11])])
-def test_several_steps_in_one_call_as_on_a_gpu(tiny, tmp_path, monkeypatch, chunk, rows):
+@pytest.mark.parametrize(
+    ("chunk", "rows", "scales"), [(5, [5, 10, 11], 1), (4, [4, 8, 11], 1), (5, [5, 10, 11], 2)]
+)
+def test_several_steps_in_one_call_as_on_a_gpu(tiny, tmp_path, monkeypatch, chunk, rows, scales):
     """Five at once where that divides the chunk, else one; the last call has fewer."""
-    config, options = OnlineConfig(height=0, steps=11, seed=1), {**QUIET, "chunk": chunk}
+    config, options = OnlineConfig(height=0, steps=11, seed=1, scales=scales), {**QUIET, "chunk": chunk}
     one = train_online(tiny, "cow", config, tmp_path / "one", **options)
     monkeypatch.setattr("osvos_keras.device.gpus", lambda: ["GPU"])
     monkeypatch.setattr(compilation, "use_xla", lambda: False)
@@ -241,7 +243,7 @@ def test_gradients_are_averaged_over_accumulated_steps(tiny, tmp_path):
     )
 
 
-@pytest.mark.parametrize("preset", ["default", "mindspore", "paper"])
+@pytest.mark.parametrize("preset", ["default", "thorough", "mindspore", "paper"])
 def test_presets_exist_for_both_phases(preset):
     assert get_config("parent", preset).epochs > 0
     assert get_config("online", preset, steps=7).steps == 7
@@ -268,6 +270,7 @@ def test_parent_steps_count_every_epoch_of_every_frame():
         ({"learning_rate": 0.0}, "learning_rate is 0.0"),
         ({"height": -1}, "height is -1"),
         ({"steps": 0}, "steps is 0; it must be above zero"),
+        ({"scales": 0}, "scales is 0; it must be above zero"),
         ({"balance": 2.0}, "balance is 2.0; it must lie between 0 and 1"),
         ({"decay": "linear"}, "decay is 'linear'; choose from cosine, none"),
     ],
@@ -278,5 +281,7 @@ def test_settings_out_of_range(changes, message):
 
 
 def test_unknown_preset_names_those_there_are():
-    with pytest.raises(ConfigError, match="PRESET is 'fast'; the presets are default, mindspore, paper"):
+    with pytest.raises(
+        ConfigError, match="PRESET is 'fast'; the presets are default, thorough, mindspore, paper"
+    ):
         get_config("online", "fast")
