@@ -19,6 +19,7 @@ from osvos_keras.files import find_path, make_folder
 from osvos_keras.metrics import region_similarity
 from osvos_keras.model import keep_outputs
 from osvos_keras.pipeline import frame_dataset, resize_to_height, scaled_heights
+from osvos_keras.refinement import drop_unclear, snap_contour
 
 THRESHOLD = 0.5  # of the probability
 # Of objects that grow; chosen on training sequences: data/weights/README.md
@@ -57,6 +58,7 @@ def predict_sequence(
     progress: bool = True,
     learned_share: float | None = None,
     scales: int = 1,
+    snap: bool = False,
 ) -> Iterator[tuple[Path, np.ndarray]]:
     """The probability of the object in every frame of a sequence, in order.
 
@@ -67,16 +69,19 @@ def predict_sequence(
     object is nearly as large as it was learned. The logits of the first look count as the learned area to
     the present one. How large the object is, this frame and the one before tell.
 
+    What only resembles the object is left out, and the contour can be snapped: see `refinement`.
+
     Args:
         model: the network.
         frames: paths of the frames, all of one size.
         height: lines at which the network sees them; 0 leaves them as they are.
         batch: frames at a time.
         progress: whether to show a bar.
-        learned_share: the share of the frame, 0 to 1, that the object covers where it was learned; None
-            looks once at every frame.
+        learned_share: the share of the frame, 0 to 1, that the object covers where it was learned; None, for
+            a network that has not learned one, looks once at every frame and takes what it finds.
         scales: sizes at which it sees a frame, each half of the one before: those that it was trained at.
             The logits are their mean.
+        snap: whether to snap the contour.
 
     Yields:
         the frame's path, and its probabilities (H, W) float32 at the frame's own size.
@@ -93,8 +98,10 @@ def predict_sequence(
             for image, logits in zip(images, look(images), strict=True):
                 path = next(remaining)
                 if learned_share:
+                    logits = drop_unclear(logits)
                     logits, growth = _look_again(look, image, logits, learned_share, growth)
-                yield path, np.asarray(keras.ops.sigmoid(_resize(logits, image_size(path))))
+                probability = np.asarray(keras.ops.sigmoid(_resize(logits, image_size(path))))
+                yield path, snap_contour(read_frame(path), probability) if snap else probability
                 bar.update()
 
 
@@ -148,8 +155,8 @@ def sample_similarity(
 ) -> float:
     """The mean J over every `every`-th frame of a sequence at full size, the first and the last left out.
 
-    A quick look at a network in training; the benchmark's own number is `evaluation.evaluate`'s. `options`
-    are those of `predict_sequence`.
+    A quick look at a network in training, without snapping unless asked for; the benchmark's own number is
+    `evaluation.evaluate`'s. `options` are those of `predict_sequence`.
     """
     frames, annotations = (paths(sequence)[1:-1][::every] for paths in (davis.frames, davis.annotations))
     found = predict_sequence(model, frames, height, progress=False, **options)
@@ -168,8 +175,8 @@ def segment_sequence(
         sequence: its name.
         folder: the folder of masks; the sequence gets one of its own in it.
         height: lines at which the network sees the frames; 0 leaves them as they are.
-        **options: `batch`, `progress`, `learned_share` and `scales`, as in `predict_sequence`; the share is
-            the first annotation's unless another is given.
+        **options: `batch`, `progress`, `learned_share`, `scales` and `snap`, as in `predict_sequence`; the
+            share is the first annotation's unless another is given, and contours are snapped.
 
     Returns:
         The sequence's folder of masks.
@@ -177,8 +184,7 @@ def segment_sequence(
     Raises:
         DataError: a frame or the first annotation is missing or unreadable.
     """
-    if "learned_share" not in options:
-        options["learned_share"] = davis.first(sequence)[1].mean()
+    options = {"learned_share": davis.first(sequence)[1].mean(), "snap": True, **options}
     masks = make_folder(find_path(folder) / sequence)
     with ThreadPoolExecutor(max_workers=1) as writer:  # while the network computes the next batch
         written = [

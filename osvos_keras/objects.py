@@ -96,6 +96,7 @@ def segment_objects(
     progress: bool = True,
     *,
     learned_shares: Sequence[float],
+    snap: bool = True,
     **options,
 ) -> Path:
     """As `segment_sequence`, for several objects: a network and a learned share for each, in their order.
@@ -104,7 +105,7 @@ def segment_objects(
     """
     masks, frames = make_folder(find_path(folder) / sequence), davis.frames(sequence)
     predictions = [
-        predict_sequence(model, frames, height, progress=False, learned_share=share, **options)
+        predict_sequence(model, frames, height, progress=False, learned_share=share, snap=snap, **options)
         for model, share in zip(models, learned_shares, strict=True)
     ]
     bar = tqdm(frames, f"masks {sequence}", unit="frame", disable=not progress)

@@ -37,8 +37,8 @@ def test_masks_are_where_the_probability_is_above_one_half(network, tiny, tmp_pa
     folder = segment_sequence(network, tiny, "cow", tmp_path, progress=False)
     found = [read_annotation(path) for path in sorted(folder.iterdir())]
     share = tiny.first("cow")[1].mean()
-    found_again = predict_sequence(network, tiny.frames("cow"), progress=False, learned_share=share)
-    expected = [p > 0.5 for _, p in found_again]
+    options = {"learned_share": share, "snap": True, "progress": False}
+    expected = [p > 0.5 for _, p in predict_sequence(network, tiny.frames("cow"), **options)]
     np.testing.assert_array_equal(found, expected)
     assert 0 < np.mean(found) < 1
 
@@ -90,26 +90,59 @@ def test_an_object_that_has_grown_is_looked_at_again_at_a_smaller_scale(network,
     np.testing.assert_allclose(probability, keras.ops.sigmoid(expected), atol=0.02)  # two JPEG decoders
 
 
-def test_an_object_is_not_taken_to_have_shrunk_at_once(tmp_path):
-    """After a frame in which it is large, one in which little of it is found is looked at again too."""
-    frames = [tmp_path / "cow" / name for name in ("00000.jpg", "00001.jpg")]
-    frames[0].parent.mkdir()
-    for path, size in zip(frames, (30, 8), strict=True):
-        image = np.zeros((48, 48, 3), np.uint8)
-        image[:size, :size] = 255
-        Image.fromarray(image).save(path, quality=100)
+@pytest.fixture(scope="module")
+def bright():
+    """A network whose logit is a pixel's brightness above 128."""
     images = keras.Input((None, None, 3), dtype="uint8")
-    bright = keras.ops.mean(keras.ops.cast(images, "float32"), axis=-1, keepdims=True) - 128
-    network = keras.Model(images, {"fused": bright})
+    logits = keras.ops.mean(keras.ops.cast(images, "float32"), axis=-1, keepdims=True) - 128
+    return keras.Model(images, {"fused": logits})
 
-    def last(frames, share):
-        *_, (_, probability) = predict_sequence(network, frames, progress=False, learned_share=share)
-        return probability
 
+def write_frames(folder, *frames):
+    """Frames (H, W) uint8 of grey as a sequence's files."""
+    paths = [folder / "cow" / f"{index:05d}.jpg" for index in range(len(frames))]
+    paths[0].parent.mkdir()
+    for path, frame in zip(paths, frames, strict=True):
+        Image.fromarray(np.stack([frame] * 3, axis=-1)).save(path, quality=100)
+    return paths
+
+
+def last_mask(network, frames, share):
+    *_, (_, probability) = predict_sequence(network, frames, progress=False, learned_share=share)
+    return probability > 0.5
+
+
+def test_an_object_is_not_taken_to_have_shrunk_at_once(bright, tmp_path):
+    """After a frame in which it is large, one in which little of it is found is looked at again too."""
+    images = np.zeros((2, 48, 48), np.uint8)
+    images[0, :30, :30] = images[1, :8, :8] = 255
+    frames = write_frames(tmp_path, *images)
     share = 8**2 / 48**2
-    alone, after = last(frames[1:], share), last(frames, share)
-    np.testing.assert_array_equal(alone, last(frames[1:], None))
-    assert ((alone > 0.5) != (after > 0.5)).any()
+    alone, after = last_mask(bright, frames[1:], share), last_mask(bright, frames, share)
+    np.testing.assert_array_equal(alone, last_mask(bright, frames[1:], None))
+    assert (alone != after).any()
+
+
+def test_a_part_of_the_mask_that_is_nowhere_clear_is_left_out(bright, tmp_path):
+    """Of four squares of 16 × 16 pixels the second has 13 clear pixels, a twentieth, and the third 12."""
+    image = np.zeros((24, 96), np.uint8)
+    image[4:20, 4:20] = 200
+    for left, clear in ((28, 13), (52, 12), (76, 0)):
+        square = np.full(256, 130, np.uint8)
+        square[:clear] = 200
+        image[4:20, left : left + 16] = square.reshape(16, 16)
+    path = tmp_path / "cow" / "00000.png"  # TensorFlow tells PNG from JPEG by content
+    path.parent.mkdir()
+    Image.fromarray(np.stack([image] * 3, axis=-1)).save(path)
+    everything = last_mask(bright, [path], None)
+    np.testing.assert_array_equal(everything, image > 0)
+    clear = everything & (np.arange(96) < 48)
+    np.testing.assert_array_equal(last_mask(bright, [path], 0.5), clear)
+
+
+def test_where_nothing_is_clear_the_mask_is_empty(bright, tmp_path):
+    frames = write_frames(tmp_path, np.full((24, 32), 130, np.uint8))
+    assert last_mask(bright, frames, None).all() and not last_mask(bright, frames, 0.5).any()
 
 
 def test_masks_of_a_sequence_take_the_first_annotation_for_the_size_that_was_learned(network, tiny, tmp_path):
@@ -118,7 +151,8 @@ def test_masks_of_a_sequence_take_the_first_annotation_for_the_size_that_was_lea
         return np.stack([read_annotation(path) for path in sorted(folder.iterdir())])
 
     share = tiny.first("cow")[1].mean()
-    np.testing.assert_array_equal(masks("default"), masks("given", learned_share=share))
+    np.testing.assert_array_equal(masks("default"), masks("given", learned_share=share, snap=True))
+    assert (masks("default") != masks("plain", snap=False)).any()
     assert (masks("once", learned_share=None) != masks("tiny", learned_share=1e-4)).any()
 
 
@@ -146,7 +180,7 @@ def test_folder_that_cannot_be_written(network, tiny, tmp_path):
 
 
 def test_quick_look_is_the_benchmarks_j_of_the_frames_it_takes(network, tiny, tmp_path):
-    segment_sequence(network, tiny, "cow", tmp_path, progress=False, learned_share=None)
+    segment_sequence(network, tiny, "cow", tmp_path, progress=False, learned_share=None, snap=False)
     per_frame = evaluate(tmp_path, tiny, ["cow"], progress=False).per_frame["J"]
     for every in (1, 2):
         quick = sample_similarity(network, tiny, "cow", 0, every)

@@ -40,6 +40,8 @@ SETTINGS = {  # each is a change to the default preset, which holds four blocks
     "the paper's balance": {"balance": 1.0},
     "two held, 3e-5": {"frozen_blocks": 2, "learning_rate": 3e-5},
     "320 lines": {"height": 320},
+    "480 lines": {"height": 480},
+    "480 and 240 lines": {"height": 480, "scales": 2},
     "float32": {"policy": "float32"},  # where the device would choose bfloat16
 }
 
@@ -53,7 +55,8 @@ def examine(davis: Davis, sequence: str, steps: int, weights: str, changes: dict
 
     def look(model: keras.Model, step: int, seconds: float) -> None:
         seen = share if step else None  # a start alone has not seen the object
-        j = sample_similarity(model, davis, sequence, config.height, every=5, learned_share=seen)
+        options = {"learned_share": seen, "scales": config.scales}
+        j = sample_similarity(model, davis, sequence, config.height, every=5, **options)
         rows.append({"step": step, "seconds": seconds, "J": j})
 
     with TemporaryDirectory() as folder:

@@ -1,0 +1,88 @@
+"""What is done to a network's answer before it is a mask."""
+
+import cv2
+import numpy as np
+import pytest
+
+from osvos_keras.refinement import drop_unclear, snap_contour
+
+DISK = cv2.circle(np.zeros((60, 80), np.uint8), (40, 30), 18, 1, -1) > 0
+
+
+@pytest.fixture
+def frame():
+    """A red disk on green, both with noise."""
+    noise = np.random.default_rng(0).normal(0, 12, (60, 80, 3))
+    colour = np.where(DISK[..., None], (170, 80, 60), (70, 140, 70))
+    return np.clip(colour + noise, 0, 255).astype(np.uint8)
+
+
+def unsure_within(pixels):
+    """Probabilities of a disk whose contour is some pixels too far out, and unsure as far to both sides."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1,) * 2)
+    grown = cv2.dilate(DISK.astype(np.uint8), kernel)
+    probability = np.where(grown > 0, 0.7, 0.02)
+    probability[cv2.dilate(grown, kernel) > grown] = 0.3
+    probability[cv2.erode(DISK.astype(np.uint8), kernel) > 0] = 0.99
+    return probability.astype(np.float32)
+
+
+def overlap(a, b):
+    return (a & b).sum() / (a | b).sum()
+
+
+def test_contour_snaps_to_the_edge_of_the_picture(frame):
+    probability = unsure_within(4)
+    assert overlap(probability > 0.5, DISK) < 0.75
+    assert overlap(snap_contour(frame, probability) > 0.5, DISK) > 0.98
+
+
+def test_what_the_network_is_sure_of_stays(frame):
+    probability = unsure_within(4)
+    probability[:8, :8], probability[28:32, 38:42] = 0.9, 0.1  # against all colours
+    snapped = snap_contour(frame, probability)
+    sure = (probability > 0.881) | (probability < 0.119)
+    np.testing.assert_array_equal(snapped[sure], probability[sure])
+    kept = (snapped > 0.5) == (probability > 0.5)
+    np.testing.assert_array_equal(snapped[kept], probability[kept])
+    assert snapped.dtype == np.float32 and not kept.all()
+
+
+def test_snapping_does_not_depend_on_what_was_drawn_before(frame):
+    first = snap_contour(frame, unsure_within(4))
+    cv2.randu(np.zeros((9, 9), np.uint8), 0, 255)
+    np.testing.assert_array_equal(snap_contour(frame, unsure_within(4)), first)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.4, 0.6, 1.0])
+def test_without_colours_of_both_nothing_is_snapped(frame, value):
+    probability = np.full((60, 80), value, np.float32)
+    assert snap_contour(frame, probability) is probability
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (33, 2)])
+def test_tiny_frames(shape):
+    probability = np.linspace(0, 1, shape[0] * shape[1], dtype=np.float32).reshape(shape)
+    assert snap_contour(np.zeros((*shape, 3), np.uint8), probability).shape == shape
+
+
+def test_parts_that_are_nowhere_clear_become_undecided():
+    """Against percentiles: a part stays if its 95th percentile is clear."""
+    random = np.random.default_rng(1)
+    logits = cv2.resize(
+        random.normal(0, 6, (12, 16)).astype(np.float32), (64, 48), interpolation=cv2.INTER_CUBIC
+    )
+    count, parts = cv2.connectedComponents((logits > 0).astype(np.uint8))
+    expected, dropped = logits.copy(), 0
+    for part in range(1, count):
+        values = np.sort(logits[parts == part])
+        if (values >= 4).mean() < 0.05:
+            expected[parts == part], dropped = 0, dropped + 1
+    assert 0 < dropped < count - 1
+    np.testing.assert_array_equal(drop_unclear(logits), expected)
+
+
+def test_a_mask_of_nothing_or_of_everything():
+    for value in (-1.0, 5.0):
+        logits = np.full((4, 5), value, np.float32)
+        np.testing.assert_array_equal(drop_unclear(logits), logits)
