@@ -81,7 +81,7 @@ def test_every_code_cell_is_led_by_prose(notebook):
 def course(tmp_path_factory):
     """The whole course at smoke size: small frames, few steps, one epoch."""
     folder = tmp_path_factory.mktemp("course")
-    small = {"HEIGHT": "48", "ONLINE_STEPS": "2", "PARENT_EPOCHS": "1", "STEPS": "0,2"}
+    small = {"HEIGHT": "48", "ONLINE_STEPS": "2", "PARENT_EPOCHS": "1", "STEPS": "0,2", "SNAP": "False"}
     run_course("data/sample", str(folder), small)
     return folder
 
