@@ -24,7 +24,7 @@ import pandas as pd
 from osvos_keras.callbacks import AtSteps
 from osvos_keras.config import ParentConfig, get_config
 from osvos_keras.davis import Davis
-from osvos_keras.files import find_path, sha256, write_atomically
+from osvos_keras.files import resolve_output, sha256, write_atomically
 from osvos_keras.inference import sample_similarity
 from osvos_keras.training import WEIGHTS_FILE, train_parent
 from osvos_keras.weights import BUNDLED, FILES, save_weights
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--epochs", default="0.24,2.1", help="of the stages (default: %(default)s)")
     parser.add_argument("--hold-out", action="store_true", help="leave five sequences out, and look at them")
     args = parser.parse_args()
-    davis, run = Davis(args.davis), find_path(args.run_dir)
+    davis, run = Davis(args.davis), resolve_output(args.run_dir)
     branches, whole = stages(tuple(map(float, args.epochs.split(","))))
 
     to = Path(args.to or (run if args.hold_out else BUNDLED) / FILES["parent"])

@@ -23,7 +23,7 @@ from sphinx.cmd.build import build_main
 
 from osvos_keras.batch import COURSE, NOTEBOOKS
 from osvos_keras.errors import NotebookError, OsvosError
-from osvos_keras.files import PROJECT, find_path, make_folder
+from osvos_keras.files import PROJECT, find_input, make_folder, resolve_output
 
 DOCS = Path(__file__).parent
 CARDS = ("README.md", "data/README.md", "data/weights/README.md")
@@ -37,10 +37,10 @@ def main() -> None:
     parser.add_argument("--to", help="where the site goes (default: site/ in the run's folder)")
     args = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the reference imports TensorFlow
-    run_dir = find_path(args.run_dir)
+    run_dir = resolve_output(args.run_dir)
     try:
         require_course(run_dir)
-        site = build_site(run_dir, find_path(args.to) if args.to else run_dir / "site")
+        site = build_site(run_dir, resolve_output(args.to) if args.to else run_dir / "site")
     except OsvosError as error:
         sys.exit(f"make_site: error: {error}")
     print(f"Open {site / 'index.html'}")
@@ -137,7 +137,7 @@ def gather_lessons(executed: Path, pages: Path, videos: dict[Path, Path]) -> Ite
 
 def find_video(notebook: Path, videos: dict[Path, Path], source: str) -> str:
     """The path from a notebook's page to the copy of a video that the notebook shows."""
-    for path in (notebook.parent / source, find_path(source)):
+    for path in (notebook.parent / source, find_input(source)):
         if path.resolve() in videos:
             return f"../{videos[path.resolve()].as_posix()}"
     raise NotebookError(

@@ -21,7 +21,7 @@ from osvos_keras.callbacks import AtSteps
 from osvos_keras.config import OnlineConfig
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError
-from osvos_keras.files import find_path, lock_folder, sha256, write_json
+from osvos_keras.files import lock_folder, resolve_output, sha256, write_json
 from osvos_keras.inference import segment_sequence
 from osvos_keras.mask_folder import plan_sequence
 from osvos_keras.metrics import region_similarity
@@ -85,7 +85,7 @@ def run_ablation(
 
 def read_ablation(folder: str | Path) -> pd.DataFrame:
     """The rows of every training that has finished in a folder, as `run_ablation` returns them."""
-    records = {path: json.loads(path.read_text()) for path in sorted(find_path(folder).glob("*/*.json"))}
+    records = {path: json.loads(path.read_text()) for path in sorted(resolve_output(folder).glob("*/*.json"))}
     return pd.DataFrame([
         {"start": path.parent.name, "sequence": path.stem, **row}
         for path, record in records.items()

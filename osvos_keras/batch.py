@@ -19,7 +19,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, DataError, NotebookError
-from osvos_keras.files import PROJECT, find_path, make_folder
+from osvos_keras.files import PROJECT, find_input, make_folder, resolve_output
 
 NOTEBOOKS = PROJECT / "notebooks"
 COURSE = (
@@ -41,7 +41,7 @@ def find_notebook(name: str | Path) -> Path:
     Raises:
         ConfigError: there is none.
     """
-    for path in (find_path(name), NOTEBOOKS / f"{name}.ipynb"):
+    for path in (find_input(name), NOTEBOOKS / f"{name}.ipynb"):
         if path.suffix == ".ipynb" and path.is_file():
             return path
     known = ", ".join(sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
@@ -139,7 +139,7 @@ def run_notebook(
         ConfigError: unknown notebook or parameter, or a value of the wrong type.
         NotebookError: a cell failed, or the kernel died.
     """
-    notebook, output = find_notebook(notebook), find_path(output)
+    notebook, output = find_notebook(notebook), resolve_output(output)
     parameters = check_parameters(notebook, parameters)
     make_folder(output.parent)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # inherited by the kernel
@@ -171,7 +171,9 @@ def default_output(notebook: Path, parameters: Mapping[str, Any]) -> Path:
     """`<RUN_DIR>/notebooks/<name>[_<sequence>].ipynb`, from the parameters or the notebook's defaults."""
     values = {**read_parameters(notebook), **parameters}
     suffix = f"_{parameters['SEQUENCE']}" if "SEQUENCE" in parameters else ""
-    return find_path(values.get("RUN_DIR", "runs/course")) / "notebooks" / f"{notebook.stem}{suffix}.ipynb"
+    return (
+        resolve_output(values.get("RUN_DIR", "runs/course")) / "notebooks" / f"{notebook.stem}{suffix}.ipynb"
+    )
 
 
 def plan_course(davis_root: str, run_dir: str, given: Mapping[str, Any]) -> Iterator[tuple[str, dict, Path]]:
@@ -185,7 +187,7 @@ def plan_course(davis_root: str, run_dir: str, given: Mapping[str, Any]) -> Iter
     unknown = set(given) - {name for stem in COURSE for name in read_parameters(find_notebook(stem))}
     if unknown:
         raise ConfigError(f"no notebook of the course has a parameter {', '.join(sorted(unknown))}.")
-    executed = find_path(run_dir) / "notebooks"
+    executed = resolve_output(run_dir) / "notebooks"
     for stem in COURSE:
         defaults = read_parameters(find_notebook(stem))
         parameters = {name: given[name] for name in defaults if name in given}
@@ -220,7 +222,7 @@ def run_course(davis_root: str, run_dir: str, given: Mapping[str, Any]) -> None:
         print(f"{output.stem}", flush=True)
         run_notebook(stem, parameters, output)
         print(f"  {time.perf_counter() - start:.0f} s → {output}", flush=True)
-    evaluation = find_path(run_dir) / "evaluation"
+    evaluation = resolve_output(run_dir) / "evaluation"
     print(pd.read_csv(evaluation / "per_sequence.csv").round(3).to_string(index=False))
     print(f"Look at {evaluation / 'gallery.png'}")
 

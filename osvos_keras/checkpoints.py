@@ -14,7 +14,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from google.protobuf.message import DecodeError
 
 from osvos_keras.errors import WeightsError
-from osvos_keras.files import find_path
+from osvos_keras.files import find_input
 
 ZIP, PICKLE, PROTOBUF = b"PK\x03\x04", b"\x80\x02", b"\x0a"  # torch.save since 1.6; before; MindSpore
 # MindSpore's own names for what a layer may be stored as.
@@ -73,7 +73,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     Raises:
         WeightsError: no such file, neither format, damaged or encrypted, or PyTorch is not installed.
     """
-    path = find_path(path)
+    path = find_input(path)
     if not path.is_file():
         raise WeightsError(f"{path}: no such file.")
     with path.open("rb") as file:

@@ -5,6 +5,7 @@ instead of waiting for TensorFlow.
 """
 
 import argparse
+import os
 import sys
 
 from osvos_keras import __version__
@@ -19,6 +20,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="One-Shot Video Object Segmentation: notebooks and data from the command line.",
     )
     parser.add_argument("--version", action="version", version=f"osvos-keras {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_course(commands)
     _add_run(commands)
@@ -231,13 +233,37 @@ def _write_student_edition(args) -> int:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = make_parser().parse_args(arguments)
+    """Run a command and leave with its exit status; whatever goes wrong is one sentence."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that has no "…" shows "?"
+            stream.reconfigure(errors="replace")
+    debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     try:
-        sys.exit(args.run(args))
-    except OsvosError as error:
-        sys.exit(f"osvos: error: {error}")
+        args = make_parser().parse_args(arguments)
+        status = args.run(args)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit("osvos: stopped; run the same command again to go on.")
+    except BrokenPipeError:  # `osvos … | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        sys.exit(f"osvos: error: {_explain(error)}")
+    sys.exit(status)
+
+
+def _explain(error: Exception) -> str:
+    """What to tell a person; an error that we did not foresee is one line with its kind."""
+    if isinstance(error, OsvosError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "memory ran out. Lower HEIGHT or the batch, or run fewer --workers."
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}."
+    first = (str(error).strip() or "no message").splitlines()[0]
+    return f"{type(error).__name__}: {first} (unexpected: `osvos --debug …` shows where)"
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from osvos_keras.davis import Davis, open_image
 from osvos_keras.errors import FolderError, VideoError
-from osvos_keras.files import find_path, make_folder, sha256, write_atomically, write_json
+from osvos_keras.files import find_input, make_folder, resolve_output, sha256, write_atomically, write_json
 from osvos_keras.video import count_declared, read_video
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
@@ -49,7 +49,7 @@ class Clip:
 
 def clip_name(source: str | Path) -> str:
     """The name of the sequence that a clip becomes: its file's or folder's, without odd characters."""
-    path = find_path(source)
+    path = find_input(source)
     return re.sub(r"[^\w.-]+", "_", path.name if path.is_dir() else path.stem)
 
 
@@ -72,7 +72,7 @@ def import_clip(source: str | Path, folder: str | Path, *, fps: float = 24, prog
     Warns:
         VideoWarning: the video seems to be cut short.
     """
-    source, folder = find_path(source), find_path(folder)
+    source, folder = find_input(source), resolve_output(folder)
     images = _list_images(source) if source.is_dir() else []
     if not images and not source.is_file():
         raise VideoError(f"{source}: no such file. Give a video, an animated GIF or a folder of images.")

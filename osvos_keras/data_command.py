@@ -38,9 +38,9 @@ def run_lists(args: argparse.Namespace) -> int:
 def run_download(args: argparse.Namespace) -> int:
     """`osvos data download`; the command's exit status."""
     from osvos_keras.download import DAVIS_2016_URL, download_davis
-    from osvos_keras.files import find_path
+    from osvos_keras.files import resolve_output
 
-    davis = download_davis(find_path(args.to), args.url or DAVIS_2016_URL, args.sha256)
+    davis = download_davis(resolve_output(args.to), args.url or DAVIS_2016_URL, args.sha256)
     print(
         f"{davis.root}: {len(davis.all_sequences())} sequences. "
         f"Check them with `osvos data verify --davis {davis.root}`."

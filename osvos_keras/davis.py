@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from osvos_keras.errors import DataError
-from osvos_keras.files import find_path, write_atomically
+from osvos_keras.files import find_input, write_atomically
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Davis:
     resolution: str = "480p"
 
     def __post_init__(self):
-        object.__setattr__(self, "root", find_path(self.root))
+        object.__setattr__(self, "root", find_input(self.root))
         if not self._images.is_dir():
             raise DataError(
                 f"{self._images}: no such folder. DAVIS_ROOT (or --davis) must name the folder that holds "

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from osvos_keras import __version__
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, DataError
-from osvos_keras.files import find_path, make_folder, write_atomically, write_json
+from osvos_keras.files import find_input, make_folder, write_atomically, write_json
 from osvos_keras.mask_folder import Pair, plan_sequence
 from osvos_keras.metrics import (
     contour_accuracy,
@@ -113,7 +113,7 @@ def evaluate(
             has another size, or is not binary. The message names the file and the remedy.
         ConfigError: `workers` below 1.
     """
-    masks = find_path(masks)
+    masks = find_input(masks)
     names = davis.select("val" if sequences is None else sequences)
     if not names:
         raise DataError(f"{masks}: no sequence to score. Name a split or sequences, as in `dog,camel`.")
@@ -208,7 +208,7 @@ def pooled_scores(
     All frames count, the first and the last too, and their mask must be there. Errors as for
     `evaluate`.
     """
-    masks = find_path(masks)
+    masks = find_input(masks)
     rows = []
     for sequence in davis.select("val" if sequences is None else sequences):
         plan = plan_sequence(masks, davis, sequence, first_and_last=True)

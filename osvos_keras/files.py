@@ -1,29 +1,130 @@
 """Paths and files: where the project lies, and writing so that a kill leaves whole files."""
 
+import errno
 import hashlib
 import json
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from osvos_keras.errors import FolderError
+from osvos_keras.errors import ConfigError, FolderError, OsvosError
 
 PROJECT = Path(__file__).resolve().parents[1]
 
 
-def find_path(path: str | Path) -> Path:
-    """`path` as an absolute path: from the working folder if it exists there, else from the project's.
+BUNDLED = ("data", "notebooks")  # folders of the project whose files are found from anywhere
+TEMPORARY = ".tmp-"  # how the name of a file that is still being written starts
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+UNWRITABLE = (
+    *FULL,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EIO,
+)
+LONGEST_NAME = 255 - len(f"{TEMPORARY}1234567-")  # bytes; what every usual file system takes
 
-    So a notebook's `data/sample` means the same in JupyterLab (working folder `notebooks/`),
-    under papermill and in a test, while `-p DAVIS_ROOT ../DAVIS` still works from anywhere.
+
+def working_folder() -> Path:
+    """The folder that relative paths count from: the process's own.
+
+    JupyterLab starts a kernel in the notebook's folder. For the project's own notebooks paths count from
+    the project, so that they mean the same there as for `osvos run` in the project.
     """
-    path = Path(path).expanduser()
-    return path.resolve() if path.is_absolute() or path.exists() else (PROJECT / path).resolve()
+    here = Path.cwd()
+    return PROJECT if here == PROJECT / "notebooks" else here
+
+
+def find_input(path: str | Path) -> Path:
+    """The absolute path of something to read: below the working folder, or bundled with the project.
+
+    `data/sample` and the notebooks are found from anywhere, unless the working folder has its own. A path
+    that does not exist is returned as the person typed it, below the working folder.
+
+    Raises:
+        ConfigError: this cannot be a path; see `resolve_output`.
+    """
+    found = resolve_output(path)
+    relative = Path(path)
+    if found.exists() or relative.is_absolute() or relative.parts[0] not in BUNDLED:
+        return found
+    bundled = PROJECT / relative
+    return bundled if bundled.exists() else found
+
+
+def resolve_output(path: str | Path) -> Path:
+    """The absolute path of something to write: below the working folder, always.
+
+    Raises:
+        ConfigError: the path is empty, names an unknown user, holds a NUL or a name too long for a file
+            system, or is a loop of links.
+    """
+    if not str(path).strip():
+        raise ConfigError("a path is empty (an unset variable?). Write '.' for the working folder.")
+    if "\0" in str(path):
+        raise ConfigError(f"{str(path)!r}: a path cannot hold a NUL character.")
+    try:
+        full = working_folder() / Path(path).expanduser()
+        for name in full.parts:
+            if len(os.fsencode(name)) > LONGEST_NAME:
+                raise ConfigError(
+                    f"{name[:40]}…: a name of {len(os.fsencode(name))} bytes. Use at most {LONGEST_NAME}."
+                )
+        return full.resolve()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"{str(path)!r}: a path that this system cannot encode ({error.reason})."
+        ) from error
+    except (RuntimeError, OSError) as error:  # no home folder of that user; links in a circle
+        raise ConfigError(f"{path}: not a path that can be followed ({error}).") from error
+
+
+def list_files(folder: str | Path, *suffixes: str) -> list[Path]:
+    """The files of a folder that a person would see, in the order of the numbers in their names.
+
+    `frame2.jpg` comes before `frame10.jpg`. Hidden files (macOS's `._0001.jpg`, a `.tmp-` file of a run that
+    was killed) and folders are left out, as is what is no regular file: a FIFO would be waited for.
+
+    Args:
+        folder: where to look; one that does not exist has no files.
+        suffixes: kinds of files, such as `".png"`, in lower case; a file's own may be in upper case. None
+            given means all.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        return []
+    return sorted(
+        (
+            path
+            for path in folder.iterdir()
+            if not path.name.startswith(".")
+            and (not suffixes or path.suffix.lower() in suffixes)
+            and path.is_file()
+        ),
+        key=natural_key,
+    )
+
+
+def natural_key(path: str | Path) -> list:
+    """A key to sort names by, in which numbers count as numbers."""
+    parts = re.split(r"([0-9]+)", Path(path).name)
+    return [[(int(part), "") if part.isdecimal() else (-1, part) for part in parts], parts]
+
+
+def clear_temporaries(folder: str | Path) -> None:
+    """Remove what a killed process left half written in a folder; only for who holds the folder."""
+    for path in Path(folder).glob(f"{TEMPORARY}*"):
+        path.unlink(missing_ok=True)
 
 
 def make_folder(folder: str | Path) -> Path:
@@ -55,7 +156,7 @@ def lock_folder(folder: str | Path, wait: float = 0) -> Iterator[Path]:
     Raises:
         FolderError: another run holds it, or it cannot be written.
     """
-    folder = make_folder(find_path(folder))
+    folder = make_folder(resolve_output(folder))
     try:
         with FileLock(folder / ".lock", timeout=wait):
             yield folder
@@ -71,30 +172,55 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
 
     A reader, or a rerun after a kill, finds the old file or the new one, never half of one.
     The suffix is kept, since Keras and OpenCV choose the format by it.
+
+    Raises:
+        FolderError: the disk is full, or the file cannot be written there.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        if error.errno not in UNWRITABLE or isinstance(error, OsvosError):
+            raise
+        raise FolderError(f"{path}: cannot be written ({_why_unwritable(path.parent, error)}).") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # never made, or its folder was not
+            temporary.unlink()
+
+
+def _why_unwritable(folder: Path, error: OSError) -> str:
+    if error.errno not in FULL:
+        return f"{error.strerror}. Choose another place"
+    try:
+        free = f"{shutil.disk_usage(folder).free:,} bytes are free in {folder}"
+    except OSError:
+        free = f"no room in {folder}"
+    return f"{error.strerror}; {free}. Make room, and run the same command again"
 
 
 def write_json(path: str | Path, data: Any) -> Path:
     """Write `data` as readable JSON, whole or not at all; return the path."""
     with write_atomically(path) as temporary:
-        temporary.write_text(json.dumps(data, indent=2) + "\n")
+        temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     return Path(path)
 
 
-def is_recorded(path: str | Path, record: dict) -> bool:
-    """Whether `path` holds `record`: written at the end, it tells that what it describes was done."""
+def read_json(path: str | Path) -> dict[str, Any] | None:
+    """The JSON object in a file that a run left; None where there is none that can be read.
+
+    No file, a folder of that name, another encoding, half a file, a list: each of them is no record, so
+    that what it would describe is made again.
+    """
     try:
-        return json.loads(Path(path).read_text()) == record
-    except (FileNotFoundError, json.JSONDecodeError):
-        return False
+        if not Path(path).is_file():  # a FIFO would be waited for
+            return None
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None
 
 
 def sha256(*paths: str | Path) -> str:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from osvos_keras.davis import Davis, image_size, read_annotation, read_frame, write_mask
 from osvos_keras.device import use_xla
 from osvos_keras.errors import DataError
-from osvos_keras.files import find_path, make_folder
+from osvos_keras.files import make_folder, resolve_output
 from osvos_keras.metrics import region_similarity
 from osvos_keras.model import keep_outputs
 from osvos_keras.pipeline import frame_dataset, resize_to_height, scaled_heights
@@ -185,7 +185,7 @@ def segment_sequence(
         DataError: a frame or the first annotation is missing or unreadable.
     """
     options = {"learned_share": davis.first(sequence)[1].mean(), "snap": True, **options}
-    masks = make_folder(find_path(folder) / sequence)
+    masks = make_folder(resolve_output(folder) / sequence)
     with ThreadPoolExecutor(max_workers=1) as writer:  # while the network computes the next batch
         written = [
             writer.submit(write_mask, masks / f"{path.stem}.png", probability > THRESHOLD)

@@ -17,9 +17,12 @@ from typing import Any
 from osvos_keras.batch import check_parameters, default_output, find_notebook, read_parameters, run_notebook
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError
-from osvos_keras.files import find_path, sha256, write_json
+from osvos_keras.files import find_input, resolve_output, sha256, write_json
 
-PLACES = ("DAVIS_ROOT", "RUN_DIR")  # where things lie, not what they are: may change without a rerun
+PLACES = {
+    "DAVIS_ROOT": find_input,
+    "RUN_DIR": resolve_output,
+}  # where things lie, not what they are: may change without a rerun
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ def plan_jobs(notebook: str | Path, sequences: str, given: Mapping[str, Any]) ->
     if "SEQUENCE" in given:
         raise ConfigError(f"SEQUENCE={given['SEQUENCE']} and --each-sequence exclude each other.")
     given = check_parameters(notebook, given)
-    given |= {name: str(find_path(given.get(name, defaults[name]))) for name in PLACES}
+    for name, find in PLACES.items():
+        given[name] = str(find(given.get(name, defaults[name])))
     values = {**defaults, **given}
     davis = Davis(values["DAVIS_ROOT"])
     shared = {"notebook_sha256": sha256(notebook), "weights_sha256": _weights_sha256(values)}

@@ -20,7 +20,7 @@ from ipywidgets import HTML, BoundedIntText, Button, HBox, IntSlider, Layout, To
 from matplotlib.colors import to_hex
 
 from osvos_keras.errors import OsvosError
-from osvos_keras.files import find_path
+from osvos_keras.files import resolve_output
 from osvos_keras.first_mask import MAX_OBJECTS, object_palette, read_objects
 from osvos_keras.mask_drawing import MaskDrawing
 
@@ -49,7 +49,7 @@ class MaskTool(VBox):
     """
 
     def __init__(self, frame: np.ndarray, path: str | Path):
-        self.path = find_path(path)
+        self.path = resolve_output(path)
         known = read_objects(self.path, frame.shape[:2]) if self.path.exists() else None
         self.drawing = MaskDrawing(frame, known)
         self._points = []  # of the polygon, the line or the box that is being drawn

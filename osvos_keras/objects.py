@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from osvos_keras.davis import Davis
 from osvos_keras.errors import MaskError
-from osvos_keras.files import find_path, make_folder
+from osvos_keras.files import find_input, make_folder, resolve_output
 from osvos_keras.first_mask import box_mask, check_mask, polygon_mask, read_objects
 from osvos_keras.indexed import write_indexed
 from osvos_keras.inference import THRESHOLD, predict_sequence
@@ -39,7 +39,7 @@ def given_objects(
     """
     size = frame.shape[:2]
     marked = [
-        *((str(path), read_objects(find_path(path), size)) for path in masks),
+        *((str(path), read_objects(find_input(path), size)) for path in masks),
         *((f"box {tuple(box)}", box_mask(frame, box)) for box in boxes),
         *((f"polygon {polygon}", polygon_mask(polygon, size)) for polygon in polygons),
     ]
@@ -103,7 +103,7 @@ def segment_objects(
 
     The masks are written by `write_indexed`. One batch of frames is in memory at a time.
     """
-    masks, frames = make_folder(find_path(folder) / sequence), davis.frames(sequence)
+    masks, frames = make_folder(resolve_output(folder) / sequence), davis.frames(sequence)
     predictions = [
         predict_sequence(model, frames, height, progress=False, learned_share=share, snap=snap, **options)
         for model, share in zip(models, learned_shares, strict=True)

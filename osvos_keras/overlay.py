@@ -12,10 +12,11 @@ from tqdm import tqdm
 from osvos_keras.clip import Clip
 from osvos_keras.davis import read_frame
 from osvos_keras.figures import new_figure, save_figure
-from osvos_keras.files import is_recorded, sha256, write_json
+from osvos_keras.files import sha256
 from osvos_keras.first_mask import object_palette
 from osvos_keras.indexed import read_indexed
 from osvos_keras.plots import show_frame, shrink
+from osvos_keras.records import read_record, write_record
 from osvos_keras.video import write_gif, write_webm
 
 VEIL = 0.5  # how much of the object's colour covers it
@@ -67,9 +68,9 @@ def write_overlays(clip: Clip, masks: Path, out: str | Path, progress: bool = Tr
     files = [out, out.with_suffix(".gif"), out.with_name(f"{out.stem}_sheet.png")]
     done = masks.with_name(f"{clip.name}_overlays.json")
     source = sha256(*(masks / f"{path.stem}.png" for path in clip.frames))
-    if not is_recorded(done, _record(clip, source, files)):
+    if not read_record(done, _record(clip, source, files)):
         _write(clip, masks, *files, progress)
-        write_json(done, _record(clip, source, files))
+        write_record(done, _record(clip, source, files))
     return files
 
 

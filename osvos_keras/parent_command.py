@@ -59,14 +59,14 @@ def run_parent(args: argparse.Namespace) -> int:
         OsvosError: whatever is wrong; in a process of a team, it ends here with a message.
     """
     from osvos_keras.davis import Davis
-    from osvos_keras.files import find_path, lock_folder
+    from osvos_keras.files import lock_folder, resolve_output
 
     if args.chunk < 1:
         raise ConfigError(f"--chunk is {args.chunk}; it must be above zero.")
     davis = Davis(args.davis)
     sequences = davis.select(args.sequences)
     config = read_config(args, "parent", NUMBERS)
-    folder = find_path(args.run_dir) / "parent"
+    folder = resolve_output(args.run_dir) / "parent"
     team = _join_machines(args)
 
     from osvos_keras.training import WEIGHTS_FILE, train_parent

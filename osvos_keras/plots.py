@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from osvos_keras.davis import Davis, read_annotation, read_frame
 from osvos_keras.evaluation import Scores
 from osvos_keras.figures import BLUE, SKY, figure_for, new_figure, save_figure
-from osvos_keras.files import find_path
+from osvos_keras.files import find_input
 from osvos_keras.mask_folder import read_mask
 
 MASK_COLOUR, OUTLINE_COLOUR = SKY, BLUE  # nature has few objects of these colours
@@ -187,7 +187,7 @@ def read_cell(
     """
     frame = read_frame(path)
     annotation = read_annotation(davis.annotation_path(path))
-    mask_path = find_path(masks) / path.parent.name / f"{path.stem}.png"
+    mask_path = find_input(masks) / path.parent.name / f"{path.stem}.png"
     if is_first:
         mask = annotation
     else:

@@ -9,7 +9,7 @@ import pandas as pd
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation import Scores, compare, evaluate
 from osvos_keras.figures import save_figure
-from osvos_keras.files import find_path, make_folder, write_atomically
+from osvos_keras.files import find_input, make_folder, write_atomically
 from osvos_keras.mask_folder import require_folder
 from osvos_keras.plots import best_median_worst, gallery
 from osvos_keras.score_plots import attribute_bars, compare_bars, score_bars, score_over_time
@@ -43,7 +43,7 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
 def run_evaluate(args: argparse.Namespace) -> int:
     """`osvos evaluate`: the exit status, 0. Raises as `report_scores`."""
     davis = Davis(args.davis, args.resolution)
-    out = args.out or find_path(args.masks).parent / "evaluation"
+    out = args.out or find_input(args.masks).parent / "evaluation"
     options = {"workers": args.workers, "allow_missing": args.allow_missing}
     report_scores([args.masks, *args.compare], davis, args.sequences, out, **options)
     return 0
@@ -67,7 +67,7 @@ def report_scores(
     Raises:
         DataError, ConfigError, FolderError: as `evaluate` and `Scores.save`.
     """
-    folders = list(dict.fromkeys(map(find_path, folders)))
+    folders = list(dict.fromkeys(map(find_input, folders)))
     for folder in folders:
         require_folder(folder)
     out = make_folder(out)

@@ -19,10 +19,11 @@ from osvos_keras.config import OnlineConfig
 from osvos_keras.davis import read_frame, write_mask
 from osvos_keras.device import choose_policy
 from osvos_keras.errors import MaskError
-from osvos_keras.files import find_path, is_recorded, sha256, write_json
+from osvos_keras.files import resolve_output, sha256
 from osvos_keras.indexed import write_indexed
 from osvos_keras.inference import segment_sequence
 from osvos_keras.objects import segment_objects
+from osvos_keras.records import read_record, write_record
 from osvos_keras.training import train_online
 from osvos_keras.weights import find_weights
 
@@ -59,12 +60,12 @@ def segment_clip(
         as `train_online`.
     """
     _check_marked(clip, marked)
-    run_dir = find_path(run_dir)
+    run_dir = resolve_output(run_dir)
     _write_annotations(clip, marked)
     masks, done = run_dir / "masks" / clip.name, run_dir / "masks" / f"{clip.name}.json"
     record = _record(clip, marked, config, weights, policy)
     names = [f"{path.stem}.png" for path in clip.frames]
-    if is_recorded(done, record) and all((masks / name).is_file() for name in names):
+    if read_record(done, record) and all((masks / name).is_file() for name in names):
         return masks
     done.unlink(missing_ok=True)
     models = _train(clip, marked, run_dir, config, weights=weights, policy=policy, progress=progress)
@@ -78,7 +79,7 @@ def segment_clip(
     for path in masks.glob("*.png"):
         if path.name not in names:  # of a longer clip that was here before
             path.unlink()
-    write_json(done, record)
+    write_record(done, record)
     return masks
 
 

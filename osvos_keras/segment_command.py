@@ -62,15 +62,15 @@ def run_segment(args: argparse.Namespace) -> int:
         OsvosError: whatever is wrong.
     """
     from osvos_keras.clip import clip_name
-    from osvos_keras.files import find_path, lock_folder, make_folder
+    from osvos_keras.files import lock_folder, make_folder, resolve_output
 
-    out = Path(args.out).expanduser().absolute()  # not find_path: what a person asks for lies where they are
+    out = resolve_output(args.out)
     if out.suffix != ".webm":
         raise ConfigError(f"--out is {args.out}; it must end in .webm, the kind of video that is written.")
     if not args.fps > 0:
         raise ConfigError(f"--fps is {args.fps}; it must be above zero.")
     make_folder(out.parent)
-    run_dir = find_path(args.run_dir or Path("runs/segment") / clip_name(args.clip))
+    run_dir = resolve_output(args.run_dir or Path("runs/segment") / clip_name(args.clip))
     with lock_folder(run_dir):
         for path in _segment(args, run_dir, out):
             print(path)

@@ -14,7 +14,7 @@ import nbformat
 
 from osvos_keras.batch import NOTEBOOKS
 from osvos_keras.errors import ConfigError, FolderError
-from osvos_keras.files import find_path, make_folder, write_atomically
+from osvos_keras.files import find_input, make_folder, resolve_output, write_atomically
 
 try:
     from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, ClearSolutions, LockCells
@@ -51,7 +51,7 @@ def write_student_edition(folder: str | Path, notebooks: str | Path = NOTEBOOKS)
     Raises:
         FolderError: a notebook there is another one, and so may hold somebody's answers.
     """
-    folder, notebooks = make_folder(find_path(folder)), find_path(notebooks)
+    folder, notebooks = make_folder(resolve_output(folder)), find_input(notebooks)
     editions = {
         folder / path.name: nbformat.writes(blank(nbformat.read(path, as_version=4))) + "\n"
         for path in sorted(notebooks.glob("*.ipynb"))

@@ -23,7 +23,7 @@ from osvos_keras.config import OnlineConfig, ParentConfig
 from osvos_keras.davis import Davis, image_size
 from osvos_keras.device import choose_policy, choose_steps_per_execution, choose_strategy
 from osvos_keras.errors import DataError
-from osvos_keras.files import find_path, lock_folder, sha256, write_json
+from osvos_keras.files import lock_folder, resolve_output, sha256, write_json
 from osvos_keras.model import build_osvos
 from osvos_keras.multi_host import ALONE, Team
 from osvos_keras.pipeline import online_dataset, parent_dataset
@@ -156,7 +156,7 @@ def _record(phase: str, config, weights, policy: str, sequences: list[str], inpu
 
 def _train(record: dict, folder: str | Path, *arguments, team: Team = ALONE, **options) -> keras.Model:
     """`_train_in` the folder, which it alone may write to meanwhile."""
-    folder = find_path(folder)
+    folder = resolve_output(folder)
     with lock_folder(folder, wait=LOCK_WAIT) if team.leads else nullcontext():
         return _train_in(folder, record, *arguments, team=team, **options)
 
@@ -229,7 +229,7 @@ def _check_one_size(frames: Sequence[Path]) -> None:
 
 def load_finished(folder: str | Path) -> keras.Model:
     """The network that a finished training left in `folder`."""
-    folder = find_path(folder)
+    folder = resolve_output(folder)
     return build_osvos(folder / WEIGHTS_FILE, policy=_read_record(folder)["policy"])
 
 

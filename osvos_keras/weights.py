@@ -12,7 +12,7 @@ import numpy as np
 
 from osvos_keras.conventions import OURS, Conventions, read_record
 from osvos_keras.errors import WeightsError
-from osvos_keras.files import PROJECT, find_path, write_atomically
+from osvos_keras.files import PROJECT, find_input, write_atomically
 
 BUNDLED = PROJECT / "data" / "weights"
 FILES = {"imagenet": "vgg16_imagenet_fp16.weights.h5", "parent": "osvos_parent_fp16.weights.h5"}
@@ -45,7 +45,7 @@ def find_weights(weights: str | Path) -> Path:
                 "its weights, or use WEIGHTS = 'imagenet'."
             )
         return bundled
-    path = find_path(weights)
+    path = find_input(weights)
     if not path.is_file():
         raise WeightsError(
             f"{path}: no such file. WEIGHTS must be 'imagenet', 'parent' or the path of a .weights.h5 file."

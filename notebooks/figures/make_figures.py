@@ -24,7 +24,7 @@ from osvos_keras.config import OnlineConfig
 from osvos_keras.davis import Davis, read_frame
 from osvos_keras.evaluation import evaluate
 from osvos_keras.figures import BLUE, ORANGE, new_figure, save_figure
-from osvos_keras.files import find_path
+from osvos_keras.files import resolve_output
 from osvos_keras.indexed import read_indexed
 from osvos_keras.inference import predict_logits
 from osvos_keras.mask_folder import read_mask
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(FIGURES), metavar="name", help="figures to draw")
     arguments = parser.parse_args()
     for name in arguments.names:
-        path = save_figure(FIGURES[name](find_path(arguments.run)), HERE / f"{name}.png", dpi=100)
+        path = save_figure(FIGURES[name](resolve_output(arguments.run)), HERE / f"{name}.png", dpi=100)
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 

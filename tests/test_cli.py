@@ -1,0 +1,59 @@
+"""The last resort of `osvos`: whatever goes wrong is one sentence and an exit status."""
+
+import errno
+import io
+import subprocess
+import sys
+
+import pytest
+
+from osvos_keras import cli
+from osvos_keras.errors import DataError
+
+ERRORS = [
+    (DataError("a.png: no such file."), "osvos: error: a.png: no such file."),
+    (PermissionError(errno.EACCES, "Permission denied", "b.png"), "osvos: error: b.png: Permission denied."),
+    (RuntimeError("first\nsecond"), "RuntimeError: first (unexpected: `osvos --debug …` shows where)"),
+    (MemoryError(), "memory ran out"),
+    (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), "UnicodeDecodeError"),
+    (KeyboardInterrupt(), "run the same command again to go on"),
+]
+
+
+def fail_with(monkeypatch, error):
+    def fail(args):
+        raise error
+
+    monkeypatch.setattr(cli, "_write_student_edition", fail)
+
+
+@pytest.mark.parametrize(("error", "message"), ERRORS, ids=lambda value: type(value).__name__)
+def test_an_error_is_one_sentence(monkeypatch, error, message):
+    fail_with(monkeypatch, error)
+    with pytest.raises(SystemExit) as leaving:
+        cli.main(["student"])
+    assert message in leaving.value.code
+    assert "\n" not in leaving.value.code
+
+
+def test_debug_shows_the_traceback(monkeypatch):
+    fail_with(monkeypatch, RuntimeError("first"))
+    with pytest.raises(RuntimeError):
+        cli.main(["--debug", "student"])
+
+
+def test_a_reader_that_closes_the_pipe_ends_it_quietly():
+    command = f"{sys.executable} -m osvos_keras.cli --help | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+@pytest.mark.parametrize("command", ["", "run", "segment", "parent", "evaluate", "data", "weights"])
+def test_help_under_every_encoding(monkeypatch, encoding, command):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding))
+    with pytest.raises(SystemExit) as leaving:
+        cli.main([*command.split(), "--help"])
+    sys.stdout.flush()
+    assert leaving.value.code == 0 and b"usage: osvos" in written.getvalue()
