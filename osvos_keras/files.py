@@ -80,6 +80,8 @@ def resolve_output(path: str | Path) -> Path:
                 raise ConfigError(
                     f"{name[:40]}…: a name of {len(os.fsencode(name))} bytes. Use at most {LONGEST_NAME}."
                 )
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            full.stat()  # in Python 3.13 `resolve` does not see a loop of links
         return full.resolve()
     except UnicodeEncodeError as error:
         raise ConfigError(
