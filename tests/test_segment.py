@@ -141,7 +141,7 @@ def test_correction_trains_anew_on_both_frames(done, tmp_path):
     kept = sorted((tmp_path / "run/clip/Annotations/480p/disk").iterdir())
     assert [path.name for path in kept] == ["00000.png", "00003.png"]
     np.testing.assert_array_equal(read_annotation(kept[1]), fixed)
-    assert json.loads((tmp_path / "run/masks/disk.json").read_text())["marked"] == [0, 3]
+    assert json.loads((tmp_path / "run/masks/disk.json").read_text())["made_with"]["marked"] == [0, 3]
 
 
 def test_two_objects_have_a_network_each_and_masks_of_numbers(tiny_frames, tmp_path):
