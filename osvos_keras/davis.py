@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from osvos_keras.errors import DataError
-from osvos_keras.files import find_input, write_atomically
+from osvos_keras.files import find_input
+from osvos_keras.images import image_size, read_frame
+from osvos_keras.images import open_image as open_image
+from osvos_keras.mask_files import read_annotation
+from osvos_keras.mask_files import write_mask as write_mask
 
 
 @dataclass(frozen=True)
@@ -182,64 +185,3 @@ def size_message(path: Path, found: Sequence[int], expected: Sequence[int]) -> s
         f"{path}: {found[1]}×{found[0]} pixels, but its frame has {expected[1]}×{expected[0]}. "
         "Make it again at the frame's size."
     )
-
-
-def image_size(path: str | Path) -> tuple[int, int]:
-    """Height and width of an image file, from its header. Raises as `open_image`."""
-    return open_image(path, decode=False).size[::-1]
-
-
-def open_image(path: str | Path, decode: bool = True) -> Image.Image:
-    """An image file, decoded or only its header read.
-
-    By Pillow, not OpenCV, since OpenCV returns half of a truncated file as if whole.
-
-    Raises:
-        DataError: the file is missing, no image, or truncated.
-    """
-    try:
-        with Image.open(path) as image:
-            if decode:
-                image.load()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file.") from error
-    except UnidentifiedImageError as error:
-        raise DataError(f"{path}: not an image that can be read. Copy the file again.") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: unreadable or truncated ({error}). Copy the file again.") from error
-    return image
-
-
-def read_frame(path: str | Path) -> np.ndarray:
-    """A frame as (H, W, 3) uint8, RGB.
-
-    Raises:
-        DataError: the file is missing, unreadable or truncated.
-    """
-    return np.asarray(open_image(path).convert("RGB"))
-
-
-def read_annotation(path: str | Path) -> np.ndarray:
-    """An annotation as (H, W) bool.
-
-    Four-channel files (DAVIS's own `bear/00077.png`) are read as grey.
-
-    Raises:
-        DataError: the file is missing, unreadable, truncated, or holds values beside 0 and one other.
-    """
-    image = open_image(path)
-    image = image if image.mode in ("L", "P", "1") else image.convert("L")
-    found = sorted(value for _, value in image.getcolors())
-    if not set(found) <= {0, 255} and not set(found) <= {0, 1}:
-        raise DataError(
-            f"{path}: holds the values {', '.join(map(str, found[:6]))}{' …' if len(found) > 6 else ''}; an "
-            "annotation holds 0 (background) and 255 (object). A DAVIS 2017 file numbers several objects: "
-            "write one of them as 255."
-        )
-    return np.asarray(image) > 0
-
-
-def write_mask(path: str | Path, mask: np.ndarray) -> None:
-    """Write a mask (H, W) bool as a PNG of 0 and 255, whole or not at all."""
-    with write_atomically(path) as temporary:
-        Image.fromarray(np.asarray(mask, bool).astype(np.uint8) * 255).save(temporary, format="PNG")

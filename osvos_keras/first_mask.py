@@ -15,8 +15,7 @@ from matplotlib.colors import to_rgb
 from osvos_keras.davis import write_mask
 from osvos_keras.errors import MaskError
 from osvos_keras.figures import COLOURS, SKY
-from osvos_keras.indexed import write_indexed
-from osvos_keras.mask_folder import read_values
+from osvos_keras.mask_files import read_values, write_indexed
 
 MAX_OBJECTS = 254  # 255 means "object" in a mask of one, and "not annotated" in several data sets
 OBJECT_COLOURS = [SKY, *(colour for colour in COLOURS[:-1] if colour != SKY)]  # all but black

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from osvos_keras.davis import Davis, open_image, read_annotation, write_mask
+from osvos_keras.davis import Davis
 from osvos_keras.errors import DataError
 from osvos_keras.files import make_folder
+from osvos_keras.mask_files import read_annotation, read_mask, write_mask
 
 
 @dataclass(frozen=True)
@@ -85,54 +86,6 @@ def _list_masks(masks: Path, sequence: str) -> dict[str, Path]:
         raise DataError(f"{folder}: no such folder, but {deeper} exists. Give {deeper.parent} instead.")
     raise DataError(
         f"{folder}: no masks of this sequence. Make them, or name the sequences to score with --sequences."
-    )
-
-
-def read_mask(path: str | Path) -> np.ndarray:
-    """A mask as (H, W) bool, from a PNG of any mode that holds the background and one object.
-
-    Grey, 1-bit and 16-bit: 0 is background. Palette: index 0 is background if it is black, else
-    the colours decide. Colour: black is background. Transparency must be the same everywhere.
-
-    Raises:
-        DataError: the file is unreadable or truncated, or holds several objects or grey levels.
-    """
-    values = read_values(path)
-    mask = values != 0
-    if (mask & (values != values.max())).any():
-        raise DataError(_not_binary_message(path, len(np.unique(values[mask]))))
-    return mask
-
-
-def read_values(path: str | Path) -> np.ndarray:
-    """The image as (H, W) numbers, 0 where it is background, one number for each other value.
-
-    Raises:
-        DataError: the file is unreadable, truncated or partly transparent.
-    """
-    image = open_image(path)
-    if image.mode == "P" and any(image.getpalette()[:3]):
-        image = image.convert("RGB")
-    values = np.asarray(image)
-    if values.ndim == 2:
-        return values
-    if image.mode in ("LA", "PA", "RGBA") and np.ptp(values[..., -1]):
-        raise DataError(
-            f"{path}: partly transparent, so what is object is not clear. Write 0 and 255, opaque."
-        )
-    colours = image.convert("RGB")
-    return np.asarray(colours, np.uint32) @ np.array([1, 1 << 8, 1 << 16], np.uint32)
-
-
-def _not_binary_message(path: str | Path, count: int) -> str:
-    if count <= 16:
-        return (
-            f"{path}: holds {count} values beside the background's, so several objects. DAVIS 2016 has one "
-            "object a sequence: merge them, or write one of them, as 255."
-        )
-    return (
-        f"{path}: holds {count} grey levels or colours, not a mask. Write 255 where the probability is at "
-        "least one half and 0 elsewhere, as PNG (JPEG blurs values)."
     )
 
 

@@ -14,9 +14,8 @@ from osvos_keras.davis import Davis
 from osvos_keras.errors import MaskError
 from osvos_keras.files import find_input, make_folder, resolve_output
 from osvos_keras.first_mask import box_mask, check_mask, polygon_mask, read_objects
-from osvos_keras.indexed import write_indexed
 from osvos_keras.inference import THRESHOLD, predict_sequence
-from osvos_keras.mask_folder import read_values
+from osvos_keras.mask_files import read_values, write_indexed
 
 
 def given_objects(

@@ -14,7 +14,7 @@ from osvos_keras.davis import read_frame
 from osvos_keras.figures import new_figure, save_figure
 from osvos_keras.files import sha256
 from osvos_keras.first_mask import object_palette
-from osvos_keras.indexed import read_indexed
+from osvos_keras.mask_files import read_indexed
 from osvos_keras.plots import show_frame, shrink
 from osvos_keras.records import read_record, write_record
 from osvos_keras.video import write_gif, write_webm

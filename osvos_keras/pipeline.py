@@ -4,7 +4,10 @@ Every training sample is a function of (seed, step) alone: no shuffle buffer, no
 data set can start at any step and give what an uninterrupted one gives from there on.
 """
 
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +16,11 @@ import tensorflow as tf
 
 from osvos_keras.augment import augment
 from osvos_keras.config import OnlineConfig, ParentConfig
-from osvos_keras.davis import Davis, image_size
+from osvos_keras.davis import Davis
+from osvos_keras.errors import DataError
+from osvos_keras.images import image_size, read_frame
 from osvos_keras.losses import side_weight
+from osvos_keras.mask_files import read_annotation
 from osvos_keras.model import SIDES
 
 MEMORY_SHARE = 0.25  # of what is free, that decoded training frames may take
@@ -32,21 +38,50 @@ def resize_to_height(image: tf.Tensor, height: int, method: str) -> tf.Tensor:
 
 
 def load_frame(path: tf.Tensor, height: int = 0) -> tf.Tensor:
-    """A JPEG as (H, W, 3) uint8 RGB, at `height` lines."""
-    # The default method is faster and inexact; this one gives what Pillow and OpenCV read.
-    frame = tf.io.decode_jpeg(tf.io.read_file(path), channels=3, dct_method="INTEGER_ACCURATE")
-    return resize_to_height(frame, height, "bilinear")
+    """An image file as (H, W, 3) uint8 RGB, at `height` lines. Errors: see `naming_files`."""
+    return resize_to_height(_read(read_frame, path, 3), height, "bilinear")
 
 
 def load_annotation(path: tf.Tensor, height: int = 0) -> tf.Tensor:
-    """A PNG as (H, W, 1) uint8 of 0 and 1, at `height` lines."""
-    annotation = tf.io.decode_png(tf.io.read_file(path), channels=1)
-    return resize_to_height(tf.cast(annotation > 0, tf.uint8), height, "nearest")
+    """An annotation's file as (H, W, 1) uint8 of 0 and 1, at `height` lines. Errors: see `naming_files`."""
+    return resize_to_height(_read(_annotation_channel, path, 1), height, "nearest")
+
+
+def _annotation_channel(path: str) -> np.ndarray:
+    return read_annotation(path).astype(np.uint8)[..., None]
+
+
+def _read(read: Callable[[str], np.ndarray], path: tf.Tensor, channels: int) -> tf.Tensor:
+    """What a reader gives for a file, in tf.data: one reader of images serves everything."""
+
+    @tf.autograph.experimental.do_not_convert  # else it would rewrite the reader, and Pillow with it
+    def run(name):
+        try:
+            return read(os.fsdecode(np.asarray(name).item()))
+        except DataError as error:  # TensorFlow drops a message that is no UTF-8
+            raise DataError(str(error).encode(errors="backslashreplace").decode()) from None
+
+    return tf.ensure_shape(tf.numpy_function(run, [path], tf.uint8, stateful=False), (None, None, channels))
+
+
+@contextmanager
+def naming_files() -> Iterator[None]:
+    """Wrap what reads a data set's elements: a file that cannot be read raises its own DataError here.
+
+    Out of tf.data comes an InvalidArgumentError, whose text holds ours somewhere in the middle.
+    """
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        found = re.search(r"\bDataError: (.+?)\nTraceback", error.message, re.DOTALL)
+        if not found:
+            raise
+        raise DataError(found[1]) from error
 
 
 def frame_dataset(frames: Sequence[Path], height: int = 0, batch: int = 1) -> tf.data.Dataset:
     """Batches (B, H, W, 3) uint8 of frames in order, for inference."""
-    paths = tf.data.Dataset.from_tensor_slices([str(path) for path in frames])
+    paths = tf.data.Dataset.from_tensor_slices([os.fsencode(path) for path in frames])
     return (
         paths.map(lambda path: load_frame(path, height), tf.data.AUTOTUNE)
         .batch(batch)
@@ -93,7 +128,7 @@ def parent_dataset(
 
 def _pair_reader(frames: Sequence[Path], annotations: Sequence[Path], height: int):
     """A function from an index to that frame and annotation, from memory if all of them fit there."""
-    paths = [str(path) for path in frames], [str(path) for path in annotations]
+    paths = [[os.fsencode(path) for path in column] for column in (frames, annotations)]
 
     def decode(index):
         frame, annotation = (tf.gather(column, index) for column in paths)
@@ -103,7 +138,8 @@ def _pair_reader(frames: Sequence[Path], annotations: Sequence[Path], height: in
     if len(sizes) > 1 or _bytes_of_pairs(len(frames), *sizes, height) > MEMORY_SHARE * _free_memory():
         return decode
     indices = tf.data.Dataset.range(len(frames))
-    decoded = next(iter(indices.map(decode, tf.data.AUTOTUNE).batch(len(frames))))
+    with naming_files():
+        decoded = next(iter(indices.map(decode, tf.data.AUTOTUNE).batch(len(frames))))
     return lambda index: tuple(tf.gather(column, index) for column in decoded)
 
 

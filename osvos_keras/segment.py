@@ -20,8 +20,8 @@ from osvos_keras.davis import read_frame, write_mask
 from osvos_keras.device import choose_policy
 from osvos_keras.errors import MaskError
 from osvos_keras.files import resolve_output, sha256
-from osvos_keras.indexed import write_indexed
 from osvos_keras.inference import segment_sequence
+from osvos_keras.mask_files import write_indexed
 from osvos_keras.objects import segment_objects
 from osvos_keras.records import read_record, write_record
 from osvos_keras.training import train_online

@@ -4,9 +4,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from osvos_keras.davis import Davis, open_image, read_annotation, read_frame, size_message
+from osvos_keras.davis import Davis, size_message
 from osvos_keras.errors import DataError
 from osvos_keras.files import write_atomically
+from osvos_keras.images import open_image, read_frame
+from osvos_keras.mask_files import read_annotation
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from osvos_keras.first_mask import (
     read_objects,
     write_objects,
 )
-from osvos_keras.indexed import davis_palette
+from osvos_keras.mask_files import davis_palette
 
 ONE = np.array([[0, 0, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]], np.uint8)
 THREE = np.array([[0, 1, 1, 0], [2, 0, 0, 3], [2, 2, 0, 3]], np.uint8)
@@ -97,7 +97,7 @@ def test_another_size_names_both(path):
 def test_missing_truncated_and_half_transparent_files(path):
     with pytest.raises(DataError, match=r"first\.png: no such file"):
         read_objects(path, (3, 4))
-    paint(path, ONE, [(0, 0, 0, 0), (255, 0, 0, 255)], "RGBA")
+    paint(path, ONE, [(0, 0, 0, 0), (0, 0, 0, 255)], "RGBA")
     with pytest.raises(DataError, match=r"first\.png: partly transparent"):
         read_objects(path, (3, 4))
     path.write_bytes(path.read_bytes()[:50])

@@ -14,7 +14,7 @@ from osvos_keras.clip import import_clip
 from osvos_keras.config import OnlineConfig
 from osvos_keras.davis import read_annotation, read_frame, write_mask
 from osvos_keras.errors import ConfigError, MaskError
-from osvos_keras.indexed import davis_palette, read_indexed, write_indexed
+from osvos_keras.mask_files import davis_palette, read_indexed, write_indexed
 from osvos_keras.objects import given_objects, merge_probabilities, read_correction
 from osvos_keras.overlay import contact_sheet, draw_objects, pick_frames, write_overlays
 from osvos_keras.segment import segment_clip
