@@ -21,9 +21,9 @@ from jinja2 import Environment, FileSystemLoader
 from lessons import Lesson, describe_pictures, read_lesson, read_notebook, relink_videos
 from sphinx.cmd.build import build_main
 
-from osvos_keras.batch import COURSE, NOTEBOOKS
+from osvos_keras.batch import COURSE
 from osvos_keras.errors import NotebookError, OsvosError
-from osvos_keras.files import PROJECT, find_input, make_folder, resolve_output
+from osvos_keras.files import NOTEBOOKS, PROJECT, find_input, make_folder, resolve_output
 
 DOCS = Path(__file__).parent
 CARDS = ("README.md", "data/README.md", "data/weights/README.md")

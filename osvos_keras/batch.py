@@ -1,27 +1,26 @@
 """Notebooks run headless: papermill, with parameters that are checked first."""
 
-import ast
-import difflib
+import logging
 import os
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import papermill
 from jupyter_client import AsyncKernelManager
-from jupyter_core.utils import run_sync
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from osvos_keras.davis import Davis
-from osvos_keras.errors import ConfigError, DataError, NotebookError
-from osvos_keras.files import PROJECT, find_input, make_folder, resolve_output
+from osvos_keras.errors import ConfigError, DataError, FolderError, NotebookError
+from osvos_keras.files import FULL, lock_folder, make_folder, read_json, resolve_output
+from osvos_keras.kernel import keep_signals, open_kernel
+from osvos_keras.literals import check_known
+from osvos_keras.parameters import check_parameters, find_notebook, read_parameters
 
-NOTEBOOKS = PROJECT / "notebooks"
 COURSE = (
     "00_start_here",
     "01_data_preparation",
@@ -33,89 +32,7 @@ COURSE = (
     "07_ablation",
 )
 ONLINE = "04_online_training"
-
-
-def find_notebook(name: str | Path) -> Path:
-    """The file of a notebook, from its path or its name in `notebooks/`.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    for path in (find_input(name), NOTEBOOKS / f"{name}.ipynb"):
-        if path.suffix == ".ipynb" and path.is_file():
-            return path
-    known = ", ".join(sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
-    raise ConfigError(f"{name}: no such notebook. Give a path or one of: {known}.")
-
-
-def read_parameters(notebook: Path) -> dict[str, Any]:
-    """The parameters of a notebook and their defaults, from its cell tagged `parameters`."""
-    return {
-        name: ast.literal_eval(found["default"])
-        for name, found in papermill.inspect_notebook(notebook).items()
-    }
-
-
-def check_parameters(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """`given`, each value brought to the type of its default; papermill alone would only warn.
-
-    Raises:
-        ConfigError: the notebook has no such parameter, or the value is of another type.
-    """
-    defaults = read_parameters(notebook)
-    checked = {}
-    for name, value in given.items():
-        if name not in defaults:
-            close = difflib.get_close_matches(name, defaults, n=1)
-            hint = f"; did you mean {close[0]}?" if close else "."
-            raise ConfigError(f"{notebook.name} has no parameter {name}{hint} It has: {', '.join(defaults)}.")
-        checked[name] = _convert(notebook, name, value, defaults[name])
-    return checked
-
-
-def _convert(notebook: Path, name: str, value: Any, default: Any) -> Any:
-    """A value from the command line as the type of the notebook's default."""
-    wanted = type(default)
-    if wanted is str:
-        return str(value)
-    try:
-        literal = ast.literal_eval(value) if isinstance(value, str) else value
-    except (ValueError, SyntaxError):
-        literal = value
-    if wanted is float and type(literal) is int:
-        literal = float(literal)
-    if type(literal) is not wanted:
-        raise ConfigError(
-            f"{notebook.name}: {name} = {value!r} is not {wanted.__name__}; its default is {default!r}."
-        )
-    return literal
-
-
-@contextmanager
-def open_kernel(log: Path) -> Iterator[AsyncKernelManager]:
-    """A running kernel, gone when the block ends. What it writes past the notebook goes to `log`.
-
-    Jupyter draws TCP ports at random and lets go of them before the kernel takes them, so that of
-    many kernels started at once two may meet on a port. Sockets in a folder of the kernel's own
-    cannot meet (Windows has none; there it stays TCP).
-    """
-    with (
-        tempfile.TemporaryDirectory(prefix="osvos-", ignore_cleanup_errors=True) as sockets,
-        log.open("w") as file,
-    ):
-        # Asynchronous, though we are not: only so does papermill's client notice that a kernel died.
-        kernel = AsyncKernelManager(
-            kernel_name="python3",
-            transport="tcp" if os.name == "nt" else "ipc",
-            connection_file=str(Path(sockets) / "kernel.json"),  # the sockets lie beside it
-        )
-        # Not captured: TensorFlow's remarks on the processor would end up in the notebook.
-        arguments = ["--IPKernelApp.capture_fd_output=False"]
-        run_sync(kernel.start_kernel)(extra_arguments=arguments, stdout=file, stderr=file)
-        try:
-            yield kernel
-        finally:
-            run_sync(kernel.shutdown_kernel)(now=True)
+LONGEST_SUFFIX = ".done.json"  # of what is written beside an executed notebook
 
 
 def run_notebook(
@@ -136,20 +53,22 @@ def run_notebook(
         progress: whether to show a bar over the cells.
 
     Raises:
-        ConfigError: unknown notebook or parameter, or a value of the wrong type.
-        NotebookError: a cell failed, or the kernel died.
+        ConfigError, FolderError, NotebookError: as `check_run`; or a cell failed, or the kernel died.
     """
-    notebook, output = find_notebook(notebook), resolve_output(output)
-    parameters = check_parameters(notebook, parameters)
+    notebook, parameters, output = check_run(notebook, parameters, output)
     make_folder(output.parent)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # inherited by the kernel
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of what `check_parameters` has settled
+    source, target = (str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, output))
     try:
-        with open_kernel(output.with_suffix(".log")) as kernel:
+        with open_kernel(output.with_suffix(".log")) as kernel, keep_signals():
             on_kernel(kernel)
             papermill.execute_notebook(
-                notebook,
-                output,
+                source,  # papermill fills in what stands in braces
+                target,
                 parameters,
+                kernel_name="python3",  # the notebook may name none
+                language="python",
                 km=kernel,
                 progress_bar=progress,
                 coalesce_streams=True,  # a progress bar leaves its last state, not each
@@ -164,7 +83,70 @@ def run_notebook(
             f"{notebook.name} failed: {error.ename}: {error.evalue}\n"
             f"The executed notebook shows where: {output}"
         ) from error
+    except OSError as error:
+        if error.errno not in FULL or isinstance(error, FolderError):
+            raise
+        raise FolderError(
+            f"{output}: cannot be written ({error.strerror}). Make room, and run again."
+        ) from error
     return output
+
+
+def check_run(
+    notebook: str | Path, given: Mapping[str, Any], output: str | Path | None = None
+) -> tuple[Path, dict[str, Any], Path]:
+    """All that can be known before a kernel starts: the notebook, its parameters, the executed notebook.
+
+    Args:
+        notebook: a path, or a name in `notebooks/`.
+        given: names and values for its `parameters` cell.
+        output: where the executed notebook goes; None is `default_output`.
+
+    Raises:
+        ConfigError: unknown notebook or parameter, a value of the wrong type or out of range, or an output
+            that is the notebook itself or no `.ipynb` file.
+        NotebookError: the notebook cannot be read.
+        FolderError: at the output lies a file that is no executed notebook.
+    """
+    notebook = find_notebook(notebook)
+    parameters = check_parameters(notebook, given)
+    output = resolve_output(default_output(notebook, parameters) if output is None else output)
+    resolve_output(output.with_suffix(LONGEST_SUFFIX))  # too long a name, seen before and not after the work
+    if output.suffix != ".ipynb":
+        raise ConfigError(f"{output}: the name of the executed notebook must end in .ipynb.")
+    if output.exists():
+        if output.samefile(notebook):
+            raise ConfigError(
+                f"{output}: the executed notebook would replace the one that is run. Choose another --out."
+            )
+        _check_replaceable(output)
+    return notebook, parameters, output
+
+
+def _check_replaceable(output: Path) -> None:
+    """See that what a run would write over is an executed notebook, or the half of one that a kill left."""
+    found = read_json(output)
+    if not output.is_file() or (found is not None and "papermill" not in (found.get("metadata") or {})):
+        raise FolderError(
+            f"{output}: is there, and no run executed it, so it may be somebody's work. Choose another "
+            " --out or RUN_DIR, or move it away."
+        )
+
+
+def run_alone(notebook: str | Path, given: Mapping[str, Any], output: str | Path | None = None) -> Path:
+    """`run_notebook` while no other run writes to its RUN_DIR, or the same executed notebook elsewhere.
+
+    Raises:
+        ConfigError, FolderError, NotebookError: as `run_notebook`, or another run is writing there.
+    """
+    notebook, parameters, output = check_run(notebook, given, output)
+    run_dir = {**read_parameters(notebook), **parameters}.get("RUN_DIR")
+    with ExitStack() as locks:
+        if run_dir is not None:
+            locks.enter_context(lock_folder(run_dir))
+        if run_dir is None or not output.is_relative_to(resolve_output(run_dir)):
+            locks.enter_context(lock_folder(output.parent, name=f".{output.stem}.lock"))
+        return run_notebook(notebook, parameters, output)
 
 
 def default_output(notebook: Path, parameters: Mapping[str, Any]) -> Path:
@@ -176,26 +158,46 @@ def default_output(notebook: Path, parameters: Mapping[str, Any]) -> Path:
     )
 
 
-def plan_course(davis_root: str, run_dir: str, given: Mapping[str, Any]) -> Iterator[tuple[str, dict, Path]]:
+def plan_course(
+    davis_root: str, run_dir: str, given: Mapping[str, Any], resolution: str = "480p"
+) -> list[tuple[str, dict, Path]]:
     """The jobs of the course: notebook, parameters, executed notebook.
 
     The online notebook is run once for every validation sequence. Of `given`, each notebook gets
     the parameters that it has; sequences of the sample that another data set lacks become its own.
+
+    Raises:
+        ConfigError, FolderError, NotebookError: as `check_run`, of any of them.
+        DataError: the data set lacks a list or a sequence.
     """
-    davis = Davis(davis_root)
-    given = {**given, "DAVIS_ROOT": davis_root, "RUN_DIR": run_dir}
-    unknown = set(given) - {name for stem in COURSE for name in read_parameters(find_notebook(stem))}
-    if unknown:
-        raise ConfigError(f"no notebook of the course has a parameter {', '.join(sorted(unknown))}.")
-    executed = resolve_output(run_dir) / "notebooks"
-    for stem in COURSE:
-        defaults = read_parameters(find_notebook(stem))
-        parameters = {name: given[name] for name in defaults if name in given}
-        if stem != ONLINE:
-            yield stem, {**_own_sequences(davis, defaults), **parameters}, executed / f"{stem}.ipynb"
-            continue
-        for sequence in davis.sequences("val"):
-            yield stem, {**parameters, "SEQUENCE": sequence}, executed / f"{stem}_{sequence}.ipynb"
+    davis = Davis(davis_root, resolution)
+    places = {"DAVIS_ROOT": davis_root, "RESOLUTION": resolution, "RUN_DIR": run_dir}
+    if twice := places.keys() & given.keys():
+        raise ConfigError(
+            f"{', '.join(sorted(twice))}: the course takes --davis, --resolution and --run-dir."
+        )
+    davis.select([given["SEQUENCE"]] if "SEQUENCE" in given else given.get("SEQUENCES", "val"))
+    own = {stem: read_parameters(find_notebook(stem)) for stem in COURSE}
+    known = list(dict.fromkeys(name for defaults in own.values() for name in defaults))
+    for name in given:
+        check_known(name, known, "no notebook of the course has a parameter")
+    executed, jobs = resolve_output(run_dir) / "notebooks", []
+    for stem, defaults in own.items():
+        parameters = {**_own_sequences(davis, defaults), **_select(defaults, {**given, **places})}
+        several = {f"{stem}_{name}": {"SEQUENCE": name} for name in davis.sequences("val")}
+        for name, more in several.items() if stem == ONLINE else [(stem, {})]:
+            _, checked, output = check_run(stem, {**parameters, **more}, executed / f"{name}.ipynb")
+            jobs.append((stem, checked, output))
+    return jobs
+
+
+def _select(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a notebook gets; one without a DAVIS_ROOT has a sequence of its own."""
+    return {
+        name: value
+        for name, value in given.items()
+        if name in defaults and (name != "SEQUENCE" or "DAVIS_ROOT" in defaults)
+    }
 
 
 def _own_sequences(davis: Davis, defaults: Mapping[str, Any]) -> dict[str, str]:
@@ -215,25 +217,20 @@ def _has(davis: Davis, sequences: str) -> bool:
         return False
 
 
-def run_course(davis_root: str, run_dir: str, given: Mapping[str, Any]) -> None:
-    """Run every notebook in order, printing each one's time, and the scores at the end."""
-    for stem, parameters, output in plan_course(davis_root, run_dir, given):
-        start = time.perf_counter()
-        print(f"{output.stem}", flush=True)
-        run_notebook(stem, parameters, output)
-        print(f"  {time.perf_counter() - start:.0f} s → {output}", flush=True)
+def run_course(davis_root: str, run_dir: str, given: Mapping[str, Any], resolution: str = "480p") -> None:
+    """Run every notebook in order, printing each one's time, and the scores at the end.
+
+    Raises:
+        ConfigError, DataError, FolderError, NotebookError: as `plan_course` and `run_notebook`, or another
+            run is writing there.
+    """
+    jobs = plan_course(davis_root, run_dir, given, resolution)
+    with lock_folder(run_dir):
+        for stem, parameters, output in jobs:
+            start = time.perf_counter()
+            print(f"{output.stem}", flush=True)
+            run_notebook(stem, parameters, output)
+            print(f"  {time.perf_counter() - start:.0f} s → {output}", flush=True)
     evaluation = resolve_output(run_dir) / "evaluation"
     print(pd.read_csv(evaluation / "per_sequence.csv").round(3).to_string(index=False))
     print(f"Look at {evaluation / 'gallery.png'}")
-
-
-def parse_parameters(pairs: Iterable[str]) -> dict[str, str]:
-    """`NAME=VALUE` strings as a dict.
-
-    Raises:
-        ConfigError: there is no `=` in one.
-    """
-    for pair in pairs:
-        if "=" not in pair:
-            raise ConfigError(f"{pair!r} is not NAME=VALUE, as in -p ONLINE_STEPS=50.")
-    return dict(pair.split("=", 1) for pair in pairs)

@@ -9,9 +9,11 @@ import os
 import sys
 
 from osvos_keras import __version__
+from osvos_keras.config_arguments import read_number
 from osvos_keras.errors import ConfigError, OsvosError
 
 SAMPLE = "data/sample"
+RETRIES = 2
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -51,12 +53,15 @@ def _add_parameters(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_root(command: argparse.ArgumentParser) -> None:
+def _add_davis(command: argparse.ArgumentParser) -> None:
     command.add_argument("--davis", default=SAMPLE, help="data set in DAVIS layout (default: %(default)s)")
+    command.add_argument(
+        "--resolution", default="480p", choices=["480p", "1080p"], help="of its frames (default: %(default)s)"
+    )
 
 
 def _add_places(command: argparse.ArgumentParser) -> None:
-    _add_root(command)
+    _add_davis(command)
     command.add_argument("--run-dir", default="runs/course", help="where results go (default: %(default)s)")
 
 
@@ -89,7 +94,6 @@ def _add_each_sequence(command: argparse.ArgumentParser) -> None:
     many.add_argument("--each-sequence", metavar="val|A,B,…", help="a split, or comma-separated names")
     many.add_argument(
         "--workers",
-        type=int,
         metavar="N",
         help="jobs at a time (default: one a GPU; on a CPU as many as cores and memory allow)",
     )
@@ -98,10 +102,8 @@ def _add_each_sequence(command: argparse.ArgumentParser) -> None:
     )
     many.add_argument(
         "--retries",
-        type=int,
-        default=2,
         metavar="N",
-        help="new attempts after a failure (default: %(default)s)",
+        help=f"new attempts after a failure (default: {RETRIES})",
     )
 
 
@@ -174,45 +176,42 @@ def _add_student(commands) -> None:
     command.add_argument("--to", default="student", help="folder for them (default: %(default)s)")
 
 
-def _add_davis(command: argparse.ArgumentParser) -> None:
-    _add_root(command)
-    command.add_argument("--resolution", default="480p", choices=["480p", "1080p"])
-
-
 def _run_course(args) -> int:
-    from osvos_keras.batch import parse_parameters, run_course
-    from osvos_keras.files import lock_folder
+    from osvos_keras.batch import run_course
+    from osvos_keras.parameters import parse_parameters
 
-    with lock_folder(args.run_dir):
-        run_course(args.davis, args.run_dir, parse_parameters(args.parameters))
+    run_course(args.davis, args.run_dir, parse_parameters(args.parameters), args.resolution)
     return 0
 
 
 def _run_notebook(args) -> int:
-    from osvos_keras.batch import default_output, find_notebook, parse_parameters, run_notebook
+    from osvos_keras.batch import run_alone
+    from osvos_keras.parameters import parse_parameters
 
     parameters = parse_parameters(args.parameters)
-    if args.each_sequence:
+    if args.each_sequence is not None:
         return _run_each_sequence(args, parameters)
-    if args.workers or args.scheduler:
-        raise ConfigError("--workers and --scheduler belong to --each-sequence: name a split or sequences.")
-    output = args.out or default_output(find_notebook(args.notebook), parameters)
-    print(run_notebook(args.notebook, parameters, output))
+    for option in ("workers", "scheduler", "retries"):
+        if getattr(args, option) is not None:
+            raise ConfigError(f"--{option} belongs to --each-sequence: name a split or sequences with it.")
+    print(run_alone(args.notebook, parameters, args.out))
     return 0
 
 
 def _run_each_sequence(args, parameters: dict[str, str]) -> int:
     from osvos_keras.each_sequence import FAILED, run_each_sequence
 
-    if args.out:
+    if args.out is not None:
         raise ConfigError("--out names one notebook; with --each-sequence they go to notebooks/ in RUN_DIR.")
+    if not args.each_sequence.strip(", "):
+        raise ConfigError("--each-sequence is empty (an unset variable?). Name a split or sequences.")
     table = run_each_sequence(
         args.notebook,
         args.each_sequence,
         parameters,
         scheduler=args.scheduler,
-        workers=args.workers,
-        retries=args.retries,
+        workers=read_number(args, "workers", 1),
+        retries=RETRIES if args.retries is None else read_number(args, "retries", 0),
     )
     return 1 if (table["state"] == FAILED).any() else 0
 

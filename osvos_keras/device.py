@@ -6,6 +6,9 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from osvos_keras.config import POLICIES
+from osvos_keras.errors import ConfigError
+
 
 def gpus() -> list:
     """The GPUs that TensorFlow sees."""
@@ -17,7 +20,12 @@ def choose_policy(policy: str = "auto") -> str:
 
     `"mixed_bfloat16"` where bfloat16 arithmetic is native (GPUs from compute capability 8.0;
     CPUs with AVX512-BF16 or AMX), else `"float32"`.
+
+    Raises:
+        ConfigError: it is none of `POLICIES`.
     """
+    if policy not in POLICIES:
+        raise ConfigError(f"the policy is {policy!r}; choose from {', '.join(POLICIES)}.")
     if policy != "auto":
         return policy
     return "mixed_bfloat16" if _has_bfloat16() else "float32"

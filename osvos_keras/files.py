@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from osvos_keras.errors import ConfigError, FolderError, OsvosError
 
 PROJECT = Path(__file__).resolve().parents[1]
-
+NOTEBOOKS = PROJECT / "notebooks"
 
 BUNDLED = ("data", "notebooks")  # folders of the project whose files are found from anywhere
 TEMPORARY = ".tmp-"  # how the name of a file that is still being written starts
@@ -42,7 +42,7 @@ def working_folder() -> Path:
     the project, so that they mean the same there as for `osvos run` in the project.
     """
     here = Path.cwd()
-    return PROJECT if here == PROJECT / "notebooks" else here
+    return PROJECT if here == NOTEBOOKS else here
 
 
 def find_input(path: str | Path) -> Path:
@@ -54,7 +54,7 @@ def find_input(path: str | Path) -> Path:
     Raises:
         ConfigError: this cannot be a path; see `resolve_output`.
     """
-    found = resolve_output(path)
+    found = _resolve(path)
     relative = Path(path)
     if found.exists() or relative.is_absolute() or relative.parts[0] not in BUNDLED:
         return found
@@ -67,8 +67,18 @@ def resolve_output(path: str | Path) -> Path:
 
     Raises:
         ConfigError: the path is empty, names an unknown user, holds a NUL or a name too long for a file
-            system, or is a loop of links.
+            system, is a loop of links, or lies among the project's own notebooks.
     """
+    full = _resolve(path)
+    if full.is_relative_to(NOTEBOOKS):
+        raise ConfigError(
+            f"{full}: lies in the project's own notebooks folder, whose files nothing may write over. Choose "
+            "another place, such as runs/mine."
+        )
+    return full
+
+
+def _resolve(path: str | Path) -> Path:
     if not str(path).strip():
         raise ConfigError("a path is empty (an unset variable?). Write '.' for the working folder.")
     if "\0" in str(path):
@@ -89,6 +99,19 @@ def resolve_output(path: str | Path) -> Path:
         ) from error
     except (RuntimeError, OSError) as error:  # no home folder of that user; links in a circle
         raise ConfigError(f"{path}: not a path that can be followed ({error}).") from error
+
+
+def check_name(name: str, what: str) -> None:
+    """See that a name can stand in a path as the name of one folder or file; before any path is made of it.
+
+    Raises:
+        ConfigError: it cannot; `what` says in the message what the name is, such as `"SEQUENCE"`.
+    """
+    if not name or name.startswith(".") or set(name) & set("/\\") or not name.isprintable():
+        raise ConfigError(
+            f"{what} is {name!r}; it must be a name alone, without / or \\ or control characters, and "
+            "with no dot first."
+        )
 
 
 def list_files(folder: str | Path, *suffixes: str) -> list[Path]:
@@ -148,19 +171,20 @@ def make_folder(folder: str | Path) -> Path:
 
 
 @contextmanager
-def lock_folder(folder: str | Path, wait: float = 0) -> Iterator[Path]:
+def lock_folder(folder: str | Path, wait: float = 0, name: str = ".lock") -> Iterator[Path]:
     """Hold a folder, so that no second run writes there; the system lets go of it with the process.
 
     Args:
         folder: what to hold; made if need be.
         wait: seconds to wait for another run that may be ending.
+        name: of the file that is locked; another one for a part of the folder.
 
     Raises:
         FolderError: another run holds it, or it cannot be written.
     """
     folder = make_folder(resolve_output(folder))
     try:
-        with FileLock(folder / ".lock", timeout=wait):
+        with FileLock(folder / name, timeout=wait):
             yield folder
     except Timeout as error:
         raise FolderError(

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osvos_keras.batch import check_parameters, default_output, find_notebook, read_parameters, run_notebook
+from osvos_keras.batch import default_output, run_notebook
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError
 from osvos_keras.files import find_input, resolve_output, sha256, write_json
+from osvos_keras.parameters import check_parameters, find_notebook, read_parameters
 
 PLACES = {
     "DAVIS_ROOT": find_input,
@@ -77,7 +78,7 @@ def plan_jobs(notebook: str | Path, sequences: str, given: Mapping[str, Any]) ->
     for name, find in PLACES.items():
         given[name] = str(find(given.get(name, defaults[name])))
     values = {**defaults, **given}
-    davis = Davis(values["DAVIS_ROOT"])
+    davis = Davis(values["DAVIS_ROOT"], values.get("RESOLUTION", "480p"))
     shared = {"notebook_sha256": sha256(notebook), "weights_sha256": _weights_sha256(values)}
     return [_plan_job(notebook, davis, name, values, shared) for name in davis.select(sequences)]
 

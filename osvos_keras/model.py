@@ -184,7 +184,7 @@ def _side_branches(frame, backbone: keras.Model, seed: int, conventions: Convent
     """The logits of every side branch and of their fusion."""
     outputs, shares = {}, []
     for index, (side, (layer, factor)) in enumerate(SIDES.items()):
-        branch_seed = 10 * seed + index
+        branch_seed = (10 * seed + index) % 2**32  # what every backend of Keras takes
         prep = _convolution(SIDE_CHANNELS, 3, PREP_SCALE, f"{side}_prep", branch_seed)
         score = _convolution(1, 1, HEAD_SCALE, f"{side}_score", branch_seed, dtype="float32")
         share = _convolution(1, 1, HEAD_SCALE, f"{side}_fuse", branch_seed, dtype="float32", use_bias=False)

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from osvos_keras.errors import ClusterError, ConfigError
-from osvos_keras.roll_call import call_roll
+from osvos_keras.roll_call import call_roll, check_place
 
 WAIT = 300  # seconds that processes wait for each other at the start
 HEARTBEAT = 60  # seconds without a sign of life, after which a process is given up
@@ -139,7 +139,7 @@ def join(address: str, count: int, index: int, wait: float = WAIT) -> Team:
         wait: seconds after which to give up.
 
     Raises:
-        ConfigError: not the JAX backend, or an index out of range.
+        ConfigError: not the JAX backend, or as `check_place`.
         ClusterError: the others did not come, or have other devices.
     """
     if keras.config.backend() != "jax":
@@ -147,8 +147,7 @@ def join(address: str, count: int, index: int, wait: float = WAIT) -> Team:
             f"several machines need Keras's JAX backend, and this is {keras.config.backend()}: set "
             "KERAS_BACKEND=jax before keras is imported (`osvos parent --coordinator` does)."
         )
-    if not 0 <= index < count:
-        raise ConfigError(f"--process is {index}; with --processes {count} it must be 0 to {count - 1}.")
+    check_place(address, count, index)
     call_roll(address, count, index, wait)
     import jax
     import tensorflow as tf

@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 
-from osvos_keras.config_arguments import add_config_arguments, read_config
+from osvos_keras.config import POLICIES
+from osvos_keras.config_arguments import add_config_arguments, read_config, read_number
 from osvos_keras.errors import ConfigError, OsvosError
+from osvos_keras.roll_call import check_place
 
+LONGEST_WAIT = 7 * 86_400  # seconds
 NUMBERS = ("height", "epochs", "batch", "seed")  # settings that may differ from the preset's
 
 
@@ -24,10 +27,10 @@ def add_parent_arguments(command: argparse.ArgumentParser) -> None:
     )
     add_config_arguments(command, NUMBERS, weights="imagenet")
     command.add_argument(
-        "--policy", default="auto", help="precision, such as float32 (default: the device's best)"
+        "--policy", default="auto", choices=POLICIES, help="precision (default: the device's best)"
     )
     command.add_argument(
-        "--chunk", type=int, default=25, metavar="N", help="steps between backups (default: %(default)s)"
+        "--chunk", default=25, metavar="N", help="steps between backups (default: %(default)s)"
     )
     _add_machines(command)
 
@@ -41,11 +44,10 @@ def _add_machines(command: argparse.ArgumentParser) -> None:
     several.add_argument(
         "--coordinator", metavar="HOST:PORT", help="the machine of process 0 and a free port there"
     )
-    several.add_argument("--processes", type=int, metavar="N", help="how many machines there are")
-    several.add_argument("--process", type=int, metavar="I", help="which one this is, from 0")
+    several.add_argument("--processes", metavar="N", help="how many machines there are")
+    several.add_argument("--process", metavar="I", help="which one this is, from 0")
     several.add_argument(
         "--wait",
-        type=float,
         default=300,
         metavar="SECONDS",
         help="for the other machines at the start (default: %(default)s)",
@@ -61,17 +63,17 @@ def run_parent(args: argparse.Namespace) -> int:
     from osvos_keras.davis import Davis
     from osvos_keras.files import lock_folder, resolve_output
 
-    if args.chunk < 1:
-        raise ConfigError(f"--chunk is {args.chunk}; it must be above zero.")
-    davis = Davis(args.davis)
-    sequences = davis.select(args.sequences)
+    chunk = read_number(args, "chunk", 1)
     config = read_config(args, "parent", NUMBERS)
+    machines = _read_machines(args)
     folder = resolve_output(args.run_dir) / "parent"
-    team = _join_machines(args)
+    davis = Davis(args.davis, args.resolution)
+    sequences = davis.select(args.sequences)
+    team = _join(*machines)
 
     from osvos_keras.training import WEIGHTS_FILE, train_parent
 
-    options = {"weights": args.weights, "policy": args.policy, "chunk": args.chunk, "team": team}
+    options = {"weights": args.weights, "policy": args.policy, "chunk": chunk, "team": team}
     with _leave_at_once(team), lock_folder(args.run_dir) if team.leads else nullcontext():
         train_parent(davis, sequences, config, folder, **options)
     if team.leads:
@@ -94,25 +96,33 @@ def _leave_at_once(team) -> Iterator[None]:
         os._exit(1)
 
 
-def _join_machines(args):
-    """The team that the options ask for; sets Keras's backend, so nothing may import keras before."""
-    machines = (args.coordinator, args.processes, args.process)
-    if machines == (None, None, None):
+def _read_machines(args: argparse.Namespace) -> tuple[str | None, int | None, int | None, float]:
+    """Coordinator, number of processes, which one this is, and how long to wait for the others."""
+    count, index = read_number(args, "processes", 1), read_number(args, "process", 0)
+    machines, wait = (args.coordinator, count, index), read_number(args, "wait", 1, LONGEST_WAIT, float)
+    if machines != (None, None, None):
+        if None in machines:
+            raise ConfigError("--coordinator, --processes and --process belong together: give all three.")
+        check_place(*machines)
+        if find_spec("jax") is None:
+            raise ConfigError(
+                "several machines need JAX, which is not installed: pip install 'osvos-keras[jax]' (or, where there "
+                "are NVIDIA GPUs, 'jax[cuda12]')."
+            )
+    return *machines, wait
+
+
+def _join(coordinator: str | None, count: int | None, index: int | None, wait: float):
+    """The team of several machines; sets Keras's backend, so nothing may import keras before."""
+    if coordinator is None:
         from osvos_keras.multi_host import ALONE
 
         return ALONE
-    if None in machines:
-        raise ConfigError("--coordinator, --processes and --process belong together: give all three.")
-    if find_spec("jax") is None:
-        raise ConfigError(
-            "several machines need JAX, which is not installed: pip install 'osvos-keras[jax]' (or, where "
-            "there are NVIDIA GPUs, 'jax[cuda12]')."
-        )
     os.environ["KERAS_BACKEND"] = "jax"
     from osvos_keras.multi_host import join
 
-    print(f"process {args.process}: waiting for all {args.processes} at {args.coordinator}", flush=True)
-    team = join(*machines, wait=args.wait)
+    print(f"process {index}: waiting for all {count} at {coordinator}", flush=True)
+    team = join(coordinator, count, index, wait)
     if not team.leads:
         print(f"process {team.index}: training; process 0 shows how far it is", flush=True)
     return team

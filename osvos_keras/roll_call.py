@@ -22,12 +22,23 @@ def parse_address(address: str) -> tuple[str, int]:
         ConfigError: it is something else.
     """
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+    if not host or not port.isdecimal() or len(port) > 5 or not 0 < int(port) < 65536:
         raise ConfigError(
             f"the coordinator is {address!r}; it must be HOST:PORT, the name of the machine that runs "
             "process 0 and a free port there, such as node1:8476."
         )
     return host.strip("[]"), int(port)
+
+
+def check_place(address: str, count: int, index: int) -> None:
+    """See that a process can be number `index` of `count`, which meet at `address`.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    parse_address(address)
+    if not 0 <= index < count:
+        raise ConfigError(f"--process is {index}; with --processes {count} it must be 0 to {count - 1}.")
 
 
 def call_roll(address: str, count: int, index: int, wait: float) -> None:

@@ -6,15 +6,14 @@ stub in place of all solutions; here the stub says what stands behind the colon.
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 
-from osvos_keras.batch import NOTEBOOKS
 from osvos_keras.errors import ConfigError, FolderError
-from osvos_keras.files import find_input, make_folder, resolve_output, write_atomically
+from osvos_keras.files import NOTEBOOKS, find_input, list_files, make_folder, resolve_output, write_atomically
+from osvos_keras.parameters import read_notebook
 
 try:
     from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, ClearSolutions, LockCells
@@ -49,23 +48,25 @@ def write_student_edition(folder: str | Path, notebooks: str | Path = NOTEBOOKS)
         each notebook written.
 
     Raises:
-        FolderError: a notebook there is another one, and so may hold somebody's answers.
+        ConfigError: the folder lies among the project's own notebooks.
+        FolderError: a file there is another one, and so may hold somebody's answers; or nothing can be
+            written there.
     """
     folder, notebooks = make_folder(resolve_output(folder)), find_input(notebooks)
     editions = {
-        folder / path.name: nbformat.writes(blank(nbformat.read(path, as_version=4))) + "\n"
-        for path in sorted(notebooks.glob("*.ipynb"))
+        folder / "figures" / figure.name: figure.read_bytes()
+        for figure in list_files(notebooks / "figures", ".png")
     }
-    for path, text in editions.items():
-        if path.exists() and path.read_text() != text:
+    for path in list_files(notebooks, ".ipynb"):
+        editions[folder / path.name] = f"{nbformat.writes(blank(read_notebook(path)))}\n".encode()
+    for path, content in editions.items():
+        if path.exists() and not (path.is_file() and path.read_bytes() == content):
             raise FolderError(
                 f"{path}: is there and differs from the student edition, so it may hold somebody's answers. "
                 "Nothing was written. Choose another folder (--to), or move this one away."
             )
-    for figure in sorted((notebooks / "figures").glob("*.png")):
-        with write_atomically(folder / "figures" / figure.name) as temporary:
-            shutil.copyfile(figure, temporary)
-    for path, text in editions.items():
+    for path, content in editions.items():
         with write_atomically(path) as temporary:
-            temporary.write_text(text)
-        yield path
+            temporary.write_bytes(content)
+        if path.suffix == ".ipynb":
+            yield path

@@ -6,7 +6,7 @@ from functools import cache
 
 import nbformat
 
-from osvos_keras.batch import NOTEBOOKS
+from osvos_keras.files import NOTEBOOKS
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,103 @@
+"""Values as people type them: `NAME=VALUE` pairs, each read as one of the types that it may have."""
+
+import ast
+import difflib
+import numbers
+from collections.abc import Iterable
+from types import NoneType
+from typing import Any
+
+from osvos_keras.errors import ConfigError
+
+LARGEST = 1e300  # what is beyond counts as infinite
+NAMES = {
+    int: "a whole number",
+    float: "a finite number",
+    str: "text",
+    bool: "True or False",
+    NoneType: "None",
+}
+
+
+def parse_pairs(pairs: Iterable[str], example: str) -> dict[str, str]:
+    """`NAME=VALUE` strings as a dict.
+
+    Raises:
+        ConfigError: one of them is something else, or a name occurs twice.
+    """
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name.strip() and equals):
+            raise ConfigError(f"{pair!r} is not NAME=VALUE, as in {example}.")
+        if name in found:
+            raise ConfigError(f"{name} is given twice: {found[name]!r} and {value!r}. Leave one out.")
+        found[name] = value
+    return found
+
+
+def read_literal(text: Any, kinds: tuple[type, ...]) -> Any:
+    """What a text stands for where one of `kinds` is wanted: `"3"` is 3, unless text is.
+
+    A value that is no text, and text that is no literal, are returned as they are; see `check_type`.
+    """
+    if str in kinds or not isinstance(text, str):
+        return text
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # the last two: too deep
+        return text
+
+
+def check_type(name: str, value: Any, kinds: tuple[type, ...]) -> Any:
+    """`value` as one of `kinds`; a whole number may stand for a float, NumPy's for Python's.
+
+    Raises:
+        ConfigError: it is of another type, or not finite.
+    """
+    if type(value) in kinds and type(value) is not float:
+        return value
+    if not isinstance(value, bool):
+        if isinstance(value, numbers.Integral) and int in kinds:
+            return int(value)
+        if isinstance(value, numbers.Real) and float in kinds and abs(value) <= LARGEST:
+            return float(value) + 0.0  # never the negative zero
+    wanted = " or ".join(NAMES.get(kind, kind.__name__) for kind in kinds)
+    raise ConfigError(f"{name} is {_show(value)}; it must be {wanted}.")
+
+
+def check_range(name: str, value: float, least: float, most: float) -> None:
+    """See that a number is not out of range.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if not least <= value <= most:
+        zero = "be above zero" if least > 0 else "not be negative"
+        raise ConfigError(
+            f"{name} is {value}; it must {f'lie between {least} and {most}' if value > 0 else zero}."
+        )
+
+
+def check_known(name: str, known: Iterable[str], lacking: str) -> None:
+    """See that `name` is one of `known`.
+
+    Args:
+        name: what a person typed.
+        known: the names that there are.
+        lacking: how the message starts, as in `"cat.ipynb has no parameter"`.
+
+    Raises:
+        ConfigError: it is not; the message has the closest one.
+    """
+    known = list(known)
+    if name in known:
+        return
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]}?" if close else "."
+    raise ConfigError(f"{lacking} {name}{hint} There are: {', '.join(known) or 'none'}.")
+
+
+def _show(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:60]}…"
