@@ -6,7 +6,10 @@ instead of waiting for TensorFlow.
 
 import argparse
 import os
+import signal
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 from osvos_keras import __version__
 from osvos_keras.config_arguments import read_number
@@ -236,6 +239,8 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal that has no "…" shows "?"
             stream.reconfigure(errors="replace")
+    with suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGTERM, _end)
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     try:
         args = make_parser().parse_args(arguments)
@@ -251,6 +256,11 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         sys.exit(f"osvos: error: {_explain(error)}")
     sys.exit(status)
+
+
+def _end(number: int, _) -> NoReturn:
+    """Leave in order: kernels end, and temporary folders go."""
+    sys.exit(128 + number)
 
 
 def _explain(error: Exception) -> str:

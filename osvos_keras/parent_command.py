@@ -106,8 +106,8 @@ def _read_machines(args: argparse.Namespace) -> tuple[str | None, int | None, in
         check_place(*machines)
         if find_spec("jax") is None:
             raise ConfigError(
-                "several machines need JAX, which is not installed: pip install 'osvos-keras[jax]' (or, where there "
-                "are NVIDIA GPUs, 'jax[cuda12]')."
+                "several machines need JAX, which is not installed: pip install 'osvos-keras[jax]' (or "
+                "'jax[cuda12]', where there are NVIDIA GPUs)."
             )
     return *machines, wait
 
