@@ -4,6 +4,7 @@ Imports stand inside the functions, so that `osvos --help` starts at once.
 """
 
 import argparse
+from contextlib import suppress
 
 
 def run_verify(args: argparse.Namespace) -> int:
@@ -11,17 +12,23 @@ def run_verify(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from osvos_keras.davis import Davis
+    from osvos_keras.errors import DataError
     from osvos_keras.verification import verify
 
     davis = Davis(args.davis, args.resolution)
-    sequences = davis.select(args.sequences) if args.sequences else davis.all_sequences()
-    errors = frames = 0
+    sequences = davis.all_sequences() if args.sequences is None else davis.select(args.sequences)
+    frames = errors = notes = 0
     for sequence in tqdm(sequences, desc="verify", unit="sequence"):
-        frames += len(davis.frames(sequence))
+        with suppress(DataError):  # which `verify` reports
+            frames += len(davis.frames(sequence))
         for problem in verify(davis, sequence):
             tqdm.write(str(problem))
             errors += not problem.harmless
-    print(f"{len(sequences)} sequences, {frames} frames, {errors} errors")
+            notes += problem.harmless
+    print(
+        f"{len(sequences)} sequences, {frames} frames, {errors} errors"
+        + (f", {notes} notes" if notes else "")
+    )
     return 1 if errors else 0
 
 
@@ -30,8 +37,8 @@ def run_lists(args: argparse.Namespace) -> int:
     from osvos_keras.davis import Davis
     from osvos_keras.verification import write_lists
 
-    for path in write_lists(Davis(args.davis, args.resolution), args.val):
-        print(path)
+    for path, kept in write_lists(Davis(args.davis, args.resolution), args.val).items():
+        print(f"{path} (the list that was there is kept as {kept.name})" if kept else path)
     return 0
 
 

@@ -10,6 +10,8 @@ Segmentation", CVPR 2016.
 
 import difflib
 import os
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +19,13 @@ from pathlib import Path
 import numpy as np
 
 from osvos_keras.errors import DataError
-from osvos_keras.files import find_input
-from osvos_keras.images import image_size, read_frame
+from osvos_keras.files import LONGEST_NAME, find_input, list_files, natural_key, read_lines
+from osvos_keras.images import SUFFIXES, image_size, read_frame
 from osvos_keras.images import open_image as open_image
 from osvos_keras.mask_files import read_annotation
 from osvos_keras.mask_files import write_mask as write_mask
+
+NO_SEQUENCES = ("__MACOSX", "__pycache__")
 
 
 @dataclass(frozen=True)
@@ -58,84 +62,136 @@ class Davis:
         return self.root / "Annotations" / self.resolution
 
     def all_sequences(self) -> list[str]:
-        """Every sequence that has a folder of frames, sorted."""
-        return sorted(folder.name for folder in self._images.iterdir() if folder.is_dir())
+        """Every sequence that has a folder of frames, in order, as `frame2` before `frame10`.
+
+        Hidden folders and what an archive of macOS leaves are none.
+
+        Raises:
+            DataError: there is none.
+        """
+        names = [
+            folder.name
+            for folder in self._images.iterdir()
+            if folder.name[0] != "." and folder.name not in NO_SEQUENCES and folder.is_dir()
+        ]
+        if not names:
+            raise DataError(f"{self._images}: no sequence. Put a folder of frames there for each.")
+        return sorted(names, key=natural_key)
 
     def list_path(self, split: str) -> Path:
-        """Where the list of `split` lies: DAVIS 2016's place, or DAVIS 2017's for the 2016 lists."""
+        """Where the list of `split` lies: where DAVIS 2016 has it, DAVIS 2017, or the original OSVOS."""
         own = self.root / "ImageSets" / self.resolution / f"{split}.txt"
-        later = self.root / "ImageSets" / "2016" / f"{split}.txt"
-        return later if later.is_file() and not own.is_file() else own
+        others = (
+            self.root / "ImageSets" / "2016" / f"{split}.txt",
+            self.root / f"{split}.txt",
+            self.root / f"{split}_seqs.txt",
+        )
+        return next((path for path in (own, *others) if path.is_file()), own)
 
     def sequences(self, split: str) -> list[str]:
         """The sequences of a split (`"train"`, `"val"`), in the order of its list.
 
-        Both kinds of list are read: a sequence a line, or a frame and its annotation a line.
-
         Raises:
-            DataError: no such list, or a line names what does not exist or lies outside the root.
+            DataError: there is no such list, or as `read_list`.
         """
-        path = self.list_path(split)
+        path = self.list_path(check_name(split))
         if not path.is_file():
             known = ", ".join(sorted(p.stem for p in path.parent.glob("*.txt"))) or "none"
             raise DataError(
-                f"{path}: no such list (splits found: {known}). `osvos data lists` writes lists from folders."
+                f"{path}: no such list (splits found: {known}). `osvos data lists --davis {self.root} --val "
+                "A,B` writes the lists from the folders, A and B for validation."
             )
+        return self.read_list(path)
+
+    def read_list(self, path: str | Path) -> list[str]:
+        """The sequences that a list names, each once, in its order.
+
+        Both kinds of list are read: a sequence per line, or a frame and its annotation per line.
+
+        Raises:
+            DataError: the list is empty or no text, or a line names what does not exist or lies outside the
+                root.
+        """
         names = {}
-        for number, line in enumerate(path.read_text().splitlines(), start=1):
+        for number, line in enumerate(read_lines(path), start=1):
             if line.strip():
-                names[self._sequence_of_line(line.split(), f"{path}, line {number}")] = None
+                names[self._sequence_of_line(line, f"{path}, line {number}")] = None
         if not names:
-            raise DataError(f"{path}: the list is empty. Write a sequence a line, or run `osvos data lists`.")
+            raise DataError(
+                f"{path}: the list is empty. Write one sequence per line, or run `osvos data lists`."
+            )
         return list(names)
 
-    def _sequence_of_line(self, fields: Sequence[str], where: str) -> str:
+    def _sequence_of_line(self, line: str, where: str) -> str:
         """The sequence that one line of a list names, every path on it checked."""
-        named = [self.root / field.lstrip("/") for field in fields]
-        if len(fields) == 1 and "/" not in fields[0]:
-            named = [self._images / fields[0]]
+        line = line.strip().replace("\\", "/")
+        if "/" in line:  # a frame and its annotation; there can be spaces in both
+            named = [self.root / field.lstrip("/") for field in re.split(r"\s+(?=/|Annotations/)", line)]
+        else:
+            named = [self._images / line]
         for path in named:
             if not Path(os.path.normpath(path)).is_relative_to(self.root):
                 raise DataError(f"{where}: {path} lies outside {self.root}. Remove the line.")
             if not path.exists():
                 raise DataError(f"{where}: {path} does not exist. Add it, or remove the line.")
-        return named[0].name if named[0].is_dir() else named[0].parent.name
+        return check_name(named[0].name if named[0].is_dir() else named[0].parent.name)
 
     def select(self, sequences: str | Iterable[str]) -> list[str]:
-        """Sequence names from a split, a comma-separated string of names, or names.
+        """Sequence names from a split, the path of a list (`….txt`), names with commas between, or names.
 
         Raises:
-            DataError: a name is neither a split nor a sequence.
+            DataError: none is named, one is named twice, or a name is neither a split nor a sequence.
         """
         if isinstance(sequences, str):
-            if self.list_path(sequences).is_file():
-                return self.sequences(sequences)
-            sequences = [name.strip() for name in sequences.split(",") if name.strip()]
-        names = list(sequences)
-        for name in names:
+            if sequences.endswith(".txt"):
+                return self.read_list(find_input(sequences))
+            names = [name.strip() for name in sequences.split(",") if name.strip()]
+            if len(names) == 1 and self.list_path(check_name(names[0])).is_file():
+                return self.sequences(names[0])
+        else:
+            names = list(sequences)
+        if not names:
+            raise DataError(
+                f"{sequences!r} names no sequence. Give a split (train, val), or names with commas between."
+            )
+        for name, count in Counter(names).items():
+            if count > 1:
+                raise DataError(f"the sequence {name} is named {count} times. Name it once.")
             self.frames(name)
         return names
 
     def frames(self, sequence: str) -> list[Path]:
-        """The frames of a sequence, in order.
+        """The frames of a sequence, in the order of the numbers in their names.
 
         Raises:
-            DataError: no such sequence, or no frame in it.
+            DataError: no such sequence, no frame in it, two frames of one name (`1.jpg`, `1.png`), or a frame
+                that is no regular file.
         """
-        known = self.all_sequences()
-        if sequence not in known:
+        folder = self._images / check_name(sequence)
+        if not folder.is_dir():
+            known = self.all_sequences()
             close = difflib.get_close_matches(sequence, known, n=3) or known[:8]
-            raise DataError(
-                f"{self._images / sequence}: no such sequence or split; did you mean {', '.join(close)}?"
-            )
-        frames = sorted((self._images / sequence).glob("*.jpg"))
+            raise DataError(f"{folder}: no such sequence or split; did you mean {', '.join(close)}?")
+        frames = list_files(folder, *SUFFIXES)
         if not frames:
-            raise DataError(f"{self._images / sequence}: no frame (*.jpg) in this folder.")
+            raise DataError(f"{folder}: no image in this folder, so no frame. Add them as JPEG or PNG.")
+        _require_whole(folder, frames)
         return frames
 
     def annotation_path(self, frame: Path) -> Path:
-        """Where the annotation of a frame lies."""
-        return self._annotations / frame.parent.name / f"{frame.stem}.png"
+        """Where the annotation of a frame lies, or would lie: `.png`, or `.PNG` if that is there."""
+        path = self._annotations / frame.parent.name / f"{frame.stem}.png"
+        loud = path.with_suffix(".PNG")
+        return loud if loud.is_file() and not path.is_file() else path
+
+    def known_annotations(self, sequence: str) -> dict[Path, Path]:
+        """The annotations that are there, each by its frame: of OSVOS's task, the first alone.
+
+        Raises:
+            DataError: as `frames`.
+        """
+        pairs = {frame: self.annotation_path(frame) for frame in self.frames(sequence)}
+        return {frame: path for frame, path in pairs.items() if path.exists()}
 
     def annotations(self, sequence: str) -> list[Path]:
         """The annotations of a sequence, one for each frame.
@@ -144,9 +200,13 @@ class Davis:
             DataError: a frame has no annotation.
         """
         paths = [self.annotation_path(frame) for frame in self.frames(sequence)]
-        for path in paths:
-            if not path.is_file():
-                raise DataError(f"{path}: no such annotation, though its frame exists. Restore the file.")
+        missing = [path for path in paths if not path.exists()]
+        if missing:
+            raise DataError(
+                f"{missing[0]}: no such annotation, though its frame exists ({len(missing)} of {len(paths)} "
+                "are missing). Add them: to train a parent and to score, every frame needs one; to train "
+                "online, the first frame alone."
+            )
         return paths
 
     def check_sizes(self, sequence: str) -> None:
@@ -178,6 +238,42 @@ class Davis:
                 "learn. Mark the object in it, or start the sequence at a frame that shows it."
             )
         return frame, annotation
+
+
+def check_name(sequence: str) -> str:
+    """`sequence`, if it can be a folder's name and nothing else: paths are built from it.
+
+    Raises:
+        DataError: it is empty, hidden, too long, or holds `/`, `\\` or what cannot be printed.
+    """
+    name = str(sequence)
+    if (
+        not name.strip()
+        or name.startswith(".")
+        or set(name) & set("/\\")
+        or not name.isprintable()
+        or len(name.encode()) > LONGEST_NAME
+    ):
+        raise DataError(
+            f"{name[:60]!r}: no name of a sequence. A name is that of a folder of frames, without / and \\, "
+            f"not hidden, of {LONGEST_NAME} bytes at the most."
+        )
+    return name
+
+
+def _require_whole(folder: Path, frames: Sequence[Path]) -> None:
+    """See that every image of a folder is among `frames`, and that no two masks will have one name."""
+    listed = {path.name for path in frames}
+    for path in folder.iterdir():
+        if path.suffix.lower() in SUFFIXES and path.name not in listed and not path.name.startswith("."):
+            raise DataError(f"{path}: a broken link, a folder or a pipe, where a frame should be. Remove it.")
+    for stem, count in Counter(path.stem for path in frames).items():
+        if count > 1:
+            names = ", ".join(path.name for path in frames if path.stem == stem)
+            raise DataError(
+                f"{folder}: {names} are {count} frames of one name, so their masks would be one file. Keep "
+                "one of them; a mask belongs elsewhere."
+            )
 
 
 def size_message(path: Path, found: Sequence[int], expected: Sequence[int]) -> str:

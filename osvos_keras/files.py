@@ -1,11 +1,13 @@
 """Paths and files: where the project lies, and writing so that a kill leaves whole files."""
 
+import codecs
 import errno
 import hashlib
 import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from osvos_keras.errors import ConfigError, FolderError, OsvosError
+from osvos_keras.errors import ConfigError, DataError, FolderError, OsvosError
 
 PROJECT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = PROJECT / "notebooks"
@@ -144,6 +146,42 @@ def natural_key(path: str | Path) -> list:
     """A key to sort names by, in which numbers count as numbers."""
     parts = re.split(r"([0-9]+)", Path(path).name)
     return [[(int(part), "") if part.isdecimal() else (-1, part) for part in parts], parts]
+
+
+def require_file(path: str | Path) -> None:
+    """Raise a DataError unless a path is a regular file with something in it, before anything opens it."""
+    try:
+        found = Path(path).stat()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file.") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}).") from error
+    if not stat.S_ISREG(found.st_mode):  # a FIFO would be waited for
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
+        raise DataError(f"{path}: {kind}, not a file.")
+    if not found.st_size:
+        raise DataError(f"{path}: an empty file (0 bytes). Copy it again, or make it again.")
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """The lines of a text file as people's programs write it: UTF-8, UTF-16 or Latin-1, any end of line.
+
+    Raises:
+        DataError: the file cannot be read, or is no text.
+    """
+    require_file(path)
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
+    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    if "\0" in text:
+        raise DataError(f"{path}: not a text file. Write one sequence per line, as UTF-8.")
+    return text.splitlines()
 
 
 def clear_temporaries(folder: str | Path) -> None:

@@ -4,16 +4,19 @@ By Pillow, not OpenCV or TensorFlow: OpenCV returns half of a truncated file as 
 reads fewer kinds, each by its own rule. Masks are read by `mask_files`, which stands on this.
 """
 
-import stat
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from osvos_keras.errors import DataError
+from osvos_keras.files import require_file
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")  # how files of frames are named
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")  # Pillow reads more, some by other programs
+SUFFIXES = (  # how files of frames are named; what cannot be read is then refused, not left out
+    *(".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
+    *(".jfif", ".jpe", ".jp2", ".heic", ".avif", ".ppm", ".pgm", ".tga", ".exr", ".dng"),
+)
 ORIENTATION = 0x0112  # EXIF's tag
 SAVE_8_BIT = "Save the frames as 8-bit, all frames of the sequence scaled by one factor."
 OTHER_FILES = {  # how files start that are often named as images
@@ -30,7 +33,7 @@ def open_image(path: str | Path, decode: bool = True) -> Image.Image:
         DataError: the file is missing, no regular file, no image, truncated, too large to be a frame, or
             holds several pictures.
     """
-    _require_file(path)
+    require_file(path)
     try:
         with Image.open(path, formats=FORMATS) as image:
             _require_one_frame(path, image)
@@ -52,20 +55,6 @@ def open_image(path: str | Path, decode: bool = True) -> Image.Image:
         raise DataError(_damaged(path, error)) from error
     except Exception as error:  # decoders raise whatever a damaged file makes them stumble over
         raise DataError(_damaged(path, error)) from error
-
-
-def _require_file(path: str | Path) -> None:
-    try:
-        found = Path(path).stat()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file.") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}).") from error
-    if not stat.S_ISREG(found.st_mode):  # a FIFO would be waited for
-        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
-        raise DataError(f"{path}: {kind}, not a file. Give an image file.")
-    if not found.st_size:
-        raise DataError(f"{path}: an empty file (0 bytes). Copy it again, or make it again.")
 
 
 def _require_one_frame(path: str | Path, image: Image.Image) -> None:
