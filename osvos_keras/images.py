@@ -38,7 +38,9 @@ def open_image(path: str | Path, decode: bool = True) -> Image.Image:
         with Image.open(path, formats=FORMATS) as image:
             _require_one_frame(path, image)
             image.info["deep"] = any(";16" in str(tile[3]) for tile in image.tile)  # 16 bits per channel
-            image.load() if decode else orientation(image)  # some PNGs hold it behind the pixels
+            if decode or image.format == "TIFF":  # which Pillow turns upright as it decodes
+                image.load()
+            orientation(image)  # kept in the image; some PNGs hold it behind the pixels
         return image
     except DataError:
         raise
@@ -121,31 +123,28 @@ def read_frame(path: str | Path) -> np.ndarray:
     if image.mode in ("I", "F"):
         kind = "floating-point" if image.mode == "F" else "32-bit"
         raise DataError(f"{path}: holds {kind} numbers, of which none is known to be white. {SAVE_8_BIT}")
-    if opacity(path, image).min() < 255:
+    if opacity(image).min() < 255:
         raise DataError(
             f"{path}: partly transparent, and what lies behind is not known. Save the frames without "
             "transparency, as JPEG."
         )
-    frame = np.asarray(convert(path, image, "RGB"))
+    frame = np.asarray(convert(image, "RGB"))
     require_full_range(path, image, frame)
     return frame
 
 
-def opacity(path: str | Path, image: Image.Image) -> np.ndarray:
+def opacity(image: Image.Image) -> np.ndarray:
     """How opaque each pixel is, (H, W) uint8; a single 255 where the file has no transparency."""
     if not image.has_transparency_data or image.mode.startswith("I"):
         return np.full((1, 1), 255, np.uint8)
-    return np.asarray(convert(path, image, "RGBA").getchannel("A"))
+    return np.asarray(convert(image, "RGBA").getchannel("A"))
 
 
-def convert(path: str | Path, image: Image.Image, mode: str) -> Image.Image:
-    """The image in another mode. Raises a DataError that names the file if Pillow cannot."""
+def convert(image: Image.Image, mode: str) -> Image.Image:
+    """The image as `"RGB"` or `"RGBA"`; of 16 bits the upper eight count."""
     if image.mode.startswith("I;16"):  # which Pillow cuts off at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    try:
-        return image if image.mode == mode else image.convert(mode)
-    except ValueError as error:
-        raise DataError(f"{path}: colours of the kind {image.mode}. Save the file as RGB.") from error
+    return image if image.mode == mode else image.convert(mode)
 
 
 def require_full_range(path: str | Path, image: Image.Image, upper: np.ndarray) -> None:

@@ -28,7 +28,7 @@ def read_values(path: str | Path) -> np.ndarray:
     """
     image = turn_upright(open_image(path))
     values = _numbers(path, image)
-    opaque = opacity(path, image)
+    opaque = opacity(image)
     if opaque.min() < 255 and ((opaque == 255) != (values != 0)).any():
         raise DataError(
             f"{path}: partly transparent, so what is object is not clear. Write 0 and 255, opaque."
@@ -40,7 +40,7 @@ def _numbers(path: str | Path, image: Image.Image) -> np.ndarray:
     by_index = image.mode == "P" and not any(image.getpalette()[:3])
     if by_index or (len(image.getbands()) == 1 and image.mode != "P"):
         return np.asarray(image) * np.uint8(1)  # 1-bit files come as bool
-    colours = np.asarray(convert(path, image, "RGB"))
+    colours = np.asarray(convert(image, "RGB"))
     require_full_range(path, image, colours)
     if (colours == colours[..., :1]).all():  # grey
         return colours[..., 0]

@@ -94,8 +94,8 @@ def _verify_listing(davis: Davis, frames: list[Path], known: dict[Path, Path]) -
     if missing:
         yield Problem(
             davis.annotation_path(missing[0]),
-            f"no such file; {len(missing)} of {len(frames)} frames have no annotation. That is enough to train "
-            "online and to segment; to train a parent and to score, every frame needs one.",
+            f"no such file; {len(missing)} of {len(frames)} frames have no annotation. To train online "
+            "and to segment, the first is enough; to train a parent and to score, every frame needs one.",
             harmless=True,
         )
     folder, annotations = frames[0].parent, davis.annotation_path(frames[0]).parent
