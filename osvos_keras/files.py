@@ -149,7 +149,7 @@ def natural_key(path: str | Path) -> list:
 
 
 def require_file(path: str | Path) -> None:
-    """Raise a DataError unless a path is a regular file with something in it, before anything opens it."""
+    """Raise a DataError unless a path is a regular file, before anything opens it."""
     try:
         found = Path(path).stat()
     except FileNotFoundError as error:
@@ -159,8 +159,6 @@ def require_file(path: str | Path) -> None:
     if not stat.S_ISREG(found.st_mode):  # a FIFO would be waited for
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
         raise DataError(f"{path}: {kind}, not a file.")
-    if not found.st_size:
-        raise DataError(f"{path}: an empty file (0 bytes). Copy it again, or make it again.")
 
 
 def read_lines(path: str | Path) -> list[str]:

@@ -82,6 +82,8 @@ def _describe(path: str | Path) -> str:
     """What a file is that is no image, by its first bytes."""
     with Path(path).open("rb") as file:
         start = file.read(32)
+    if not start:
+        return "an empty file (0 bytes)"
     for beginning, kind in OTHER_FILES.items():
         if start.lstrip().lower().startswith(beginning):
             return kind

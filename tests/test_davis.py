@@ -1,14 +1,17 @@
 """The data set on disk: what is read, and how each kind of bad file is reported."""
 
+import os
+import shutil
+import time
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from osvos_keras.davis import Davis, read_annotation, read_frame, write_mask
+from osvos_keras.davis import Davis, check_name, read_annotation, read_frame, write_mask
 from osvos_keras.errors import DataError
 from osvos_keras.files import PROJECT
-from osvos_keras.verification import verify, write_lists
-from tests.conftest import FRAMES, write_sequence
+from tests.conftest import write_sequence
 
 
 def frame_of(davis, sequence="ant", index=0):
@@ -56,14 +59,6 @@ def test_high_resolution_is_a_folder_of_its_own(tiny):
     high = Davis(tiny.root, "1080p")
     assert high.all_sequences() == ["ant"]
     assert read_frame(high.frames("ant")[0]).shape == (90, 122, 3)
-
-
-def test_written_lists_are_in_the_official_format(tiny):
-    write_lists(tiny, "bee,cow")
-    lines = tiny.list_path("train").read_text().splitlines()
-    assert lines[0] == "/JPEGImages/480p/ant/00000.jpg /Annotations/480p/ant/00000.png"
-    assert len(lines) == FRAMES
-    assert tiny.sequences("val") == ["bee", "cow"]
 
 
 def test_unknown_split_names_those_there_are(tiny):
@@ -127,19 +122,6 @@ def test_non_binary_annotation(tiny):
         read_annotation(annotation_of(tiny))
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA"])
-def test_annotation_in_any_mode_reads_the_same(tiny, mode):
-    path = annotation_of(tiny)
-    expected = read_annotation(path)
-    image = Image.open(path)
-    if mode == "P":  # two objects' numbering: 0 and 1
-        image = Image.fromarray(expected.astype(np.uint8), mode="P")
-        image.putpalette([0, 0, 0, 128, 0, 0])
-    image.convert(mode).save(path)
-    assert Image.open(path).mode == mode
-    np.testing.assert_array_equal(read_annotation(path), expected)
-
-
 def test_mask_is_written_as_0_and_255_and_read_back(tmp_path):
     mask = np.random.default_rng(0).random((7, 9)) > 0.5
     write_mask(tmp_path / "new" / "00000.png", mask)
@@ -149,39 +131,179 @@ def test_mask_is_written_as_0_and_255_and_read_back(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["00000.png"]
 
 
-def test_verify_accepts_a_good_data_set(tiny):
-    assert list(verify(tiny, "ant")) == []
+def names_of(davis, sequence="ant"):
+    return [path.name for path in davis.frames(sequence)]
 
 
-def test_verify_names_every_problem(tiny):
-    truncate(frame_of(tiny, index=0))
-    annotation_of(tiny, index=1).unlink()
-    write_mask(annotation_of(tiny, index=2), np.ones((5, 5), bool))
-    Image.fromarray(np.full((45, 61), 7, np.uint8)).save(annotation_of(tiny, index=3))
-    write_mask(annotation_of(tiny, index=0).with_name("00009.png"), np.ones((45, 61), bool))
-    found = {problem.path.name: problem.what for problem in verify(tiny, "ant")}
-    assert "truncated" in found["00000.jpg"]
-    assert "no such file" in found["00001.png"]
-    assert "5×5 pixels" in found["00002.png"]
-    assert "holds the values 7" in found["00003.png"]
-    assert "without a frame" in found["00009.png"]
+def rename_frames(davis, *names, sequence="ant"):
+    for path, name in reversed(list(zip(davis.frames(sequence), names, strict=True))):
+        annotation = davis.annotation_path(path)
+        annotation.rename(annotation.with_name(f"{name.partition('.')[0]}.png"))
+        path.rename(path.with_name(name))
 
 
-def test_verify_tells_harmless_findings_apart(tiny):
-    write_mask(annotation_of(tiny, index=2), np.zeros((45, 61), bool))
-    Image.open(annotation_of(tiny, index=3)).convert("RGBA").save(annotation_of(tiny, index=3))
-    problems = list(verify(tiny, "ant"))
-    assert [problem.harmless for problem in problems] == [True, True]
-    write_mask(annotation_of(tiny, index=0), np.zeros((45, 61), bool))
-    assert not next(verify(tiny, "ant")).harmless
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["frame8.jpg", "frame9.jpg", "frame10.jpg", "frame11.jpg"],
+        ["00001.jpg", "00002.JPG", "00003.jpeg", "00004.png"],
+        ["my frame 1.webp", "my frame 2.tif", "my frame 10.bmp", "my frame 20.JPEG"],
+    ],
+)
+def test_frames_come_in_the_order_of_their_numbers_and_none_is_lost(tiny, names):
+    pictures = [read_frame(path) for path in tiny.frames("ant")]
+    annotations = [read_annotation(path) for path in tiny.annotations("ant")]
+    rename_frames(tiny, *names)  # whatever the suffix says, the files stay JPEGs
+    assert names_of(tiny) == names
+    for path, picture, mask in zip(tiny.frames("ant"), pictures, annotations, strict=True):
+        np.testing.assert_array_equal(read_frame(path), picture)
+        np.testing.assert_array_equal(read_annotation(tiny.annotation_path(path)), mask)
 
 
-def test_davis_2016_has_its_published_counts_and_quirks(shared_davis):
-    train = shared_davis.sequences("train")
-    assert (len(train), sum(len(shared_davis.frames(name)) for name in train)) == (30, 2079)
-    notes = [problem for name in ("bear", "bmx-bumps", "surf") for problem in verify(shared_davis, name)]
-    assert all(problem.harmless for problem in notes)
-    assert sum("empty" in problem.what for problem in notes) == 15
-    assert [
-        problem.path.parent.name + "/" + problem.path.name for problem in notes if "channels" in problem.what
-    ] == ["bear/00077.png"]
+def test_annotations_with_a_suffix_in_upper_case_are_found(tiny):
+    for path in tiny.annotations("ant")[:2]:
+        path.rename(path.with_suffix(".PNG"))
+    assert [path.suffix for path in tiny.annotations("ant")] == [".PNG", ".PNG", ".png", ".png"]
+
+
+def test_hidden_files_and_leftovers_are_neither_frames_nor_sequences(tiny):
+    expected = names_of(tiny)
+    frame_of(tiny).with_name("._00000.jpg").write_bytes(b"macOS")
+    frame_of(tiny).with_name(".tmp-1-00000.jpg").write_bytes(b"half")
+    for name in (".ipynb_checkpoints", "__MACOSX", ".hidden"):
+        (tiny.root / "JPEGImages" / "480p" / name).mkdir()
+    (tiny.root / "JPEGImages" / "480p" / "notes.txt").touch()
+    assert names_of(tiny) == expected
+    assert tiny.all_sequences() == ["ant", "bee", "cow"]
+
+
+def test_two_frames_of_one_name_are_refused(tiny):
+    write_mask(frame_of(tiny, index=1).with_suffix(".png"), np.ones((45, 61), bool))
+    with pytest.raises(DataError, match=r"ant: 00001\.jpg, 00001\.png are 2 frames of one name"):
+        tiny.frames("ant")
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
+def test_what_is_no_file_among_the_frames_is_named_not_left_out(tiny, kind):
+    odd = frame_of(tiny).with_name("00009.jpg")
+    {"link": lambda: odd.symlink_to("nowhere"), "fifo": lambda: os.mkfifo(odd), "folder": odd.mkdir}[kind]()
+    with pytest.raises(DataError, match=r"00009\.jpg: a broken link, a folder or a pipe"):
+        tiny.frames("ant")
+
+
+BAD_NAMES = [
+    "../../evil",
+    "/etc",
+    "..",
+    ".",
+    "",
+    " ",
+    ".hidden",
+    "a/b",
+    "a\\b",
+    "nul\0",
+    "new\nline",
+    "x" * 300,
+]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_names_that_would_leave_the_data_set_are_refused(tiny, name):
+    for ask in (tiny.frames, tiny.first, tiny.sequences, check_name, lambda name: tiny.select([name])):
+        with pytest.raises(DataError, match="no name of a sequence"):
+            ask(name)
+    with pytest.raises(DataError, match=r"no name of a sequence|names no sequence"):
+        tiny.select(name)
+
+
+@pytest.mark.parametrize("selection", ["", ",", " , ", []])
+def test_an_empty_selection_is_refused(tiny, selection):
+    with pytest.raises(DataError, match=r"names no sequence\. Give a split"):
+        tiny.select(selection)
+
+
+@pytest.mark.parametrize("selection", ["cow,cow", ["ant", "cow", "ant"]])
+def test_a_sequence_named_twice_is_refused(tiny, selection):
+    with pytest.raises(DataError, match=r"sequence (cow|ant) is named 2 times"):
+        tiny.select(selection)
+
+
+@pytest.mark.parametrize("kind", ["names", "pairs"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lists_in_other_encodings_and_names_with_spaces(tiny, kind, encoding, end):
+    for folder in ("JPEGImages", "Annotations"):
+        (tiny.root / folder / "480p" / "bee").rename(tiny.root / folder / "480p" / "my café")
+    pairs = "/JPEGImages/480p/{0}/00000.jpg /Annotations/480p/{0}/00000.png"
+    lines = [{"names": "{}", "pairs": pairs}[kind].format(name) for name in ("my café", "ant")]
+    tiny.list_path("train").write_bytes((end.join(lines) + end).encode(encoding))
+    assert tiny.sequences("train") == ["my café", "ant"]
+    assert tiny.select("my café,ant") == ["my café", "ant"]
+
+
+def test_lists_without_the_leading_slash_and_with_backslashes(tiny):
+    line = "JPEGImages\\480p\\ant\\00000.jpg Annotations\\480p\\ant\\00000.png\n"
+    tiny.list_path("train").write_text(line)
+    assert tiny.sequences("train") == ["ant"]
+
+
+@pytest.mark.parametrize("kind", ["binary", "fifo", "folder"])
+def test_a_list_that_is_no_text_is_named(tiny, kind, tmp_path):
+    path = tmp_path / "list.txt"
+    make = {
+        "binary": lambda: path.write_bytes(b"a\0b"),
+        "fifo": lambda: os.mkfifo(path),
+        "folder": path.mkdir,
+    }
+    make[kind]()
+    with pytest.raises(DataError, match=r"list\.txt: (not a text file|a pipe|a folder)"):
+        tiny.select(str(path))
+
+
+@pytest.mark.parametrize("place", ["val.txt", "val_seqs.txt", "ImageSets/2016/val.txt"])
+def test_the_original_codes_lists_are_found(tiny, place):
+    tiny.list_path("val").unlink()
+    (tiny.root / "ImageSets" / "2016").mkdir()
+    (tiny.root / place).write_text("bee\n")
+    assert tiny.select("val") == ["bee"]
+
+
+def test_a_list_can_be_given_by_its_path(tiny, tmp_path):
+    (tmp_path / "mine.txt").write_text("cow\nant\n")
+    assert tiny.select(str(tmp_path / "mine.txt")) == ["cow", "ant"]
+
+
+def test_a_root_without_lists_points_at_the_command_that_writes_them(tiny):
+    shutil.rmtree(tiny.root / "ImageSets")
+    with pytest.raises(DataError, match=r"splits found: none.*osvos data lists --davis .*tiny --val"):
+        tiny.sequences("val")
+
+
+def test_a_root_without_sequences_is_named(tiny):
+    shutil.rmtree(tiny.root / "JPEGImages" / "480p")
+    (tiny.root / "JPEGImages" / "480p").mkdir()
+    with pytest.raises(DataError, match="480p: no sequence"):
+        tiny.all_sequences()
+
+
+def test_the_first_annotation_alone_is_enough_for_what_learns_from_it(tiny):
+    for path in tiny.annotations("ant")[1:]:
+        path.unlink()
+    assert list(tiny.known_annotations("ant")) == [frame_of(tiny)]
+    assert tiny.first("ant")[1].any()
+    assert tiny.select("ant") == ["ant"]
+    with pytest.raises(DataError, match=r"ant/00001\.png: no such annotation.*3 of 4 are missing"):
+        tiny.annotations("ant")
+
+
+def test_two_thousand_sequences_are_selected_in_seconds(tiny):
+    frame = frame_of(tiny).read_bytes()
+    names = [f"clip {number}" for number in range(2000)]
+    for name in names:
+        path = tiny.root / "JPEGImages" / "480p" / name / "00000.jpg"
+        path.parent.mkdir()
+        path.write_bytes(frame)
+    start = time.perf_counter()
+    assert tiny.select(",".join(names)) == names
+    assert time.perf_counter() - start < 10  # a minute, when each name listed all of them
+    assert tiny.all_sequences() == ["ant", "bee", *names, "cow"]
