@@ -46,6 +46,7 @@ class Davis:
 
     def __post_init__(self):
         object.__setattr__(self, "root", find_input(self.root))
+        check_name(self.resolution, "a resolution")
         if not self._images.is_dir():
             raise DataError(
                 f"{self._images}: no such folder. DAVIS_ROOT (or --davis) must name the folder that holds "
@@ -112,15 +113,31 @@ class Davis:
             DataError: the list is empty or no text, or a line names what does not exist or lies outside the
                 root.
         """
-        names = {}
-        for number, line in enumerate(read_lines(path), start=1):
-            if line.strip():
-                names[self._sequence_of_line(line, f"{path}, line {number}")] = None
+        names = self._named_in(path)
         if not names:
             raise DataError(
                 f"{path}: the list is empty. Write one sequence per line, or run `osvos data lists`."
             )
-        return list(names)
+        return names
+
+    def splits(self) -> dict[str, list[str]]:
+        """The sequences of `"train"` and of `"val"`; none where there is no list, or nothing in it.
+
+        Raises:
+            DataError: a list names what does not exist.
+        """
+        paths = {split: self.list_path(split) for split in ("train", "val")}
+        return {split: self._named_in(path) if path.is_file() else [] for split, path in paths.items()}
+
+    def _named_in(self, path: str | Path) -> list[str]:
+        lines = enumerate(read_lines(path), start=1)
+        return list(
+            dict.fromkeys(
+                self._sequence_of_line(line, f"{path}, line {number}")
+                for number, line in lines
+                if line.strip()
+            )
+        )
 
     def _sequence_of_line(self, line: str, where: str) -> str:
         """The sequence that one line of a list names, every path on it checked."""
@@ -219,6 +236,18 @@ class Davis:
             if image_size(annotation) != image_size(frame):
                 raise DataError(size_message(annotation, image_size(annotation), image_size(frame)))
 
+    def first_files(self, sequence: str) -> tuple[Path, Path]:
+        """The first frame and its annotation, without which there is no object to follow.
+
+        Raises:
+            DataError: unknown sequence, or the annotation is missing.
+        """
+        frame = self.frames(sequence)[0]
+        annotation = self.annotation_path(frame)
+        if not annotation.exists():
+            raise DataError(f"{annotation}: no such file. Mark the object of the first frame in it.")
+        return frame, annotation
+
     def first(self, sequence: str) -> tuple[np.ndarray, np.ndarray]:
         """What online training may see: the first frame and its annotation, nothing later.
 
@@ -228,37 +257,37 @@ class Davis:
         Raises:
             DataError: a file is missing or unreadable, the sizes differ, or the annotation is empty.
         """
-        path = self.frames(sequence)[0]
-        frame, annotation = read_frame(path), read_annotation(self.annotation_path(path))
+        frame_path, path = self.first_files(sequence)
+        frame, annotation = read_frame(frame_path), read_annotation(path)
         if frame.shape[:2] != annotation.shape:
-            raise DataError(size_message(self.annotation_path(path), annotation.shape, frame.shape[:2]))
+            raise DataError(size_message(path, annotation.shape, frame.shape[:2]))
         if not annotation.any():
             raise DataError(
-                f"{self.annotation_path(path)}: the first annotation is empty, so there is no object to "
+                f"{path}: the first annotation is empty, so there is no object to "
                 "learn. Mark the object in it, or start the sequence at a frame that shows it."
             )
         return frame, annotation
 
 
-def check_name(sequence: str) -> str:
-    """`sequence`, if it can be a folder's name and nothing else: paths are built from it.
+def check_name(name: str, of: str = "a sequence") -> str:
+    """`name`, if it can be that of a folder and nothing else: paths are built from it.
 
     Raises:
         DataError: it is empty, hidden, too long, or holds `/`, `\\` or what cannot be printed.
     """
-    name = str(sequence)
+    text = str(name)
     if (
-        not name.strip()
-        or name.startswith(".")
-        or set(name) & set("/\\")
-        or not name.isprintable()
-        or len(name.encode()) > LONGEST_NAME
+        not text.strip()
+        or text.startswith(".")
+        or set(text) & set("/\\")
+        or not text.isprintable()
+        or len(text.encode()) > LONGEST_NAME
     ):
         raise DataError(
-            f"{name[:60]!r}: no name of a sequence. A name is that of a folder of frames, without / and \\, "
-            f"not hidden, of {LONGEST_NAME} bytes at the most."
+            f"{text[:60]!r}: no name of {of}. Write the name of a folder: without / and \\, not hidden, of "
+            f"{LONGEST_NAME} bytes at the most."
         )
-    return name
+    return text
 
 
 def _require_whole(folder: Path, frames: Sequence[Path]) -> None:

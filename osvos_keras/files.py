@@ -179,7 +179,7 @@ def read_lines(path: str | Path) -> list[str]:
         text = data.decode("latin-1")
     if "\0" in text:
         raise DataError(f"{path}: not a text file. Write one sequence per line, as UTF-8.")
-    return text.splitlines()
+    return re.split(r"\r\n|\r|\n", text)
 
 
 def clear_temporaries(folder: str | Path) -> None:

@@ -105,9 +105,9 @@ def _weights_sha256(values: Mapping[str, Any]) -> str | None:
 def _inputs_sha256(davis: Davis, sequence: str) -> str:
     """What training reads, by content; what is predicted and scored, by name and size, which is quick."""
     frames = davis.frames(sequence)
-    annotations = davis.annotations(sequence)
+    annotations = davis.known_annotations(sequence).values()
     listing = "".join(f"{path.name} {path.stat().st_size}\n" for path in [*frames, *annotations])
-    return hashlib.sha256((sha256(frames[0], annotations[0]) + listing).encode()).hexdigest()
+    return hashlib.sha256((sha256(*davis.first_files(sequence)) + listing).encode()).hexdigest()
 
 
 def is_finished(job: Job) -> bool:

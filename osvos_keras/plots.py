@@ -180,19 +180,21 @@ def _draw_cell(
 
 def read_cell(
     davis: Davis, masks: str | Path, path: Path, is_first: bool, width: int = CELL_WIDTH
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Frame, mask and annotation of the frame at `path`, at most `width` pixels wide.
 
-    The mask of a sequence's first frame is its annotation; one that is not there is empty.
+    The mask of a sequence's first frame is its annotation; one that is not there is empty. An annotation
+    that is not there is None.
     """
-    frame = read_frame(path)
-    annotation = read_annotation(davis.annotation_path(path))
+    frame, annotation_path = read_frame(path), davis.annotation_path(path)
+    annotation = read_annotation(annotation_path) if is_first or annotation_path.exists() else None
     mask_path = find_input(masks) / path.parent.name / f"{path.stem}.png"
     if is_first:
         mask = annotation
     else:
-        mask = read_mask(mask_path) if mask_path.is_file() else np.zeros_like(annotation)
-    return tuple(shrink(image, width) for image in (frame, mask, annotation))
+        mask = read_mask(mask_path) if mask_path.is_file() else np.zeros(frame.shape[:2], bool)
+    small = [shrink(image, width) for image in (frame, mask)]
+    return *small, None if annotation is None else shrink(annotation, width)
 
 
 def _row_label(sequence: str, scores: Scores | None) -> str:
