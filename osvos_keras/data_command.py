@@ -12,14 +12,14 @@ def run_verify(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from osvos_keras.davis import Davis
-    from osvos_keras.errors import DataError
+    from osvos_keras.errors import OsvosError
     from osvos_keras.verification import verify
 
     davis = Davis(args.davis, args.resolution)
     sequences = davis.all_sequences() if args.sequences is None else davis.select(args.sequences)
     frames = errors = notes = 0
     for sequence in tqdm(sequences, desc="verify", unit="sequence"):
-        with suppress(DataError):  # which `verify` reports
+        with suppress(OsvosError):  # which `verify` reports
             frames += len(davis.frames(sequence))
         for problem in verify(davis, sequence):
             tqdm.write(str(problem))

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from osvos_keras.errors import DataError
-from osvos_keras.files import LONGEST_NAME, find_input, list_files, natural_key, read_lines
+from osvos_keras.files import check_name, find_input, list_files, natural_key, read_lines
 from osvos_keras.images import SUFFIXES, image_size, read_frame
 from osvos_keras.images import open_image as open_image
 from osvos_keras.mask_files import read_annotation
@@ -46,7 +46,7 @@ class Davis:
 
     def __post_init__(self):
         object.__setattr__(self, "root", find_input(self.root))
-        check_name(self.resolution, "a resolution")
+        check_name(self.resolution, "the resolution")
         if not self._images.is_dir():
             raise DataError(
                 f"{self._images}: no such folder. DAVIS_ROOT (or --davis) must name the folder that holds "
@@ -95,7 +95,8 @@ class Davis:
         Raises:
             DataError: there is no such list, or as `read_list`.
         """
-        path = self.list_path(check_name(split))
+        check_name(split, "the split")
+        path = self.list_path(split)
         if not path.is_file():
             known = ", ".join(sorted(p.stem for p in path.parent.glob("*.txt"))) or "none"
             raise DataError(
@@ -130,14 +131,9 @@ class Davis:
         return {split: self._named_in(path) if path.is_file() else [] for split, path in paths.items()}
 
     def _named_in(self, path: str | Path) -> list[str]:
-        lines = enumerate(read_lines(path), start=1)
-        return list(
-            dict.fromkeys(
-                self._sequence_of_line(line, f"{path}, line {number}")
-                for number, line in lines
-                if line.strip()
-            )
-        )
+        lines = {f"{path}, line {number}": line for number, line in enumerate(read_lines(path), start=1)}
+        names = [self._sequence_of_line(line, where) for where, line in lines.items() if line.strip()]
+        return list(dict.fromkeys(names))
 
     def _sequence_of_line(self, line: str, where: str) -> str:
         """The sequence that one line of a list names, every path on it checked."""
@@ -151,7 +147,7 @@ class Davis:
                 raise DataError(f"{where}: {path} lies outside {self.root}. Remove the line.")
             if not path.exists():
                 raise DataError(f"{where}: {path} does not exist. Add it, or remove the line.")
-        return check_name(named[0].name if named[0].is_dir() else named[0].parent.name)
+        return named[0].name if named[0].is_dir() else named[0].parent.name
 
     def select(self, sequences: str | Iterable[str]) -> list[str]:
         """Sequence names from a split, the path of a list (`….txt`), names with commas between, or names.
@@ -163,7 +159,9 @@ class Davis:
             if sequences.endswith(".txt"):
                 return self.read_list(find_input(sequences))
             names = [name.strip() for name in sequences.split(",") if name.strip()]
-            if len(names) == 1 and self.list_path(check_name(names[0])).is_file():
+            for name in names:
+                check_name(name, "the sequence")
+            if len(names) == 1 and self.list_path(names[0]).is_file():
                 return self.sequences(names[0])
         else:
             names = list(sequences)
@@ -184,7 +182,8 @@ class Davis:
             DataError: no such sequence, no frame in it, two frames of one name (`1.jpg`, `1.png`), or a frame
                 that is no regular file.
         """
-        folder = self._images / check_name(sequence)
+        check_name(sequence, "the sequence")
+        folder = self._images / sequence
         if not folder.is_dir():
             known = self.all_sequences()
             close = difflib.get_close_matches(sequence, known, n=3) or known[:8]
@@ -267,27 +266,6 @@ class Davis:
                 "learn. Mark the object in it, or start the sequence at a frame that shows it."
             )
         return frame, annotation
-
-
-def check_name(name: str, of: str = "a sequence") -> str:
-    """`name`, if it can be that of a folder and nothing else: paths are built from it.
-
-    Raises:
-        DataError: it is empty, hidden, too long, or holds `/`, `\\` or what cannot be printed.
-    """
-    text = str(name)
-    if (
-        not text.strip()
-        or text.startswith(".")
-        or set(text) & set("/\\")
-        or not text.isprintable()
-        or len(text.encode()) > LONGEST_NAME
-    ):
-        raise DataError(
-            f"{text[:60]!r}: no name of {of}. Write the name of a folder: without / and \\, not hidden, of "
-            f"{LONGEST_NAME} bytes at the most."
-        )
-    return text
 
 
 def _require_whole(folder: Path, frames: Sequence[Path]) -> None:

@@ -109,10 +109,11 @@ def check_name(name: str, what: str) -> None:
     Raises:
         ConfigError: it cannot; `what` says in the message what the name is, such as `"SEQUENCE"`.
     """
-    if not name or name.startswith(".") or set(name) & set("/\\") or not name.isprintable():
+    strange = set(name) & set("/\\") or not name.isprintable()
+    if not name.strip() or name.startswith(".") or strange or len(name.encode()) > LONGEST_NAME:
         raise ConfigError(
-            f"{what} is {name!r}; it must be a name alone, without / or \\ or control characters, and "
-            "with no dot first."
+            f"{what} is {name[:60]!r}; it must be a name alone, without / or \\ or control characters, "
+            f"with no dot first, and of {LONGEST_NAME} bytes at the most."
         )
 
 

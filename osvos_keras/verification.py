@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from osvos_keras.davis import Davis, size_message
-from osvos_keras.errors import DataError
+from osvos_keras.errors import DataError, OsvosError
 from osvos_keras.files import list_files, write_atomically
 from osvos_keras.images import open_image, orientation, read_frame
 from osvos_keras.mask_files import read_annotation
@@ -36,7 +36,7 @@ def verify(davis: Davis, sequence: str) -> Iterator[Problem]:
     """
     try:
         frames = davis.frames(sequence)
-    except DataError as error:
+    except OsvosError as error:  # a ConfigError: the folder's name cannot stand in a list
         path, _, what = str(error).partition(": ")
         yield Problem(Path(path), what)
         return

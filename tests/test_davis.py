@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from osvos_keras.davis import Davis, check_name, read_annotation, read_frame, write_mask
-from osvos_keras.errors import DataError
+from osvos_keras.davis import Davis, read_annotation, read_frame, write_mask
+from osvos_keras.errors import ConfigError, DataError, OsvosError
 from osvos_keras.files import PROJECT
 from tests.conftest import write_sequence
 
@@ -209,11 +209,13 @@ BAD_NAMES = [
 
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_names_that_would_leave_the_data_set_are_refused(tiny, name):
-    for ask in (tiny.frames, tiny.first, tiny.sequences, check_name, lambda name: tiny.select([name])):
-        with pytest.raises(DataError, match="no name of a sequence"):
+    for ask in (tiny.frames, tiny.first, tiny.sequences, lambda name: tiny.select([name])):
+        with pytest.raises(ConfigError, match="must be a name alone"):
             ask(name)
-    with pytest.raises(DataError, match=r"no name of a sequence|names no sequence"):
+    with pytest.raises(OsvosError, match=r"must be a name alone|names no sequence"):
         tiny.select(name)
+    with pytest.raises(ConfigError, match=r"the resolution is .* must be a name alone"):
+        Davis(tiny.root, name)
 
 
 @pytest.mark.parametrize("selection", ["", ",", " , ", []])
