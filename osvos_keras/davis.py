@@ -1,6 +1,6 @@
 """The data set on disk: DAVIS 2016 and everything laid out like it.
 
-    <root>/JPEGImages/<resolution>/<sequence>/00000.jpg     frames
+    <root>/JPEGImages/<resolution>/<sequence>/00000.jpg     frames; PNG and other kinds too
     <root>/Annotations/<resolution>/<sequence>/00000.png    annotations, 0 or 255
     <root>/ImageSets/<resolution>/<split>.txt               lists of the splits
 
@@ -98,7 +98,7 @@ class Davis:
         check_name(split, "the split")
         path = self.list_path(split)
         if not path.is_file():
-            known = ", ".join(sorted(p.stem for p in path.parent.glob("*.txt"))) or "none"
+            known = ", ".join(found.stem for found in list_files(path.parent, ".txt")) or "none"
             raise DataError(
                 f"{path}: no such list (splits found: {known}). `osvos data lists --davis {self.root} --val "
                 "A,B` writes the lists from the folders, A and B for validation."
@@ -226,7 +226,7 @@ class Davis:
         return paths
 
     def check_sizes(self, sequence: str) -> None:
-        """Compare the size of every frame and its annotation, by the files' headers alone.
+        """Compare the size of every frame with that of its annotation.
 
         Raises:
             DataError: a file is missing or no image, or an annotation differs from its frame.

@@ -155,8 +155,8 @@ def require_file(path: str | Path) -> None:
         found = Path(path).stat()
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file.") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}).") from error
+    except (OSError, ValueError) as error:  # no permission; a NUL
+        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', error)}).") from error
     if not stat.S_ISREG(found.st_mode):  # a FIFO would be waited for
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
         raise DataError(f"{path}: {kind}, not a file.")

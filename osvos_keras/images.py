@@ -107,7 +107,7 @@ def orientation(image: Image.Image) -> int:
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Height and width of an image, turned upright, without its pixels. Raises as `open_image`."""
+    """Height and width of an image, turned upright. Raises as `open_image`, but may miss a truncated end."""
     image = open_image(path, decode=False)
     return image.size if orientation(image) >= 5 else image.size[::-1]
 

@@ -46,7 +46,7 @@ def verify(davis: Davis, sequence: str) -> Iterator[Problem]:
         size = None
         try:
             size = read_frame(path).shape[:2]
-            yield from _notes(path)
+            yield from _notes(path, open_image(path, decode=False))
             sizes.append(size)
             if size != sizes[0]:
                 yield Problem(path, f"{_pixels(size)}, but the first frame has {_pixels(sizes[0])}.")
@@ -61,9 +61,8 @@ def _pixels(size: tuple[int, int]) -> str:
     return f"{size[1]}×{size[0]} pixels"
 
 
-def _notes(path: Path) -> Iterator[Problem]:
+def _notes(path: Path, image: Image.Image) -> Iterator[Problem]:
     """What the reader does to a file that can be read."""
-    image = open_image(path, decode=False)
     if orientation(image) > 1:
         what = f"its EXIF orientation is {orientation(image)}; read upright, as viewers show it."
         yield Problem(path, what, harmless=True)
@@ -82,10 +81,11 @@ def _verify_annotation(path: Path, size: tuple[int, int] | None, is_first: bool)
         yield Problem(path, _without_path(size_message(path, annotation.shape, size), path))
     if not annotation.any():
         yield Problem(path, "empty: no pixel of the object.", harmless=not is_first)
-    yield from _notes(path)
-    channels = len(open_image(path, decode=False).getbands())
-    if channels > 1:
-        yield Problem(path, f"{channels} channels instead of one; read as grey.", harmless=True)
+    image = open_image(path, decode=False)
+    yield from _notes(path, image)
+    if len(image.getbands()) > 1:
+        what = f"{len(image.getbands())} channels instead of one; read as grey."
+        yield Problem(path, what, harmless=True)
 
 
 def _verify_listing(davis: Davis, frames: list[Path], known: dict[Path, Path]) -> Iterator[Problem]:
@@ -136,7 +136,7 @@ def write_lists(davis: Davis, validation: str | Iterable[str]) -> dict[Path, Pat
     }
     texts = {split: "".join(_lines(davis, name) for name in names) for split, names in splits.items()}
     folder = davis.root / "ImageSets" / davis.resolution
-    return {path: _replace(path, text) for split, text in texts.items() for path in [folder / f"{split}.txt"]}
+    return {(path := folder / f"{split}.txt"): _replace(path, text) for split, text in texts.items()}
 
 
 def _lines(davis: Davis, sequence: str) -> str:

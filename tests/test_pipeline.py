@@ -1,5 +1,8 @@
 """The tf.data pipeline and its transforms: exact, binary, reproducible from (seed, step)."""
 
+import os
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ import tensorflow as tf
 from osvos_keras import augment, pipeline
 from osvos_keras.augment import random_transform, warp
 from osvos_keras.config import OnlineConfig, ParentConfig
-from osvos_keras.davis import read_annotation, read_frame
+from osvos_keras.davis import read_annotation, read_frame, write_mask
 from osvos_keras.errors import DataError
 from osvos_keras.pipeline import (
     frame_dataset,
@@ -241,3 +244,13 @@ def test_frames_come_in_order_and_batches(tiny):
     batches = [batch.numpy() for batch in frame_dataset(tiny.frames("ant"), batch=3)]
     assert [len(batch) for batch in batches] == [3, 1]
     np.testing.assert_array_equal(batches[1][0], load_frame(str(tiny.frames("ant")[3])))
+
+
+def test_frames_whose_names_are_no_utf8_are_read_and_named(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
+    write_mask(path, np.eye(4, dtype=bool))
+    (frame,) = frame_dataset([path])
+    np.testing.assert_array_equal(frame[0], read_frame(path))
+    path.write_text("no image")
+    with pytest.raises(DataError, match=r"caf.udce9\.png: not an image but text"), naming_files():
+        list(frame_dataset([path]))
