@@ -14,7 +14,7 @@ import pytest
 from osvos_keras import cluster
 from osvos_keras.batch import run_notebook
 from osvos_keras.cli import main
-from osvos_keras.davis import write_mask
+from osvos_keras.davis import Davis, write_mask
 from osvos_keras.errors import ClusterError, ConfigError, DataError, FolderError, NotebookError
 from osvos_keras.files import lock_folder
 from osvos_keras.jobs import is_finished, plan_jobs, run_job
@@ -247,6 +247,18 @@ def test_kernels_started_together_use_no_ports(quick, given, monkeypatch):
     assert all(path.is_file() for path in outputs)
     assert {transport for transport, _ in seen} == {"ipc"} and len(set(seen)) == 6
     assert not [ip for _, ip in seen if list(Path(ip).parent.glob(f"{Path(ip).name}*"))]  # cleaned up
+
+
+def test_a_sequence_with_its_first_annotation_only_is_a_job(quick, given):
+    davis = Davis(given["DAVIS_ROOT"])
+    (before,) = plan_jobs(quick, "cow", given)
+    for path in davis.annotations("cow")[1:]:
+        path.unlink()
+    (job,) = plan_jobs(quick, "cow", given)
+    assert job.record != before.record
+    davis.annotation_path(davis.frames("cow")[0]).unlink()
+    with pytest.raises(DataError, match=r"cow/00000\.png: no such file. Mark the object"):
+        plan_jobs(quick, "cow", given)
 
 
 def test_kernel_that_dies_is_an_error_and_not_a_wait_for_ever(quick, given, tmp_path):

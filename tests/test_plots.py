@@ -205,6 +205,15 @@ def test_the_gallery_does_without_scores_and_masks(davis, tmp_path):
     assert "J" not in words(figure)
 
 
+def test_the_gallery_does_without_later_annotations(tiny, tmp_path):
+    for path in tiny.annotations("ant")[1:]:
+        path.unlink()
+    masks = repeat_first_mask(tiny, ["ant"], tmp_path / "masks")
+    first, *others = [ax for ax in gallery(tiny, masks, ["ant"], columns=3).axes if ax.images]
+    for ax in others:  # the mask's veil and outline are those of the first; there is no dashed one
+        assert len(ax.collections) == len(first.collections)
+
+
 def test_best_median_and_worst_frames_are_those_of_j(davis, masks, scores):
     """In `dog` J falls over time, but frame 2 has no mask at all."""
     text = words(best_median_worst(davis, masks, scores, "dog"))
