@@ -1,14 +1,20 @@
-"""The checkpoint files of PyTorch and MindSpore, read into NumPy arrays.
+"""The checkpoint files of PyTorch, MindSpore and safetensors, read into NumPy arrays.
 
-A file is recognized by its first bytes, not by its name. PyTorch's need PyTorch, since its pickles
-are read by `torch.load(weights_only=True)` and nothing else; MindSpore's need nothing of MindSpore.
+A file is recognized by its content, not by its name. PyTorch's need PyTorch, since its pickles are read by
+`torch.load(weights_only=True)` and nothing else; the others need no package of their own.
 """
 
+import json
+import re
+import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from math import prod
 from pathlib import Path
+from zlib import crc32
 
+import ml_dtypes
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 from google.protobuf.message import DecodeError
@@ -16,10 +22,26 @@ from google.protobuf.message import DecodeError
 from osvos_keras.errors import WeightsError
 from osvos_keras.files import find_input
 
-ZIP, PICKLE, PROTOBUF = b"PK\x03\x04", b"\x80\x02", b"\x0a"  # torch.save since 1.6; before; MindSpore
-# MindSpore's own names for what a layer may be stored as.
-FLOATS = {"Float16": "<f2", "Float32": "<f4", "Float64": "<f8"}
-# What MindSpore appends if asked for a checksum: this word and ten bytes.
+HDF5, KERAS = "an HDF5 file", "a whole Keras model (.keras)"
+PYTORCH, MINDSPORE, SAFETENSORS = "a PyTorch checkpoint", "a MindSpore checkpoint", "a safetensors file"
+# How a file of each kind begins. A MindSpore checkpoint is a message in a message, each with its length.
+STARTS = {
+    HDF5: rb"\x89HDF\r\n\x1a\n",
+    PYTORCH: rb"PK\x03\x04|\x80[\x02-\x05]",  # torch.save since 1.6, and before
+    MINDSPORE: rb"\n[\x80-\xff]{0,9}[\x01-\x7f]\n",
+    SAFETENSORS: rb"[\s\S]{6}\x00\x00\{",
+    "a pointer of Git LFS (git lfs pull brings the file itself)": rb"version https://git-lfs",
+    "a web page, not the file that was to be downloaded": rb"(?i)\s*<(!doctype|html)",
+    "an empty file": rb"\Z",
+}
+# What MindSpore and safetensors call the types that a weight may be stored as.
+FLOATS = {
+    **dict.fromkeys(("Float16", "F16"), np.dtype("<f2")),
+    **dict.fromkeys(("Float32", "F32"), np.dtype("<f4")),
+    **dict.fromkeys(("Float64", "F64"), np.dtype("<f8")),
+    **dict.fromkeys(("BFloat16", "BF16"), np.dtype(ml_dtypes.bfloat16)),
+}
+# What MindSpore appends if asked for a checksum: this word and the CRC-32, in ten bytes, big end first.
 CHECKSUM, CHECKSUM_BYTES = b"crc_num", 17
 # The messages of mindspore/ccsrc/utils/checkpoint.proto, as a descriptor.
 SCHEMA = """
@@ -43,11 +65,13 @@ class Checkpoint:
     Attributes:
         path: the file, for messages.
         tensors: name → array.
+        others: name → type of what is in the file and is no array of floating-point numbers.
         taken: names that were asked for, in order.
     """
 
     path: Path
     tensors: dict[str, np.ndarray]
+    others: dict[str, str] = field(default_factory=dict)
     taken: list[str] = field(default_factory=list)
 
     def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -56,6 +80,8 @@ class Checkpoint:
         Raises:
             WeightsError: it is missing, has another shape, or holds a NaN or an infinity.
         """
+        if name in self.others:
+            raise WeightsError(f"{self.path}: {name} is stored as {self.others[name]}, which is no weight.")
         if name not in self.tensors:
             raise WeightsError(f"{self.path}: there is no tensor {name} of shape {shape} in it.")
         value = np.asarray(self.tensors[name], np.float32)
@@ -66,79 +92,166 @@ class Checkpoint:
         self.taken.append(name)
         return value
 
+    @property
+    def unused(self) -> list[str]:
+        """Names of all that nobody took."""
+        return [*(name for name in self.tensors if name not in self.taken), *self.others]
 
-def read_checkpoint(path: str | Path) -> Checkpoint:
-    """The floating-point tensors of a PyTorch (`.pth`) or MindSpore (`.ckpt`) file.
+
+def recognize(path: Path) -> str:
+    """What a file is, by its content: a key of `STARTS`, `KERAS`, or how it begins.
 
     Raises:
-        WeightsError: no such file, neither format, damaged or encrypted, or PyTorch is not installed.
+        WeightsError: there is no such file, or it cannot be read.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: {'not a file' if path.exists() else 'no such file'}.")
+    start = _read_bytes(path, 64)
+    for kind, pattern in STARTS.items():
+        if re.match(pattern, start):
+            return KERAS if kind == PYTORCH and _is_keras(path) else kind
+    return f"of a kind that is not known here; it starts with {start[:8]!r}"
+
+
+def _read_bytes(path: Path, count: int = -1) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def _is_keras(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "model.weights.h5" in archive.namelist()
+    except Exception:  # a damaged archive has many
+        return False
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """The floating-point tensors of a PyTorch (`.pth`), MindSpore (`.ckpt`) or safetensors file.
+
+    Raises:
+        WeightsError: no such file, none of these, damaged or encrypted, or PyTorch is not installed.
     """
     path = find_input(path)
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file.")
-    with path.open("rb") as file:
-        start = file.read(4)
-    if start == ZIP or start.startswith(PICKLE):
-        return Checkpoint(path, _read_pytorch(path))
-    if start.startswith(PROTOBUF):
-        return Checkpoint(path, _read_mindspore(path))
+    kind = recognize(path)
+    readers = {PYTORCH: _read_pytorch, MINDSPORE: _read_mindspore, SAFETENSORS: _read_safetensors}
+    if kind in readers:
+        return readers[kind](path)
+    if kind in (HDF5, KERAS):
+        raise WeightsError(f"{path}: {kind}. It is Keras's already, and only others' weights are converted.")
     raise WeightsError(
-        f"{path}: neither a PyTorch nor a MindSpore checkpoint: it starts with {start!r}. "
-        "An encrypted one must be decrypted first."
+        f"{path}: neither {PYTORCH}, {MINDSPORE} nor {SAFETENSORS}, but {kind}. (MindSpore can encrypt a "
+        "checkpoint; decrypt it first.)"
     )
 
 
-def _read_pytorch(path: Path) -> dict[str, np.ndarray]:
-    """The state dict, also one inside `{"state_dict": …}` or of a `DataParallel` network."""
+def _read_pytorch(path: Path) -> Checkpoint:
+    """The state dict, also one inside another dict (`{"state_dict": …}`) or of a `DataParallel` network."""
     try:
         import torch
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         raise WeightsError(
             f"{path}: reading a PyTorch checkpoint needs PyTorch, for the conversion only: pip install torch"
         ) from error
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        whole = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zipfile and torch each raise their own
-        raise WeightsError(f"{path}: PyTorch cannot read it as weights alone: {error}") from error
-    if isinstance(state, dict):
-        state = state.get("state_dict", state)
-    if not isinstance(state, dict):
-        raise WeightsError(f"{path}: holds a {type(state).__name__}, where a state dict is needed.")
-    return {
-        str(name).removeprefix("module."): tensor.float().numpy()
-        for name, tensor in state.items()
-        if isinstance(tensor, torch.Tensor) and tensor.is_floating_point()
-    }
+        reason = (str(error).splitlines() or [type(error).__name__])[-1]
+        raise WeightsError(
+            f"{path}: PyTorch cannot read it as weights alone ({reason}). It is damaged, or holds more than "
+            "tensors; then save the network's state_dict() by itself."
+        ) from error
+    if not isinstance(whole, dict):
+        raise WeightsError(f"{path}: holds a {type(whole).__name__}, where a state dict is needed.")
+    dicts = [whole, *(value for value in whole.values() if isinstance(value, dict))]
+    state = max(dicts, key=lambda one: sum(isinstance(value, torch.Tensor) for value in one.values()))
+    found = Checkpoint(path, {})
+    for key, value in state.items():
+        name = str(key).removeprefix("module.")
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+            found.others[name] = str(getattr(value, "dtype", type(value).__name__))
+            continue
+        try:
+            found.tensors[name] = value.detach().float().numpy()
+        except Exception as error:  # sparse; without data ("meta"); a kind of tensor yet to come
+            kind = f"{value.layout}, {value.device}"
+            raise WeightsError(f"{path}: {name} cannot be read as an array ({kind}): {error}") from error
+    if state is not whole:
+        found.others |= {str(key): type(value).__name__ for key, value in whole.items() if value is not state}
+    return found
 
 
-def _read_mindspore(path: Path) -> dict[str, np.ndarray]:
-    """Every floating-point tensor; a large one is stored in slices, one after the other, under one tag."""
-    content = path.read_bytes()
+def _read_mindspore(path: Path) -> Checkpoint:
+    """A large tensor is stored in slices, one after the other, under one tag."""
+    content = _read_bytes(path)
     if content[-CHECKSUM_BYTES:].startswith(CHECKSUM):
-        content = content[:-CHECKSUM_BYTES]
+        content, checksum = content[:-CHECKSUM_BYTES], content[-10:]
+        if crc32(content) != int.from_bytes(checksum, "big"):
+            raise WeightsError(
+                f"{path}: damaged: its checksum differs. Copy it anew from where it came from."
+            )
+    slices = {}
     try:
-        values = _message_class().FromString(content).value
-    except DecodeError as error:
+        for value in _message_class().FromString(content).value:
+            slices.setdefault(value.tag, []).append((value.tensor.tensor_type, value.tensor))
+    except (DecodeError, ValueError) as error:  # ValueError: a name that is no text
         raise WeightsError(
             f"{path}: not a MindSpore checkpoint, or a damaged or encrypted one ({error})."
         ) from error
-    slices, last = {}, {}
-    for value in values:
-        if value.tensor.tensor_type in FLOATS:
-            slices.setdefault(value.tag, []).append(value.tensor.tensor_content)
-            last[value.tag] = value.tensor
-    return {tag: _array(path, tag, b"".join(slices[tag]), tensor) for tag, tensor in last.items()}
+    arrays = []
+    for tag, parts in slices.items():
+        kind, last = parts[-1]
+        shape = () if list(last.dims) == [0] else tuple(last.dims)  # an older way to write a scalar
+        arrays.append((tag, kind, shape, b"".join(tensor.tensor_content for _, tensor in parts)))
+    return _collect(path, arrays)
 
 
-def _array(path: Path, tag: str, content: bytes, tensor) -> np.ndarray:
-    shape = () if list(tensor.dims) == [0] else tuple(tensor.dims)  # MindSpore's way to write a scalar
-    dtype = np.dtype(FLOATS[tensor.tensor_type])
-    if len(content) != prod(shape) * dtype.itemsize:
+def _read_safetensors(path: Path) -> Checkpoint:
+    """The length of a JSON header, eight bytes, little end first; the header; and then the bytes of all."""
+    content = _read_bytes(path)
+    data = 8 + int.from_bytes(content[:8], "little")
+    try:
+        header = json.loads(content[8:data])
+        header.pop("__metadata__", None)
+        entries = [(name, one["dtype"], one["shape"], one["data_offsets"]) for name, one in header.items()]
+        arrays = [
+            (name, str(kind), tuple(shape), content[data + start : data + end])
+            for name, kind, shape, (start, end) in entries
+        ]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise WeightsError(
-            f"{path}: damaged: {tag} has {len(content)} bytes, where {tensor.tensor_type} of shape {shape} "
-            f"needs {prod(shape) * dtype.itemsize}."
-        )
-    return np.frombuffer(content, dtype).reshape(shape)
+            f"{path}: a damaged safetensors file: its header cannot be read ({error})."
+        ) from error
+    return _collect(path, arrays)
+
+
+def _collect(path: Path, arrays: Iterable[tuple[str, str, tuple, bytes]]) -> Checkpoint:
+    """A checkpoint of names, types as the file calls them, shapes and bytes."""
+    found = Checkpoint(path, {})
+    for name, kind, shape, content in arrays:
+        if kind in FLOATS:
+            found.tensors[name] = _array(path, name, kind, shape, content)
+        else:
+            found.others[name] = kind or "no tensor"
+    return found
+
+
+def _array(path: Path, name: str, kind: str, shape: tuple, content: bytes) -> np.ndarray:
+    dtype = FLOATS[kind]
+    possible = len(shape) <= 32 and all(isinstance(size, int) and size >= 0 for size in shape)
+    needed = prod(shape) * dtype.itemsize if possible else None
+    try:
+        if len(content) == needed:
+            return np.frombuffer(content, dtype).reshape(shape)
+    except ValueError:  # beyond what NumPy can count
+        needed = None
+    need = f"needs {needed}" if possible and needed else "cannot be"
+    raise WeightsError(
+        f"{path}: damaged: {name} has {len(content)} bytes, where {kind} of shape {str(shape)[:80]} {need}."
+    )
 
 
 @cache

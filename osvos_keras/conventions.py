@@ -21,22 +21,32 @@ class Conventions:
         means: subtracted from the frame, in the order BGR; convolutions pad with zeros, so this is
             also the colour outside the frame.
         grid: frames are padded to multiples of this, at the bottom and the right, before the network
-            halves them; where it is 1, every pooling rounds an odd size up.
+            halves them.
+        least: rows and columns that a frame is padded to at least.
+        pooling: Keras's padding of the poolings: "same" rounds an odd size up, "valid" down.
         border: how often upsampling repeats the coarse values beyond the frame; where it is 0, zeros
             lie there, towards which the outputs fade along the edge.
-        centred: whether upsampling, where its last cell overhangs the frame, is cropped on both sides
-            alike, which moves the output by half of that; else at the end alone.
+        extra: upsampling gives more rows than the frame has, and they are cropped on both sides alike;
+            where their number is odd, `extra` is how many more of them go at the top, 0 or 1. Columns
+            are treated alike.
     """
 
     name: str
     means: tuple[float, float, float]
     grid: int
+    least: int
+    pooling: str
     border: int
-    centred: bool
+    extra: int
 
     def pad(self, size: int) -> int:
         """A height or a width of a frame, padded; a tensor gives a tensor."""
-        return size + -size % self.grid
+        small = (self.least - 1) // size  # 0 from `least` on
+        return size + -size % self.grid + self.least * small
+
+    def crop(self, upsampled: int, size: int) -> int:
+        """How many of the upsampled rows lie above a frame of `size` rows; a tensor gives a tensor."""
+        return (upsampled - self.pad(size) + self.extra) // 2
 
     def record(self, store: MutableMapping) -> None:
         """Write the name into a group of a weights file, as bytes; ours goes without saying."""
@@ -45,12 +55,18 @@ class Conventions:
 
 
 # Four poolings halve a frame exactly; bilinear resizing up to the edge. Keras Applications' means.
-OURS = Conventions("osvos-keras", (103.939, 116.779, 123.68), grid=16, border=1, centred=False)
+OURS = Conventions(
+    "osvos-keras", (103.939, 116.779, 123.68), grid=16, least=1, pooling="same", border=1, extra=0
+)
 # As it trains and runs: S. Caelles and K.-K. Maninis, OSVOS-PyTorch.
 OSVOS_PYTORCH = Conventions(
-    "osvos-pytorch", (104.00699, 116.66877, 122.67892), grid=1, border=0, centred=True
+    "osvos-pytorch", (104.00699, 116.66877, 122.67892), grid=1, least=1, pooling="same", border=0, extra=0
 )
-CONVENTIONS = {one.name: one for one in (OURS, OSVOS_PYTORCH)}
+# As MindSpore's model zoo runs it. Of fewer than 16 rows its four poolings would leave nothing.
+OSVOS_MINDSPORE = Conventions(
+    "osvos-mindspore", OSVOS_PYTORCH.means, grid=1, least=16, pooling="valid", border=0, extra=1
+)
+CONVENTIONS = {one.name: one for one in (OURS, OSVOS_PYTORCH, OSVOS_MINDSPORE)}
 
 
 def read_record(store: Mapping) -> Conventions:

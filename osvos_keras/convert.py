@@ -1,13 +1,13 @@
 """Weights that others published, converted to this network's: `osvos weights convert`.
 
-Three layouts are known by the names of their tensors: OSVOS-PyTorch's state dict, the OSVOS network
+Three layouts are known by the names of their tensors, whatever file holds them: OSVOS-PyTorch's state dict, the OSVOS network
 of MindSpore's model zoo, and that zoo's VGG16 (a backbone only).
 
-A parent keeps the conventions that it was trained under, those of `conventions.OSVOS_PYTORCH`: the
-file records them, and the network built from it gives the probabilities of OSVOS-PyTorch's own forward
-pass at every pixel of a frame of any size, to float32's accuracy. (MindSpore's code differs from that
-where a side is no multiple of 16: its poolings round down.) A backbone alone has branches to be trained
-yet, and gets our conventions; its first convolution absorbs the difference of the mean colours.
+A parent keeps the conventions that it was trained under, `conventions.OSVOS_PYTORCH` or
+`OSVOS_MINDSPORE`: the file records them, and the network built from it gives the probabilities of its
+own code's forward pass at every pixel of a frame of any size, to float32's accuracy. A backbone alone
+has branches to be trained yet, and gets our conventions; its first convolution absorbs the difference of
+the mean colours.
 `data/weights/README.md` has the measurements.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from osvos_keras.checkpoints import Checkpoint, read_checkpoint
-from osvos_keras.conventions import OSVOS_PYTORCH, OURS, Conventions
+from osvos_keras.conventions import OSVOS_MINDSPORE, OSVOS_PYTORCH, OURS, Conventions
 from osvos_keras.errors import WeightsError
 from osvos_keras.files import sha256
 from osvos_keras.model import SIDE_CHANNELS, SIDES, BilinearUpsample, build_osvos
@@ -50,6 +50,7 @@ class Layout:
         backbone: the thirteen convolutions, in order.
         branches: names of the branches' preparation, score, upsampled features and upsampled
             score, each followed by `.0` to `.3`; empty for a backbone alone.
+        conventions: those of the network to build: a whole one keeps its own.
         means: subtracted from the frame, in the order BGR.
         deviations: what the frame is then divided by, in the order BGR.
         rgb: whether its first convolution takes RGB.
@@ -59,20 +60,16 @@ class Layout:
     title: str
     backbone: tuple[str, ...]
     branches: tuple[str, ...] = ()
+    conventions: Conventions = OURS
     means: tuple[float, ...] = OSVOS_PYTORCH.means
     deviations: tuple[float, ...] = (1.0, 1.0, 1.0)
     rgb: bool = False
     surplus: str = r"(?!)"
 
-    @property
-    def conventions(self) -> Conventions:
-        """Those of the network to build: a whole one keeps its own."""
-        return OSVOS_PYTORCH if self.branches else OURS
-
     def without_branches(self) -> "Layout":
         """The same, for the backbone alone; all else is surplus."""
         unused = [self.surplus, r"fuse\..*", *(rf"{name}\.\d\..*" for name in self.branches)]
-        return replace(self, branches=(), surplus="|".join(unused))
+        return replace(self, branches=(), conventions=OURS, surplus="|".join(unused))
 
 
 def _vgg16(prefix: str) -> Layout:
@@ -92,11 +89,13 @@ LAYOUTS = (
         "OSVOS-PyTorch",
         tuple(f"stages.{stage}.{place}" for stage, place in zip(STAGE, PLACE_IN_STAGE, strict=True)),
         ("side_prep", "score_dsn", "upscale", "upscale_"),
+        OSVOS_PYTORCH,
     ),
     Layout(
         "MindSpore OSVOS",
         tuple(f"stages_ms.{stage}.{place}" for stage, place in zip(STAGE, PLACE_IN_VGG16, strict=True)),
         ("side_prep_ms", "score_dsn_ms", "ms_upscale", "ms_upscale_"),
+        OSVOS_MINDSPORE,
     ),
     _vgg16("layers."),
     _vgg16(""),  # as the original's convert_checkpoint wrote it
@@ -105,18 +104,31 @@ LAYOUTS = (
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was done: the source's layout, the layers that came from it, the file and its checksum."""
+    """What was done.
+
+    Attributes:
+        layout: the source's.
+        layers: those that came from it.
+        unused: names of what else was in it.
+        path: the file written.
+        sha256: its checksum.
+    """
 
     layout: Layout
     layers: tuple[str, ...]
+    unused: tuple[str, ...]
     path: Path
     sha256: str
 
     def __str__(self) -> str:
         rest = "" if "fuse" in self.layers else "; the branches start at random, as from 'imagenet'"
+        names = ", ".join(self.unused[:5]) + (", …" if len(self.unused) > 5 else "")
+        unused = (
+            f"Left unused, as no part of the network: {names} ({len(self.unused)} in all)\n" if names else ""
+        )
         return (
-            f"{self.layout.title}: {len(self.layers)} layers{rest}\n{self.path}: sha256 {self.sha256}\n"
-            f"Use it with WEIGHTS={self.path}"
+            f"{self.layout.title}: {len(self.layers)} layers{rest}\n{unused}"
+            f"{self.path}: sha256 {self.sha256}\nUse it with WEIGHTS={self.path}"
         )
 
 
@@ -126,8 +138,8 @@ def convert_weights(
     """Write a published checkpoint as weights that `build_osvos(target)` loads.
 
     Args:
-        source: the state dict of OSVOS-PyTorch (`.pth`), or a MindSpore checkpoint (`.ckpt`) of its
-            OSVOS or its VGG16.
+        source: the state dict of OSVOS-PyTorch (`.pth`), a MindSpore checkpoint (`.ckpt`) of its OSVOS
+            or its VGG16, or a safetensors file with the names of one of them.
         target: the file to write, `….weights.h5`, whole or not at all.
         half: store float16, which halves the file.
         backbone_only: take VGG16's convolutions alone, whatever else there is. The branches then
@@ -149,7 +161,7 @@ def convert_weights(
     for name, values in layers.items():
         model.get_layer(name).set_weights(values)
     save_weights(model, target, half=half)
-    return Conversion(layout, tuple(layers), target, sha256(target))
+    return Conversion(layout, tuple(layers), tuple(checkpoint.unused), target, sha256(target))
 
 
 def find_layout(checkpoint: Checkpoint) -> Layout:
@@ -176,9 +188,15 @@ def map_layers(checkpoint: Checkpoint, layout: Layout) -> dict[str, list[np.ndar
     if layout.branches:
         layers |= _map_branches(checkpoint, layout)
     for name in checkpoint.tensors.keys() - checkpoint.taken:
-        if not (OPTIMIZER.fullmatch(name) or re.fullmatch(layout.surplus, name)):
+        known = OPTIMIZER.fullmatch(name) or re.fullmatch(layout.surplus, name)
+        if not (known or _is_noted(name, checkpoint.tensors[name])):
             raise WeightsError(f"{checkpoint.path}: {name} belongs to no layer of {layout.title}.")
     return layers
+
+
+def _is_noted(name: str, value: np.ndarray) -> bool:
+    """Whether a tensor is a number that somebody noted beside the weights: an epoch, a loss."""
+    return value.size == 1 and not name.endswith((".weight", ".bias"))
 
 
 def _map_backbone(checkpoint: Checkpoint, layout: Layout) -> dict[str, list[np.ndarray]]:

@@ -89,14 +89,12 @@ class BilinearUpsample(keras.layers.Layer):
         self.kernel = np.outer(ramp, ramp)[..., None, None]
 
     def call(self, x, frame):
-        (rows, columns), (height, width) = ops.shape(x)[1:3], ops.shape(frame)[1:3]
+        height, width = ops.shape(frame)[1:3]
         border = self.conventions.border
         x = ops.pad(x, [[0, 0], [border, border], [border, border], [0, 0]], mode="symmetric")
         x = ops.conv_transpose(x, ops.cast(self.kernel, x.dtype), strides=self.factor)
-        top = left = self.factor // 2 + self.factor * border  # half a cell of the kernel's overhang
-        if self.conventions.centred:
-            top += (rows * self.factor - height) // 2
-            left += (columns * self.factor - width) // 2
+        (rows, columns), crop = ops.shape(x)[1:3], self.conventions.crop
+        top, left = crop(rows, height), crop(columns, width)
         return x[:, top : top + height, left : left + width]
 
     def compute_output_spec(self, x, frame):
@@ -162,7 +160,8 @@ def build_osvos(
     conventions = conventions or find_conventions(weights)
     with _dtype_policy(policy):
         frame = keras.Input((None, None, 3), name="frame")
-        backbone = _backbone(PrepareFrame(conventions.name, name="prepare", dtype="float32")(frame))
+        prepared = PrepareFrame(conventions.name, name="prepare", dtype="float32")(frame)
+        backbone = _backbone(prepared, conventions.pooling)
         if weights == "imagenet":
             load_weights(backbone, find_weights("imagenet"))
         model = keras.Model(frame, _side_branches(frame, backbone, seed, conventions), name="osvos")
@@ -171,12 +170,12 @@ def build_osvos(
     return model
 
 
-def _backbone(prepared) -> keras.Model:
-    """VGG16, whose poolings round an odd size up, as the published networks' do; our grid leaves none."""
+def _backbone(prepared, pooling: str) -> keras.Model:
+    """VGG16, whose poolings round an odd size as the conventions say; our grid leaves none."""
     backbone = keras.applications.VGG16(include_top=False, weights=None, input_tensor=prepared)
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.MaxPooling2D):
-            layer.padding = "same"
+            layer.padding = pooling
     return backbone
 
 
