@@ -14,9 +14,10 @@ import keras
 import pandas as pd
 from tqdm import tqdm
 
-from osvos_keras.errors import TrainingError
+from osvos_keras.errors import TrainingError, WeightsError
 from osvos_keras.files import write_atomically
 from osvos_keras.multi_host import undistributed
+from osvos_keras.weights import load_weights, save_state, set_aside
 
 
 def count_steps(model: keras.Model) -> int:
@@ -46,13 +47,11 @@ class Backup(keras.callbacks.Callback):
             variables = [*model.variables, *model.optimizer.variables]
             before = [keras.ops.convert_to_numpy(variable) for variable in variables]
             try:
-                model.load_weights(self.path)
-            except (OSError, ValueError, KeyError) as error:
+                load_weights(model, self.path)
+            except WeightsError as error:
                 for variable, value in zip(variables, before, strict=True):
                     variable.assign(value)  # some may have been loaded
-                damaged = self.path.with_suffix(".damaged")
-                self.path.replace(damaged)
-                tqdm.write(f"{damaged}: the backup cannot be read ({error}); starting over.")
+                set_aside(self.path, error)
         return count_steps(model)
 
     def on_train_batch_end(self, batch, logs=None):
@@ -60,8 +59,8 @@ class Backup(keras.callbacks.Callback):
         if not math.isfinite(logs["loss"]):
             raise TrainingError(f"the loss is {logs['loss']} at step {step}. Lower the learning rate.")
         if self.path and step % self.every == 0:
-            with write_atomically(self.path) as temporary, undistributed():
-                self.model.save_weights(temporary)
+            with undistributed():
+                save_state(self.model, self.path)
 
 
 class History(keras.callbacks.Callback):

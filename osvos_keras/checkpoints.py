@@ -110,7 +110,7 @@ def recognize(path: Path) -> str:
     for kind, pattern in STARTS.items():
         if re.match(pattern, start):
             return KERAS if kind == PYTORCH and _is_keras(path) else kind
-    return f"of a kind that is not known here; it starts with {start[:8]!r}"
+    return f"an unknown kind of file (encrypted?), which starts with {start[:8]!r}"
 
 
 def _read_bytes(path: Path, count: int = -1) -> bytes:
@@ -142,10 +142,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         return readers[kind](path)
     if kind in (HDF5, KERAS):
         raise WeightsError(f"{path}: {kind}. It is Keras's already, and only others' weights are converted.")
-    raise WeightsError(
-        f"{path}: neither {PYTORCH}, {MINDSPORE} nor {SAFETENSORS}, but {kind}. (MindSpore can encrypt a "
-        "checkpoint; decrypt it first.)"
-    )
+    raise WeightsError(f"{path}: {kind}, where {PYTORCH}, {MINDSPORE} or {SAFETENSORS} is needed.")
 
 
 def _read_pytorch(path: Path) -> Checkpoint:

@@ -1,7 +1,7 @@
 """Weights that others published, converted to this network's: `osvos weights convert`.
 
-Three layouts are known by the names of their tensors, whatever file holds them: OSVOS-PyTorch's state dict, the OSVOS network
-of MindSpore's model zoo, and that zoo's VGG16 (a backbone only).
+Three layouts are known by the names of their tensors, whatever file holds them: OSVOS-PyTorch's state
+dict, the OSVOS network of MindSpore's model zoo, and that zoo's VGG16 (a backbone only).
 
 A parent keeps the conventions that it was trained under, `conventions.OSVOS_PYTORCH` or
 `OSVOS_MINDSPORE`: the file records them, and the network built from it gives the probabilities of its
@@ -122,14 +122,19 @@ class Conversion:
 
     def __str__(self) -> str:
         rest = "" if "fuse" in self.layers else "; the branches start at random, as from 'imagenet'"
-        names = ", ".join(self.unused[:5]) + (", …" if len(self.unused) > 5 else "")
-        unused = (
-            f"Left unused, as no part of the network: {names} ({len(self.unused)} in all)\n" if names else ""
-        )
         return (
-            f"{self.layout.title}: {len(self.layers)} layers{rest}\n{unused}"
+            f"{self.layout.title}: {len(self.layers)} layers{rest}\n{self._name_unused()}"
             f"{self.path}: sha256 {self.sha256}\nUse it with WEIGHTS={self.path}"
         )
+
+    def _name_unused(self) -> str:
+        """A line, or nothing."""
+        if not self.unused:
+            return ""
+        names = [name for name in self.unused if not OPTIMIZER.fullmatch(name)]
+        count = len(self.unused) - len(names)
+        shown = [*names[:8], *(["…"] if names[8:] else []), *([f"{count} of an optimizer"] if count else [])]
+        return f"Left unused, as no part of the network: {', '.join(shown)}\n"
 
 
 def convert_weights(

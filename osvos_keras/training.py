@@ -22,13 +22,13 @@ from osvos_keras.compilation import compile_for_training
 from osvos_keras.config import OnlineConfig, ParentConfig
 from osvos_keras.davis import Davis, image_size
 from osvos_keras.device import choose_policy, choose_steps_per_execution, choose_strategy
-from osvos_keras.errors import DataError
+from osvos_keras.errors import DataError, WeightsError
 from osvos_keras.files import lock_folder, resolve_output, sha256, write_json
 from osvos_keras.model import build_osvos
 from osvos_keras.multi_host import ALONE, Team
 from osvos_keras.pipeline import online_dataset, parent_dataset
 from osvos_keras.verification import verify
-from osvos_keras.weights import find_conventions, find_weights, save_weights
+from osvos_keras.weights import find_conventions, find_weights, save_weights, set_aside
 
 WEIGHTS_FILE = "osvos.weights.h5"
 LOCK_WAIT = 10  # seconds in which the kernel of a killed worker has ended
@@ -180,8 +180,9 @@ def _train_in(
     if team.leads:
         _start_folder(folder, record)
     kind = {"policy": record["policy"], "conventions": find_conventions(record["weights"])}
+    done = _load_intact(folder) if team.leads else None
     if team.agree(finished.is_file()):
-        return team.share(load_finished(folder) if team.leads else build_osvos(None, **kind))
+        return team.share(done if team.leads else build_osvos(None, **kind))
 
     def build(weights):
         model = build_osvos(weights, seed=config.seed, **kind)
@@ -225,6 +226,16 @@ def _check_one_size(frames: Sequence[Path]) -> None:
             f"frames of different sizes cannot share a batch: {', '.join(map(str, sizes.values()))}. Train "
             "on sequences of one size, or on one machine with --batch 1."
         )
+
+
+def _load_intact(folder: Path) -> keras.Model | None:
+    """The finished network, if there is one; weights that are damaged are set aside."""
+    finished = folder / WEIGHTS_FILE
+    try:
+        return load_finished(folder) if finished.is_file() else None
+    except WeightsError as error:
+        set_aside(finished, error)
+        return None
 
 
 def load_finished(folder: str | Path) -> keras.Model:

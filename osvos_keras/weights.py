@@ -1,18 +1,31 @@
-"""Weights: the bundled ones, Keras's download, and a path, each checked before use."""
+"""Weights: the bundled ones, Keras's download, and a path, each checked before use.
 
+A file that this library writes is Keras's `.weights.h5` with a seal behind it: the SHA-256 of all before
+the seal. HDF5 ignores what lies behind its own end, so Keras loads the file as any other. HDF5 itself works
+in memory only: on a full disk or with a damaged file it can take the process down.
+"""
+
+import hashlib
+import io
+import shlex
 import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
-import keras
 import numpy as np
+from tqdm import tqdm
 
+from osvos_keras.checkpoints import HDF5, KERAS, MINDSPORE, PYTORCH, SAFETENSORS, recognize
 from osvos_keras.conventions import OURS, Conventions, read_record
 from osvos_keras.errors import WeightsError
 from osvos_keras.files import PROJECT, find_input, write_atomically
+
+if TYPE_CHECKING:
+    import keras  # where it is needed, functions import it: a wrong path is found before it has started
 
 BUNDLED = PROJECT / "data" / "weights"
 FILES = {"imagenet": "vgg16_imagenet_fp16.weights.h5", "parent": "osvos_parent_fp16.weights.h5"}
@@ -25,6 +38,12 @@ KERAS_MD5 = "6d6bbae143d832006294945121d1f1fc"
 # Where Keras puts what `model.PrepareFrame` saves: it names a group by the class of the layer.
 PREPARE_GROUP = "layers/prepare_frame/vars"
 TIMEOUT = 10  # seconds without a byte before a download is given up
+SEAL = b"osvos-keras sha256 "  # how a seal begins; the digest follows
+SEAL_BYTES = len(SEAL) + hashlib.sha256().digest_size
+REMEDY = (
+    "WEIGHTS is 'imagenet', 'parent', or the path of weights that a training here or `osvos weights convert` "
+    "wrote."
+)
 
 
 def find_weights(weights: str | Path) -> Path:
@@ -33,7 +52,7 @@ def find_weights(weights: str | Path) -> Path:
     `"imagenet"` without the bundled file is downloaded by Keras.
 
     Raises:
-        WeightsError: there is no such file, or the download failed.
+        WeightsError: there is no such file, it is of another kind, or the download failed.
     """
     bundled = BUNDLED / FILES.get(str(weights), "")
     if weights == "imagenet":
@@ -47,14 +66,36 @@ def find_weights(weights: str | Path) -> Path:
         return bundled
     path = find_input(weights)
     if not path.is_file():
-        raise WeightsError(
-            f"{path}: no such file. WEIGHTS must be 'imagenet', 'parent' or the path of a .weights.h5 file."
-        )
+        raise WeightsError(f"{path}: {'not a file' if path.exists() else 'no such file'}. {REMEDY}")
+    _check_kind(path)
     return path
+
+
+def _check_kind(path: Path) -> None:
+    """See that a file's content is HDF5's, or say what it is instead."""
+    kind = recognize(path)
+    if kind in (PYTORCH, MINDSPORE, SAFETENSORS):
+        command = shlex.join(["osvos", "weights", "convert", str(path), "--to", f"{path.stem}.weights.h5"])
+        raise WeightsError(f"{path}: {kind}, not weights of this network. Convert it first: {command}")
+    if kind == KERAS:
+        raise WeightsError(f"{path}: {kind}. {_take_weights(path)}")
+    if kind != HDF5:
+        raise WeightsError(f"{path}: {kind}, where the weights of this network are needed. {REMEDY}")
+
+
+def _take_weights(path: Path) -> str:
+    """What to do with a whole model, of which the weights alone are wanted."""
+    target = f"{path.stem}.weights.h5"
+    return (
+        "Take the weights out of it, in Python: import keras, osvos_keras.model; "
+        f"keras.models.load_model({str(path)!r}).save_weights({target!r})"
+    )
 
 
 def _download_imagenet(bundled: Path) -> Path:
     """Keras's own file, through its cache."""
+    import keras
+
     try:
         with _socket_timeout(TIMEOUT):
             return Path(
@@ -89,51 +130,122 @@ def find_conventions(weights: str | Path | None) -> Conventions:
     if weights is None:
         return OURS
     path = find_weights(weights)
-    with _explained(path), h5py.File(path) as file:
+    content, _ = _read(path)
+    with _explained(path), h5py.File(io.BytesIO(content)) as file:
         return read_record(file.get(PREPARE_GROUP, {}))
 
 
-def load_weights(model: keras.Model, path: Path) -> None:
+def load_weights(model: "keras.Model", path: Path) -> None:
     """Load a weights file into a model of the same architecture and conventions.
 
+    If the model is compiled, its optimizer's state is loaded too. After an error some of the weights may
+    have been loaded.
+
     Raises:
-        WeightsError: the file is damaged, or belongs to another architecture or other conventions.
+        WeightsError: the file is damaged, belongs to another architecture or other conventions, or holds a
+            NaN or an infinity.
     """
-    with _explained(path), warnings.catch_warnings():
+    content, sealed = _read(path)
+    with _explained(path, sealed), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Keras warns once a layer before it gives up
-        model.load_weights(path)
+        warnings.filterwarnings("error", "Skipping variable loading for optimizer")
+        with h5py.File(io.BytesIO(content)) as file:
+            if "model_weights" in file:
+                raise ValueError(f"it is a whole model in Keras's older format. {_take_weights(path)}")
+            old = "layer_names" in file.attrs  # Keras's own download is in the layout of Keras 2
+        model.load_weights(_Memory(content, "old.h5" if old else "new.weights.h5"))
+    if name := _find_nonfinite(model):
+        raise WeightsError(
+            f"{path}: {name} holds a NaN or an infinity. The file is damaged, or these weights are of a "
+            "training that went wrong; use others."
+        )
+
+
+def _find_nonfinite(model: "keras.Model") -> str | None:
+    """The path of a variable of a model, or of its optimizer, that holds a NaN or an infinity."""
+    from keras import ops
+
+    optimizer = getattr(model, "optimizer", None)
+    for variable in [*model.variables, *(optimizer.variables if optimizer else ())]:
+        if not np.isfinite(ops.convert_to_numpy(variable)).all():
+            return variable.path
+    return None
+
+
+class _Memory(io.BytesIO):
+    """A file in memory with a name, from whose ending Keras takes the format."""
+
+    def __init__(self, content: bytes = b"", name: str = "new.weights.h5"):
+        super().__init__(content)
+        self.name = name
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _read(path: Path) -> tuple[bytes, bool]:
+    """A weights file's content, and whether it has a seal, which it then fits."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror}).") from error
+    body, seal = content[:-SEAL_BYTES], content[-SEAL_BYTES:]
+    if not seal.startswith(SEAL):
+        return content, False
+    if seal != _seal(body):
+        raise WeightsError(
+            f"{path}: damaged: its content is no longer what was written. Make it again, or restore a copy."
+        )
+    return body, True
+
+
+def _seal(content: bytes | memoryview) -> bytes:
+    return SEAL + hashlib.sha256(content).digest()
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what Keras and h5py raise into an error that says what to do."""
+def _explained(path: Path, sealed: bool = False) -> Iterator[None]:
+    """Turn whatever Keras and h5py raise into an error that says what to do."""
     try:
         yield
-    except (OSError, ValueError, KeyError) as error:
-        raise WeightsError(
-            f"{path}: not the weights of this network, or a damaged file: {error} "
-            "Pass a .weights.h5 file that this project wrote, or 'imagenet'."
-        ) from error
+    except Exception as error:
+        reason = " ".join(str(error).split("\n\n")[:2])  # Keras lists all layers after that
+        damaged = "" if sealed else ", or a damaged file"
+        raise WeightsError(f"{path}: not the weights of this network{damaged}: {reason} {REMEDY}") from error
 
 
-def save_weights(model: keras.Model, path: str | Path, half: bool = False) -> None:
+def save_weights(model: "keras.Model", path: str | Path, half: bool = False) -> None:
     """Write a model's weights, whole or not at all, without the optimizer's state.
 
     With `half` they are stored as float16, in half the bytes; Keras widens them as it loads them.
 
     Raises:
-        WeightsError: a weight is beyond float16's range.
+        WeightsError: a weight is not finite, or beyond float16's range.
+        FolderError: the disk is full, or the file cannot be written there.
     """
+    import keras
+
     bare = keras.Model(model.inputs, model.outputs, name=model.name)
-    with write_atomically(path) as temporary:
-        bare.save_weights(temporary)
-        if half:
-            _store_half(temporary)
+    if name := _find_nonfinite(bare):
+        raise WeightsError(f"{path}: not written, since {name} holds a NaN or an infinity.")
+    save_state(bare, path, half)
 
 
-def _store_half(path: Path) -> None:
-    """Write a weights file anew with float16 in the place of float32."""
-    with write_atomically(path) as temporary, h5py.File(path) as file, h5py.File(temporary, "w") as narrow:
+def save_state(model: "keras.Model", path: str | Path, half: bool = False) -> None:
+    """Write a model's weights and, if it is compiled, its optimizer's state; see `save_weights`."""
+    content = _Memory()
+    model.save_weights(content)
+    if half:
+        content = _store_half(content)
+    with write_atomically(path) as temporary, temporary.open("wb") as file:
+        file.write(content.getbuffer())
+        file.write(_seal(content.getbuffer()))
+
+
+def _store_half(content: io.BytesIO) -> io.BytesIO:
+    """A weights file anew, with float16 in the place of float32."""
+    half = io.BytesIO()
+    with h5py.File(content) as file, h5py.File(half, "w") as narrow:
 
         def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
             if isinstance(item, h5py.Group):
@@ -147,3 +259,11 @@ def _store_half(path: Path) -> None:
             narrow[name] = values
 
         file.visititems(copy)
+    return half
+
+
+def set_aside(path: Path, error: WeightsError) -> None:
+    """Rename a damaged file of a training, and say so; the training then makes it again."""
+    damaged = path.with_name(f"{path.name}.damaged")
+    path.replace(damaged)
+    tqdm.write(f"{error}\nIt is kept as {damaged.name}, and this training makes it again.")

@@ -1,12 +1,18 @@
 """Published weights: three layouts, the same probabilities as their own networks', an error for any other.
 
-Their network is written out here from the facts, twice: with `keras.ops`, so that every run compares
-with it, and with PyTorch, where that is installed.
+Their networks are written out here from the facts: with `keras.ops`, so that every run compares with
+them; with PyTorch, where that is installed; and with MindSpore, in `mindspore_osvos.py`.
 """
 
+import json
+import os
+import subprocess
 import sys
+import zlib
+from pathlib import Path
 
 import keras
+import ml_dtypes
 import numpy as np
 import pytest
 from keras import ops
@@ -14,7 +20,7 @@ from keras import ops
 from osvos_keras import cli
 from osvos_keras.checkpoints import Checkpoint, read_checkpoint
 from osvos_keras.config import OnlineConfig, ParentConfig
-from osvos_keras.conventions import OSVOS_PYTORCH, OURS
+from osvos_keras.conventions import OSVOS_MINDSPORE, OSVOS_PYTORCH, OURS
 from osvos_keras.convert import BACKBONE, convert_weights, find_layout, map_layers
 from osvos_keras.davis import read_frame
 from osvos_keras.errors import WeightsError
@@ -83,19 +89,25 @@ def convolve(x, state, name, outside=0.0):
     return ops.conv(x, kernel) + state.get(f"{name}.bias", np.float32(0))
 
 
-def upsample(x, kernel, factor, height, width):
-    """Transposed convolution, then the centre of it."""
+def upsample(x, kernel, factor, height, width, mindspore=False):
+    """Transposed convolution, then the centre of it; MindSpore halves both sizes before it subtracts."""
     x = ops.conv_transpose(x, kernel.transpose(2, 3, 1, 0), strides=factor)
-    top, left = (x.shape[1] - height) // 2, (x.shape[2] - width) // 2
+    if mindspore:
+        top, left = x.shape[1] // 2 - height // 2, x.shape[2] // 2 - width // 2
+    else:
+        top, left = (x.shape[1] - height) // 2, (x.shape[2] - width) // 2
     return x[:, top : top + height, left : left + width]
 
 
-def backbone_features(state, x, outside=0.0):
-    """The last features of every stage. The pooling counts a window that is cut off at the edge."""
+def backbone_features(state, x, outside=0.0, mindspore=False):
+    """The last features of every stage. The pooling counts a window that is cut off at the edge.
+
+    MindSpore's leaves it out.
+    """
     features = []
     for stage in range(5):
         if stage:
-            x = ops.max_pool(x, 2, 2, padding="same")
+            x = ops.max_pool(x, 2, 2, padding="valid" if mindspore else "same")
         for place in stage_places(stage):
             x = ops.relu(convolve(x, state, f"stages.{stage}.{place}", outside))
             outside = 0.0
@@ -103,15 +115,15 @@ def backbone_features(state, x, outside=0.0):
     return features
 
 
-def forward(state, frame):
+def forward(state, frame, mindspore=False):
     """Their forward pass: RGB frame (H, W, 3) → logits of the four sides and the fused ones, (H, W)."""
     height, width = frame.shape[:2]
     x = frame[None, ..., ::-1].astype(np.float32) - MEANS
     sides, upsampled = [], []
-    for index, features in enumerate(backbone_features(state, x)[1:]):
+    for index, features in enumerate(backbone_features(state, x, mindspore=mindspore)[1:]):
         prep = convolve(features, state, f"side_prep.{index}")
         score = convolve(prep, state, f"score_dsn.{index}")
-        size = (2 ** (index + 1), height, width)
+        size = (2 ** (index + 1), height, width, mindspore)
         upsampled.append(upsample(prep, state[f"upscale.{index}.weight"], *size))
         sides.append(upsample(score, state[f"upscale_.{index}.weight"], *size))
     fused = convolve(ops.concatenate(upsampled, -1), state, "fuse")
@@ -189,6 +201,9 @@ def message(number, content):
     return bytes([number << 3 | 2]) + varint(len(content)) + content
 
 
+MINDSPORE_TYPES = {"bfloat16": "BFloat16"}
+
+
 def write_mindspore(path, tensors, slices=1):
     """Protobuf by hand: Checkpoint.value = {tag, tensor = {dims, tensor_type, tensor_content}}."""
     with path.open("wb") as file:
@@ -196,10 +211,27 @@ def write_mindspore(path, tensors, slices=1):
             content, dims = array.tobytes(), array.shape or (0,)
             step = -(-len(content) // slices)
             head = b"".join(b"\x08" + varint(size) for size in dims)
-            head += message(2, array.dtype.name.capitalize().encode())
+            head += message(2, MINDSPORE_TYPES.get(array.dtype.name, array.dtype.name.capitalize()).encode())
             for start in range(0, len(content), step):
                 tensor = head + message(3, content[start : start + step])
                 file.write(message(1, message(1, tag.encode()) + message(2, tensor)))
+    return path
+
+
+def add_checksum(path):
+    content = path.read_bytes()
+    path.write_bytes(content + b"crc_num" + zlib.crc32(content).to_bytes(10, "big"))
+
+
+def write_safetensors(path, tensors):
+    header, data = {"__metadata__": {"format": "pt"}}, b""
+    for name, array in tensors.items():
+        end = len(data) + array.nbytes
+        kind = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64"}[array.dtype.name]
+        header[name] = {"dtype": kind, "shape": array.shape, "data_offsets": (len(data), end)}
+        data += array.tobytes()
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
     return path
 
 
@@ -236,15 +268,64 @@ def vgg16_state(state):
     return {**tensors, "classifier.0.weight": np.zeros((5, 4), np.float32)}
 
 
-@pytest.mark.parametrize("size", SIZES[:2])
-def test_mindspore_osvos_is_the_same_network_without_backbone_biases(state, mindspore_state, tmp_path, size):
-    path = write_mindspore(tmp_path / "parent.ckpt", {**mindspore_state, **OPTIMIZER_STATE}, slices=3)
-    convert_weights(path, tmp_path / "parent.weights.h5")
-    bare = {
+def without_biases(state):
+    return {
         name: 0 * value if "stages" in name and "bias" in name else value for name, value in state.items()
     }
-    frame = photograph(*size)
-    assert_same_probabilities(run(build_osvos(tmp_path / "parent.weights.h5"), frame), forward(bare, frame))
+
+
+@pytest.mark.parametrize("size", [*SIZES, (55, 71)])
+def test_mindspore_osvos_is_the_same_network_with_its_own_poolings_and_crop(
+    state, mindspore_state, tmp_path, size
+):
+    path = write_mindspore(tmp_path / "parent.ckpt", {**mindspore_state, **OPTIMIZER_STATE}, slices=3)
+    target = convert_weights(path, tmp_path / "parent.weights.h5").path
+    assert find_conventions(target) == OSVOS_MINDSPORE
+    frame, bare = photograph(*size), without_biases(state)
+    ours = run(build_osvos(target), frame)
+    assert_same_probabilities(ours, forward(bare, frame, mindspore=True))
+    if size != SIZES[0]:
+        with pytest.raises(AssertionError):  # or the comparison could not tell
+            assert_same_probabilities(ours, forward(bare, frame), atol=0.1)
+
+
+@pytest.fixture(scope="module")
+def mindspore_python():
+    python = os.environ.get("MINDSPORE_PYTHON")
+    return python or pytest.skip(
+        "needs a Python with MindSpore (pip install mindspore 'numpy<2'), of which "
+        "MINDSPORE_PYTHON is the path"
+    )
+
+
+@pytest.mark.slow
+def test_real_mindspore_checkpoint_gives_the_probabilities_of_mindspore(
+    mindspore_python, mindspore_state, tmp_path
+):
+    """A checkpoint that MindSpore wrote, with an optimizer, notes and a checksum, and one of bfloat16."""
+    whole = read_frame(PROJECT / "data/sample/JPEGImages/480p/cat/00000.jpg")
+    sizes = [(480, 854), (480, 848), (45, 61), (240, 427)]
+    frames = {f"{height}x{width}": whole[:height, :width] for height, width in sizes}
+    np.savez(tmp_path / "state.npz", **mindspore_state)
+    np.savez(tmp_path / "frames.npz", **frames)
+    script = Path(__file__).with_name("mindspore_osvos.py")
+    subprocess.run(
+        [mindspore_python, script, "state.npz", "frames.npz", "."],
+        # Its oneDNN has no fast convolution for AVX-512: 100 times as long.
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "PYTHONPATH": ""},
+        cwd=tmp_path,
+        check=True,
+    )
+    done = convert_weights(tmp_path / "parent.ckpt", tmp_path / "parent.weights.h5")
+    assert "lr, loss, epoch, note, 82 of an optimizer" in str(done)
+    network = build_osvos(done.path)
+    for name, frame in frames.items():
+        assert_same_probabilities(run(network, frame), np.load(tmp_path / f"{name}.npz"))
+    halves = convert_weights(tmp_path / "backbone.ckpt", tmp_path / "backbone.weights.h5")
+    assert str(halves).startswith("MindSpore VGG16: 13 layers")
+    found = build_osvos(halves.path).get_layer("block5_conv3").kernel
+    kernel = mindspore_state["stages_ms.4.28.weight"].transpose(2, 3, 1, 0)
+    np.testing.assert_array_equal(found, kernel.astype(ml_dtypes.bfloat16).astype(np.float32))
 
 
 def convert_backbone(tensors, folder, **options):
@@ -341,14 +422,14 @@ def test_command_converts_to_half_and_says_what_it_did(vgg16_state, tmp_path, ca
     """The names as the original's script left them, a checksum as newer MindSpores append it."""
     short = {name.removeprefix("layers."): value for name, value in vgg16_state.items()}
     source = write_mindspore(tmp_path / "vgg16.ckpt", {**short, **OPTIMIZER_STATE})
-    with source.open("ab") as file:
-        file.write(b"crc_num" + bytes(10))
+    add_checksum(source)
     target = tmp_path / "sub" / "vgg16.weights.h5"
     with pytest.raises(SystemExit) as status:
         cli.main(["weights", "convert", str(source), "--to", str(target), "--half"])
     assert not status.value.code
     printed = capsys.readouterr().out
     assert "MindSpore VGG16: 13 layers; the branches start at random" in printed
+    assert "no part of the network: classifier.0.weight, 5 of an optimizer\n" in printed
     assert f"sha256 {sha256(target)}" in printed
     assert target.stat().st_size < 30e6
     expected = map_tensors(vgg16_state)["block4_conv2"][0]
@@ -394,17 +475,30 @@ def test_any_other_state_is_an_error_that_names_the_layer(state, change, text):
         map_tensors(change(state))
 
 
+OTHER_FILES = {
+    b"": "an empty file, where a PyTorch checkpoint, a MindSpore checkpoint or a safetensors file is needed",
+    b"hello world": r"an unknown kind of file \(encrypted\?\), which starts with b'hello wo'",
+    b"\x89HDF\r\n\x1a\n": "an HDF5 file. It is Keras's already",
+    b"<!DOCTYPE html><html>": "a web page",
+    b"version https://git-lfs.github.com/spec/v1\noid": "a pointer of Git LFS",
+    b"\nA text that starts with an empty line": "an unknown kind",
+    b"\n\x20\n\x05fuse": "not a MindSpore checkpoint, or a damaged or encrypted one",
+    b"\x09" + bytes(7) + b'{"a": 1}x': "a damaged safetensors file",
+    b"\x0a" + bytes(7) + b'{"a": 1} x': "a damaged safetensors file",
+    b"\xff" + bytes(7) + b'{"a"': "a damaged safetensors file",
+}
+
+
 def test_any_other_file_is_an_error(vgg16_state, tmp_path):
     target, source = tmp_path / "out.weights.h5", tmp_path / "some.file"
     with pytest.raises(WeightsError, match=r"some\.file: no such file"):
         convert_weights(source, target)
-    for content in (b"", b"\x89HDF\r\n", b"hello world"):
+    for content, kind in OTHER_FILES.items():
         source.write_bytes(content)
-        with pytest.raises(WeightsError, match=r"some\.file: neither a PyTorch nor a MindSpore checkpoint"):
+        with pytest.raises(WeightsError, match=rf"some\.file: {kind}"):
             convert_weights(source, target)
-    source.write_bytes(b"\x0aA text that starts with an empty line")
-    with pytest.raises(WeightsError, match=r"some\.file: not a MindSpore checkpoint, or a damaged"):
-        convert_weights(source, target)
+    with pytest.raises(WeightsError, match=rf"{tmp_path}: not a file"):
+        convert_weights(tmp_path, target)
     with pytest.raises(WeightsError, match=r"parent\.h5: the name .* must end in \.weights\.h5"):
         convert_weights(source, tmp_path / "parent.h5")
     assert not target.exists()
@@ -423,6 +517,67 @@ def test_truncated_mindspore_file(vgg16_state, tmp_path):
         WeightsError, match=r"layers\.0\.weight has 3456 bytes, .* \(64, 3, 3, 3\) needs 6912"
     ):
         read_checkpoint(path)
+
+
+def test_changed_bit_is_seen_where_mindspore_wrote_a_checksum(tmp_path):
+    path = write_mindspore(tmp_path / "sum.ckpt", {"fuse.weight": np.ones(99, np.float32)})
+    add_checksum(path)
+    assert read_checkpoint(path).tensors["fuse.weight"].sum() == 99
+    content = bytearray(path.read_bytes())
+    content[200] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"sum\.ckpt: damaged: its checksum differs"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("dims", "size"),
+    [
+        ([-1], 4),
+        ([-2, -2], 16),
+        ([2**62], 4),
+        ([2**62, 4], 0),
+        ([0, 2**62, 2**62], 0),
+        ([1] * 65, 4),
+        ([3], 4),
+    ],
+)
+def test_impossible_dimensions_are_an_error(tmp_path, dims, size):
+    """Protobuf writes a negative number as one of 64 bits."""
+    head = b"".join(b"\x08" + varint(number % 2**64) for number in dims) + message(2, b"Float32")
+    tensor = message(2, head + message(3, bytes(size)))
+    (tmp_path / "bad.ckpt").write_bytes(message(1, message(1, b"fuse.weight") + tensor))
+    with pytest.raises(
+        WeightsError, match=r"bad\.ckpt: damaged: fuse\.weight has \d+ bytes, where Float32 of"
+    ):
+        read_checkpoint(tmp_path / "bad.ckpt")
+
+
+@pytest.mark.parametrize("kind", [np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("write", [write_mindspore, write_safetensors])
+def test_halves_are_read_and_what_is_no_float_is_noted(tmp_path, kind, write):
+    values = np.linspace(-1, 1, 64).reshape(1, 64, 1, 1).astype(kind)
+    path = write(tmp_path / "some.file", {"fuse.weight": values, "epoch": np.int64([3])})
+    checkpoint = read_checkpoint(path)
+    assert [*checkpoint.others] == ["epoch"] == checkpoint.unused[1:]
+    np.testing.assert_array_equal(checkpoint.take("fuse.weight", values.shape), values.astype(np.float32))
+    with pytest.raises(WeightsError, match=r"some\.file: epoch is stored as I(nt)?64, which is no weight"):
+        checkpoint.take("epoch", (1,))
+
+
+def test_safetensors_file_is_converted(state, parent, tmp_path):
+    source = write_safetensors(tmp_path / "parent.safetensors", state)
+    done = convert_weights(source, tmp_path / "parent.weights.h5")
+    assert str(done).startswith("OSVOS-PyTorch: 26 layers\n") and "unused" not in str(done)
+    for ours, same in zip(build_osvos(done.path).weights, build_osvos(parent).weights, strict=True):
+        np.testing.assert_array_equal(ours, same)
+
+
+def test_numbers_beside_the_weights_are_left_and_named(mindspore_state, tmp_path):
+    notes = {"epoch": np.array(7), "lr": np.array(0.1, np.float32), "val.loss": np.float32([0.5])}
+    source = write_mindspore(tmp_path / "noted.ckpt", {**mindspore_state, **notes, **OPTIMIZER_STATE})
+    done = convert_weights(source, tmp_path / "noted.weights.h5")
+    assert "Left unused, as no part of the network: lr, val.loss, epoch, 5 of an optimizer\n" in str(done)
 
 
 def test_weight_beyond_half_is_an_error(vgg16_state, tmp_path):
@@ -533,6 +688,31 @@ def test_pth_in_every_form(torch, state, tmp_path, form):
     kind = np.float16 if form == "half" else np.float32
     for name, value in tensors.items():
         np.testing.assert_array_equal(value, state[name].astype(kind))
+
+
+def test_parameters_are_read_and_what_is_no_array_is_an_error(torch, tmp_path):
+    path, value = tmp_path / "some.pth", torch.ones(2, 3)
+    torch.save({"fuse.weight": torch.nn.Parameter(value)}, path)
+    np.testing.assert_array_equal(read_checkpoint(path).tensors["fuse.weight"], np.ones((2, 3)))
+    for strange in (value.to_sparse(), value.to_sparse_csr(), torch.empty(2, 3, device="meta")):
+        torch.save({"fuse.weight": strange}, path)
+        with pytest.raises(
+            WeightsError, match=r"some\.pth: fuse\.weight cannot be read as an array \(.*meta|sparse"
+        ):
+            read_checkpoint(path)
+
+
+def test_state_dict_among_other_dicts_is_found(torch, tmp_path):
+    path, tensors = tmp_path / "some.pth", {"a.weight": torch.ones(2), "a.count": torch.tensor(3)}
+    optimizer = {"state": {0: {"momentum": torch.ones(2)}}, "param_groups": [{"lr": 0.1}]}
+    torch.save({"optimizer": optimizer, "epoch": 3, "network": tensors}, path)
+    checkpoint = read_checkpoint(path)
+    assert [*checkpoint.tensors] == ["a.weight"]
+    assert checkpoint.others == {"a.count": "torch.int64", "optimizer": "dict", "epoch": "int"}
+    for strange in (optimizer, {"state_dict": [1]}, {0: torch.ones(2), (1, 2): torch.ones(2)}, {}):
+        torch.save(strange, path)
+        with pytest.raises(WeightsError, match=r"some\.pth: of no known layout"):
+            find_layout(read_checkpoint(path))
 
 
 class Trap:

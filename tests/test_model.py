@@ -3,18 +3,19 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 
-from osvos_keras.conventions import CONVENTIONS, OSVOS_PYTORCH, OURS, Conventions
+from osvos_keras.conventions import CONVENTIONS, OSVOS_MINDSPORE, OSVOS_PYTORCH, OURS
 from osvos_keras.errors import WeightsError
 from osvos_keras.losses import BalancedCrossEntropy
 from osvos_keras.model import OUTPUTS, SIDES, build_osvos, keep_outputs
 from osvos_keras.weights import find_conventions, load_weights, save_weights
 
-OTHER = {OURS: OSVOS_PYTORCH, OSVOS_PYTORCH: OURS}
+OTHER = {OURS: OSVOS_PYTORCH, OSVOS_PYTORCH: OSVOS_MINDSPORE, OSVOS_MINDSPORE: OURS}
 each_conventions = pytest.mark.parametrize("conventions", CONVENTIONS.values(), ids=CONVENTIONS)
 
 
@@ -159,7 +160,7 @@ def test_weights_of_other_conventions_are_refused(either, tmp_path):
 
 
 def test_conventions_of_a_later_version_are_refused(tmp_path, monkeypatch):
-    later = Conventions("osvos-later", OURS.means, grid=32, border=1, centred=False)
+    later = replace(OURS, name="osvos-later", grid=32)
     with monkeypatch.context() as patch:
         patch.setitem(CONVENTIONS, later.name, later)
         save_weights(build_osvos(None, conventions=later), tmp_path / "later.weights.h5")
@@ -186,6 +187,7 @@ def test_backbone_weights_are_not_the_whole_network():
 
 ON_ANOTHER_BACKEND = """
 import sys
+from dataclasses import replace
 import numpy as np
 from osvos_keras.losses import BalancedCrossEntropy
 from osvos_keras.model import build_osvos
