@@ -24,9 +24,10 @@ from osvos_keras.files import find_input
 
 HDF5, KERAS = "an HDF5 file", "a whole Keras model (.keras)"
 PYTORCH, MINDSPORE, SAFETENSORS = "a PyTorch checkpoint", "a MindSpore checkpoint", "a safetensors file"
+SEAL = b"osvos-keras sha256 "  # how a weights file of this library begins, before HDF5; see `weights`
 # How a file of each kind begins. A MindSpore checkpoint is a message in a message, each with its length.
 STARTS = {
-    HDF5: rb"\x89HDF\r\n\x1a\n",
+    HDF5: rb"\x89HDF\r\n\x1a\n|" + SEAL,
     PYTORCH: rb"PK\x03\x04|\x80[\x02-\x05]",  # torch.save since 1.6, and before
     MINDSPORE: rb"\n[\x80-\xff]{0,9}[\x01-\x7f]\n",
     SAFETENSORS: rb"[\s\S]{6}\x00\x00\{",

@@ -20,7 +20,7 @@ import numpy as np
 from osvos_keras.checkpoints import Checkpoint, read_checkpoint
 from osvos_keras.conventions import OSVOS_MINDSPORE, OSVOS_PYTORCH, OURS, Conventions
 from osvos_keras.errors import WeightsError
-from osvos_keras.files import sha256
+from osvos_keras.files import find_input, resolve_output, sha256
 from osvos_keras.model import SIDE_CHANNELS, SIDES, BilinearUpsample, build_osvos
 from osvos_keras.weights import save_weights
 
@@ -152,11 +152,14 @@ def convert_weights(
 
     Raises:
         WeightsError: the source is none of these; a layer is missing, of another shape, not finite
-            or unknown; its upsampling is not bilinear; or the target's name has another ending.
+            or unknown; its upsampling is not bilinear; or the target's name has another ending or is the
+            source's.
     """
-    target = Path(target).expanduser()
+    target = resolve_output(target)
     if not target.name.endswith(".weights.h5"):
         raise WeightsError(f"{target}: the name of a weights file must end in .weights.h5.")
+    if target == find_input(source):
+        raise WeightsError(f"{target}: this is what is to be converted. Choose another name for the result.")
     checkpoint = read_checkpoint(source)
     layout = find_layout(checkpoint)
     if backbone_only:

@@ -1,8 +1,8 @@
 """Weights: the bundled ones, Keras's download, and a path, each checked before use.
 
-A file that this library writes is Keras's `.weights.h5` with a seal behind it: the SHA-256 of all before
-the seal. HDF5 ignores what lies behind its own end, so Keras loads the file as any other. HDF5 itself works
-in memory only: on a full disk or with a damaged file it can take the process down.
+A file that this library writes is Keras's `.weights.h5` with a seal before it: the SHA-256 of all behind
+the seal. It is what HDF5 calls a user block, which it skips, so Keras loads the file as any other. HDF5
+itself works in memory only: on a full disk or with a damaged file it can take the process down.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from osvos_keras.checkpoints import HDF5, KERAS, MINDSPORE, PYTORCH, SAFETENSORS, recognize
+from osvos_keras.checkpoints import HDF5, KERAS, MINDSPORE, PYTORCH, SAFETENSORS, SEAL, recognize
 from osvos_keras.conventions import OURS, Conventions, read_record
 from osvos_keras.errors import WeightsError
 from osvos_keras.files import PROJECT, find_input, write_atomically
@@ -38,8 +38,7 @@ KERAS_MD5 = "6d6bbae143d832006294945121d1f1fc"
 # Where Keras puts what `model.PrepareFrame` saves: it names a group by the class of the layer.
 PREPARE_GROUP = "layers/prepare_frame/vars"
 TIMEOUT = 10  # seconds without a byte before a download is given up
-SEAL = b"osvos-keras sha256 "  # how a seal begins; the digest follows
-SEAL_BYTES = len(SEAL) + hashlib.sha256().digest_size
+SEAL_BYTES = 512  # the smallest user block
 REMEDY = (
     "WEIGHTS is 'imagenet', 'parent', or the path of weights that a training here or `osvos weights convert` "
     "wrote."
@@ -75,7 +74,7 @@ def _check_kind(path: Path) -> None:
     """See that a file's content is HDF5's, or say what it is instead."""
     kind = recognize(path)
     if kind in (PYTORCH, MINDSPORE, SAFETENSORS):
-        command = shlex.join(["osvos", "weights", "convert", str(path), "--to", f"{path.stem}.weights.h5"])
+        command = shlex.join(["osvos", "weights", "convert", str(path), "--to", _name_beside(path)])
         raise WeightsError(f"{path}: {kind}, not weights of this network. Convert it first: {command}")
     if kind == KERAS:
         raise WeightsError(f"{path}: {kind}. {_take_weights(path)}")
@@ -85,11 +84,15 @@ def _check_kind(path: Path) -> None:
 
 def _take_weights(path: Path) -> str:
     """What to do with a whole model, of which the weights alone are wanted."""
-    target = f"{path.stem}.weights.h5"
     return (
         "Take the weights out of it, in Python: import keras, osvos_keras.model; "
-        f"keras.models.load_model({str(path)!r}).save_weights({target!r})"
+        f"keras.models.load_model({str(path)!r}).save_weights({_name_beside(path)!r})"
     )
+
+
+def _name_beside(path: Path) -> str:
+    """A name for the weights made of a file, other than its own."""
+    return f"{path.stem}_keras.weights.h5"
 
 
 def _download_imagenet(bundled: Path) -> Path:
@@ -189,10 +192,10 @@ def _read(path: Path) -> tuple[bytes, bool]:
         content = path.read_bytes()
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror}).") from error
-    body, seal = content[:-SEAL_BYTES], content[-SEAL_BYTES:]
-    if not seal.startswith(SEAL):
+    if not content.startswith(SEAL):
         return content, False
-    if seal != _seal(body):
+    body = content[SEAL_BYTES:]
+    if content[:SEAL_BYTES] != _seal(body):
         raise WeightsError(
             f"{path}: damaged: its content is no longer what was written. Make it again, or restore a copy."
         )
@@ -200,7 +203,7 @@ def _read(path: Path) -> tuple[bytes, bool]:
 
 
 def _seal(content: bytes | memoryview) -> bytes:
-    return SEAL + hashlib.sha256(content).digest()
+    return (SEAL + hashlib.sha256(content).hexdigest().encode() + b"\n").ljust(SEAL_BYTES, b"\0")
 
 
 @contextmanager
@@ -238,8 +241,8 @@ def save_state(model: "keras.Model", path: str | Path, half: bool = False) -> No
     if half:
         content = _store_half(content)
     with write_atomically(path) as temporary, temporary.open("wb") as file:
-        file.write(content.getbuffer())
         file.write(_seal(content.getbuffer()))
+        file.write(content.getbuffer())
 
 
 def _store_half(content: io.BytesIO) -> io.BytesIO:

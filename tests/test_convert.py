@@ -502,6 +502,9 @@ def test_any_other_file_is_an_error(vgg16_state, tmp_path):
         convert_weights(tmp_path, target)
     with pytest.raises(WeightsError, match=r"parent\.h5: the name .* must end in \.weights\.h5"):
         convert_weights(source, tmp_path / "parent.h5")
+    own = source.rename(tmp_path / "own.weights.h5")
+    with pytest.raises(WeightsError, match=r"own\.weights\.h5: this is what is to be converted"):
+        convert_weights(own, own)
     assert not target.exists()
 
 
