@@ -97,7 +97,7 @@ def test_missing_path_is_named(tmp_path):
 
 
 OTHER_FILES = {
-    b"PK\x03\x04": "a PyTorch checkpoint, not .*osvos weights convert '.* --to parent.weights_keras.weights.h5",
+    b"PK\x03\x04": "a PyTorch checkpoint, not .*osvos weights convert '.* --to parent.weights_keras",
     b"\x80\x02}": "a PyTorch checkpoint, .*osvos weights convert",
     b"\n\x10\n\x05fuse": "a MindSpore checkpoint, .*osvos weights convert",
     b"\x09" + bytes(7) + b"{": "a safetensors file, .*osvos weights convert",
