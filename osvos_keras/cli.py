@@ -127,7 +127,7 @@ def _add_segment(commands) -> None:
 
 
 def _add_evaluate(commands) -> None:
-    from osvos_keras.report import add_evaluate_arguments, run_evaluate
+    from osvos_keras.evaluate_command import add_evaluate_arguments, run_evaluate
 
     text = "Score a folder of masks as the DAVIS 2016 benchmark does."
     add_evaluate_arguments(_add_command(commands, "evaluate", run_evaluate, text))

@@ -8,20 +8,21 @@ overall numbers are means over sequences, not over frames. No TensorFlow and no 
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import yaml
 from tqdm import tqdm
 
 from osvos_keras import __version__
 from osvos_keras.davis import Davis
-from osvos_keras.errors import ConfigError, DataError
-from osvos_keras.files import find_input, make_folder, write_atomically, write_json
-from osvos_keras.mask_folder import Pair, plan_sequence
+from osvos_keras.db_info import read_db_info
+from osvos_keras.errors import ConfigError, DataError, FolderError
+from osvos_keras.files import find_input, make_folder, read_json, resolve_output, write_atomically, write_json
+from osvos_keras.mask_folder import Pair, find_masks, plan_sequence, why_unscorable
 from osvos_keras.metrics import (
     contour_accuracy,
     mean_recall_decay,
@@ -45,6 +46,7 @@ class Scores:
             (`_with`), over the others (`_without`), and the first less the second (`_gain`: below
             zero where the attribute makes a sequence harder); empty without a `db_info.yml`.
         missing: `sequence/frame` of each mask that was not there and counted as empty.
+        notes: sentences on what was left out, or read in another way than by its plain name.
         arguments: what `evaluate` was called with.
     """
 
@@ -53,15 +55,17 @@ class Scores:
     overall: pd.DataFrame
     attributes: pd.DataFrame
     missing: tuple[str, ...]
+    notes: tuple[str, ...]
     arguments: Mapping[str, object]
 
     def save(self, out: str | Path) -> Path:
         """Write the tables and `evaluation.json` into the folder `out`, each whole or not at all.
 
         Raises:
-            OSError: `out` cannot be written.
+            FolderError: `out` cannot be written, or holds the results of other masks.
         """
-        out = make_folder(out)
+        out = make_folder(resolve_output(out))
+        require_own_folder(out, self.arguments["masks"])
         tables = {
             "per_frame": self.per_frame,
             "per_sequence": self.per_sequence,
@@ -71,21 +75,39 @@ class Scores:
         for name, table in tables.items():
             with write_atomically(out / f"{name}.csv") as temporary:
                 table.to_csv(temporary, index=False)
-        write_json(out / "evaluation.json", self._record())
+        write_json(out / "evaluation.json", self._record(out))
         return out
 
-    def _record(self) -> dict:
+    def _record(self, out: Path) -> dict:
         return {
             "software": f"osvos-keras {__version__}",
             "arguments": dict(self.arguments),
+            "masks_from_here": os.path.relpath(self.arguments["masks"], out),
             "counts": {
                 "sequences": len(self.per_sequence),
                 "frames": len(self.per_frame),
                 "missing": len(self.missing),
             },
             "missing": list(self.missing),
+            "notes": list(self.notes),
             "overall": self.overall.iloc[0].to_dict(),
         }
+
+
+def require_own_folder(out: str | Path, masks: str | Path) -> None:
+    """Refuse to write the scores of `masks` over those of other masks.
+
+    Raises:
+        FolderError: the folder `out` holds results that its record says are of other masks.
+    """
+    record = read_json(Path(out) / "evaluation.json") or {}
+    arguments = record.get("arguments")
+    theirs = arguments.get("masks") if isinstance(arguments, dict) else None
+    moved_together = record.get("masks_from_here") == os.path.relpath(masks, out)
+    if theirs is not None and theirs != str(masks) and not moved_together:
+        raise FolderError(
+            f"{out}: holds the results of other masks, {theirs}. Choose another --out, or move that folder away."
+        )
 
 
 def evaluate(
@@ -113,15 +135,19 @@ def evaluate(
             has another size, or is not binary. The message names the file and the remedy.
         ConfigError: `workers` below 1.
     """
-    masks = find_input(masks)
-    names = davis.select("val" if sequences is None else sequences)
-    if not names:
-        raise DataError(f"{masks}: no sequence to score. Name a split or sequences, as in `dog,camel`.")
     if workers is not None and workers < 1:
         raise ConfigError(f"workers must be at least 1, not {workers}.")
-    plans = {name: plan_sequence(masks, davis, name, allow_missing=allow_missing) for name in names}
+    notes: list[str] = []
+    names = _scorable(davis, sequences, notes)
+    masks = find_input(masks)
+    root = find_masks(masks, names)
+    if root != masks:
+        notes.append(f"{masks}: the masks are taken from {root}.")
+    plans = {
+        name: plan_sequence(root, davis, name, allow_missing=allow_missing, notes=notes) for name in names
+    }
     workers = min(workers or os.cpu_count() or 1, len(names))
-    with ThreadPoolExecutor(workers) as pool:
+    with pool_of(workers) as pool:
         scored = pool.map(_score_sequence, plans.items())
         bar = tqdm(scored, "scoring", len(plans), unit="sequence", disable=not progress)
         per_frame = pd.concat(bar, ignore_index=True)
@@ -134,6 +160,7 @@ def evaluate(
         missing=tuple(
             f"{name}/{pair.frame}" for name, plan in plans.items() for pair in plan if not pair.mask
         ),
+        notes=tuple(notes),
         arguments={
             "masks": str(masks),
             "davis": str(davis.root),
@@ -143,6 +170,42 @@ def evaluate(
             "allow_missing": allow_missing,
         },
     )
+
+
+@contextmanager
+def pool_of(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool of threads that drops what waits when the block is left by an error or by Ctrl-C."""
+    pool = ThreadPoolExecutor(workers)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def select_sequences(davis: Davis, sequences: str | Iterable[str] | None) -> list[str]:
+    """The sequences that are asked for, at least one; None is the split `val`.
+
+    Raises:
+        DataError: none is named, or a name is neither a split nor a sequence.
+    """
+    names = list(dict.fromkeys(davis.select("val" if sequences is None else sequences)))
+    if not names:
+        raise DataError(
+            f"{davis.root}: no sequence to score is named. Name a split or sequences, as in `dog,camel`."
+        )
+    return names
+
+
+def _scorable(davis: Davis, sequences: str | Iterable[str] | None, notes: list[str]) -> list[str]:
+    """The selected sequences that have annotations to score by; a note on each of the others."""
+    names = select_sequences(davis, sequences)
+    reasons = {name: reason for name in names if (reason := why_unscorable(davis, name))}
+    if len(reasons) == len(names):
+        raise DataError(" ".join(reasons.values()))
+    notes += [f"{reason} It is left out." for reason in reasons.values()]
+    return [name for name in names if name not in reasons]
 
 
 def _score_sequence(item: tuple[str, list[Pair]]) -> pd.DataFrame:
@@ -167,7 +230,7 @@ def _summarise(per_frame: pd.DataFrame) -> pd.DataFrame:
 
 def _attribute_table(per_sequence: pd.DataFrame, davis: Davis) -> pd.DataFrame:
     """Means over the sequences with and without each attribute (DAVIS paper, section 6)."""
-    attributes = read_attributes(davis)
+    attributes = {name: info.attributes for name, info in read_db_info(davis).items()}
     known = per_sequence[per_sequence["sequence"].isin(attributes)]
     rows = []
     for name in sorted({name for sequence in known["sequence"] for name in attributes[sequence]}):
@@ -182,24 +245,6 @@ def _attribute_table(per_sequence: pd.DataFrame, davis: Davis) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["attribute", "sequences", *columns])
 
 
-def read_attributes(davis: Davis) -> dict[str, list[str]]:
-    """The attributes of each sequence (`{"dog": ["DEF", …]}`) from `db_info.yml`; {} without the file.
-
-    Raises:
-        DataError: the file cannot be understood.
-    """
-    path = davis.root / "db_info.yml"
-    if not path.is_file():
-        return {}
-    try:
-        entries = yaml.safe_load(path.read_text())["sequences"]
-        return {entry["name"]: list(entry["attributes"]) for entry in entries}
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path}: not DAVIS's db_info.yml ({type(error).__name__}). Restore or remove it."
-        ) from error
-
-
 def pooled_scores(
     masks: str | Path, davis: Davis, sequences: str | Iterable[str] | None = None
 ) -> pd.DataFrame:
@@ -208,9 +253,10 @@ def pooled_scores(
     All frames count, the first and the last too, and their mask must be there. Errors as for
     `evaluate`.
     """
-    masks = find_input(masks)
     rows = []
-    for sequence in davis.select("val" if sequences is None else sequences):
+    names = select_sequences(davis, sequences)
+    masks = find_masks(masks, names)
+    for sequence in names:
         plan = plan_sequence(masks, davis, sequence, first_and_last=True)
         found, annotations = zip(*(pair.read() for pair in plan), strict=True)
         rows.append((sequence, pooled_iou(found, annotations), pooled_dice(found, annotations)))

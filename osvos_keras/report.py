@@ -1,52 +1,17 @@
 """What `osvos evaluate` does: score folders of masks, print the tables, write them and the pictures."""
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from osvos_keras.davis import Davis
-from osvos_keras.evaluation import Scores, compare, evaluate
+from osvos_keras.evaluation import Scores, compare, evaluate, require_own_folder
 from osvos_keras.figures import save_figure
 from osvos_keras.files import find_input, make_folder, write_atomically
 from osvos_keras.mask_folder import require_folder
 from osvos_keras.plots import best_median_worst, gallery
 from osvos_keras.score_plots import attribute_bars, compare_bars, score_bars, score_over_time
-
-
-def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `osvos evaluate`, which `run_evaluate` takes parsed."""
-    parser.add_argument("masks", type=Path, help="folder of masks: MASKS/<sequence>/00000.png")
-    parser.add_argument(
-        "--davis",
-        default="data/sample",
-        metavar="ROOT",
-        help="data set in DAVIS layout (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--resolution", default="480p", help="folder below JPEGImages and Annotations (default: %(default)s)"
-    )
-    parser.add_argument("--sequences", default="val", help="a split, or names a,b,c (default: %(default)s)")
-    parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one a CPU core)")
-    parser.add_argument(
-        "--out", type=Path, help="folder for tables and pictures (default: MASKS/../evaluation)"
-    )
-    parser.add_argument(
-        "--allow-missing", action="store_true", help="score a missing mask as empty, and say how many"
-    )
-    parser.add_argument(
-        "--compare", type=Path, nargs="+", default=[], metavar="MASKS", help="more folders, set side by side"
-    )
-
-
-def run_evaluate(args: argparse.Namespace) -> int:
-    """`osvos evaluate`: the exit status, 0. Raises as `report_scores`."""
-    davis = Davis(args.davis, args.resolution)
-    out = args.out or find_input(args.masks).parent / "evaluation"
-    options = {"workers": args.workers, "allow_missing": args.allow_missing}
-    report_scores([args.masks, *args.compare], davis, args.sequences, out, **options)
-    return 0
 
 
 def report_scores(
@@ -70,14 +35,18 @@ def report_scores(
     folders = list(dict.fromkeys(map(find_input, folders)))
     for folder in folders:
         require_folder(folder)
+    methods = _by_method(folders)
     out = make_folder(out)
+    places = {name: out / name if index else out for index, name in enumerate(methods)}
+    for name, folder in methods.items():
+        require_own_folder(places[name], folder)
     scores = {}
-    for name, folder in _by_method(folders).items():
+    for name, folder in methods.items():
         print(f"\n{name}: {folder}")
         scores[name] = evaluate(folder, davis, sequences, **options)
         _print_scores(scores[name])
-    for index, (name, one) in enumerate(scores.items()):
-        _write_report(one, davis, out / name if index else out)
+    for name, one in scores.items():
+        _write_report(one, davis, places[name])
     if len(scores) > 1:
         _write_comparison(scores, out)
     print(f"\nTables and pictures: {out}")
@@ -105,6 +74,8 @@ def _print_scores(scores: Scores) -> None:
         print(_as_text(scores.attributes))
     if scores.missing:
         print(f"\n{_missing_text(scores.missing)}")
+    for note in scores.notes:
+        print(f"\nnote: {note}")
 
 
 def _missing_text(missing: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from osvos_keras.davis import Davis, write_mask
+from osvos_keras.davis import Davis, read_annotation, write_mask
 from osvos_keras.files import PROJECT
 from osvos_keras.verification import write_lists
 
@@ -63,3 +63,24 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def shared_davis(shared) -> Davis:
     return Davis(shared / "davis-2016")
+
+
+@pytest.fixture
+def davis(tmp_path) -> Davis:
+    """Three sequences of 5, 7 and 12 frames, the last two in `val`."""
+    root = tmp_path / "davis"
+    for seed, (name, frames) in enumerate({"ant": 5, "bee": 7, "cow": 12}.items()):
+        write_sequence(root, name, frames=frames, seed=seed)
+    davis = Davis(root)
+    write_lists(davis, ["bee", "cow"])
+    return davis
+
+
+@pytest.fixture
+def masks(davis, tmp_path) -> Path:
+    """Masks of every sequence of `davis` that drift off the object, one pixel every second frame."""
+    folder = tmp_path / "method"
+    for name in davis.all_sequences():
+        for index, path in enumerate(davis.annotations(name)):
+            write_mask(folder / name / path.name, np.roll(read_annotation(path), index // 2, 1))
+    return folder

@@ -6,10 +6,12 @@ import http.server
 import threading
 import zipfile
 
+import numpy as np
 import pytest
 
 from osvos_keras.download import download_davis
-from osvos_keras.errors import DataError
+from osvos_keras.errors import DataError, FolderError
+from osvos_keras.files import lock_folder
 
 
 class Ranges(http.server.SimpleHTTPRequestHandler):
@@ -122,3 +124,194 @@ def test_archive_of_something_else(server, tmp_path):
 def test_no_server_is_an_error_within_seconds(tmp_path):
     with pytest.raises(DataError, match="the download failed"):
         download_davis(tmp_path, "http://127.0.0.1:9/DAVIS-data.zip")
+
+
+class Odd(Ranges):
+    """Answers as `answer`, a function of the handler, says."""
+
+    def do_GET(self):
+        self.asked.append(self.headers.get("Range"))
+        self.answer()
+
+
+def chunk_that_breaks(handler):
+    handler.protocol_version = "HTTP/1.1"
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    handler.wfile.write(b"100\r\nonly this")
+    handler.close_connection = True
+
+
+def redirect_to_itself(handler):
+    handler.send_response(302)
+    handler.send_header("Location", handler.path)
+    handler.end_headers()
+
+
+def no_http(handler):
+    handler.wfile.write(b"220 mail.example ready\r\n")
+
+
+ODD_ANSWERS = {
+    "cut in a chunk": (chunk_that_breaks, "IncompleteRead"),
+    "redirected in a circle": (redirect_to_itself, "redirect"),
+    "not found": (lambda handler: handler.send_error(404), "404"),
+    "forbidden": (lambda handler: handler.send_error(403), "403"),
+    "server error": (lambda handler: handler.send_error(500), "500"),
+    "range refused at once": (lambda handler: handler.send_error(416), "416"),
+    "no HTTP": (no_http, "BadStatusLine"),
+    "closed": (lambda handler: handler.connection.close(), ""),
+}
+
+
+@pytest.mark.parametrize(("answer", "message"), ODD_ANSWERS.values(), ids=ODD_ANSWERS)
+def test_an_odd_answer_is_one_sentence(server, tmp_path, answer, message):
+    server.RequestHandlerClass = type("Handler", (Odd,), {"asked": [], "answer": answer})
+    with pytest.raises(DataError, match=f"^[^\n]*the download failed [^\n]*{message}[^\n]*$"):
+        download_davis(tmp_path / "data", server.url)
+
+
+@pytest.mark.parametrize("length", ["many", "-5", "1e3", ""])
+def test_a_length_that_is_no_number_is_not_believed(server, archive, tmp_path, length):
+    def answer(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", length)
+        handler.end_headers()
+        handler.wfile.write(archive.read_bytes())
+
+    server.RequestHandlerClass = type("Handler", (Odd,), {"asked": [], "answer": answer})
+    assert download_davis(tmp_path / "data", server.url).all_sequences() == ["ant", "bee", "cow"]
+
+
+@pytest.mark.parametrize("header", ["bytes 0-99/100", "bytes 7-99/100", "bytes */3"])
+def test_parts_of_different_files_are_not_put_together(server, tmp_path, header):
+    def answer(handler):
+        handler.send_response(206 if "*" not in header else 416)
+        handler.send_header("Content-Range", header)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    server.RequestHandlerClass = type("Handler", (Odd,), {"asked": [], "answer": answer})
+    part = tmp_path / "DAVIS-data.zip.part"
+    part.write_bytes(b"12345")
+    with pytest.raises(DataError, match=r"\.part: holds 5 bytes, but the server answers .*Delete the file"):
+        download_davis(tmp_path, server.url)
+    assert part.read_bytes() == b"12345"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "DAVIS.zip",
+        "",
+        "http://",
+        "http:///x.zip",
+        "ftp://host/x.zip",
+        "file:///etc/passwd",
+        "http://h:9x/a.zip",
+    ]
+    + ["http://[::1/x.zip", "https://exa mple/x.zip", "http://127.0.0.1:9/a\nb.zip", "http://\0/"],
+)
+def test_a_bad_address_is_named(tmp_path, url):
+    with pytest.raises(DataError, match="not an address|the download failed"):
+        download_davis(tmp_path, url)
+
+
+@pytest.mark.parametrize("end", ["DAVIS-data.zip?download=1", "..%2f..%2fevil.zip", "", "%00.zip"])
+def test_the_archive_is_kept_under_a_plain_name(server, archive, tmp_path, end):
+    def answer(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(archive.read_bytes())
+
+    server.RequestHandlerClass = type("Handler", (Odd,), {"asked": [], "answer": answer})
+    folder = tmp_path / "a" / "data"
+    download_davis(folder, server.url.replace("DAVIS-data.zip", end))
+    assert len([path for path in tmp_path.rglob("*.zip") if path.parent == folder]) == 1
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["data"]
+
+
+def test_what_another_archive_left_does_not_enter_the_data_set(server, archive, tmp_path):
+    stale = tmp_path / "DAVIS.part" / "DAVIS" / "JPEGImages" / "480p" / "zebra" / "00000.jpg"
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(b"of another archive")
+    assert download_davis(tmp_path, server.url).all_sequences() == ["ant", "bee", "cow"]
+    assert not (tmp_path / "DAVIS.part").exists()
+
+
+def test_two_downloads_into_one_folder_do_not_mix(server, archive, tmp_path):
+    with lock_folder(tmp_path), pytest.raises(FolderError, match="another run is writing there"):
+        download_davis(tmp_path, server.url)
+
+
+def disk_of(free, monkeypatch):
+    usage = type("Usage", (), {"free": free})
+    monkeypatch.setattr("osvos_keras.download.shutil.disk_usage", lambda folder: usage)
+
+
+@pytest.mark.parametrize("share", [0.5, 1.01])
+def test_a_disk_without_room_is_found_before_it_is_full(server, archive, tmp_path, monkeypatch, share):
+    """Half of the archive's size stops the download, a little more than it the unpacking."""
+    with zipfile.ZipFile(archive, "a") as zipped:
+        zipped.writestr("DAVIS/zeros", bytes(100_000), zipfile.ZIP_DEFLATED)
+    disk_of(int(archive.stat().st_size * share), monkeypatch)
+    with pytest.raises(FolderError, match=r"bytes are free, but [\d,]+ are needed"):
+        download_davis(tmp_path / "data", server.url)
+    assert not (tmp_path / "data" / "DAVIS").exists()
+    assert (tmp_path / "data" / "DAVIS-data.zip").exists() == (share > 1)
+
+
+def zip_with(path, mode="w", **entries):
+    with zipfile.ZipFile(path, mode, zipfile.ZIP_DEFLATED) as zipped:
+        for name, content in entries.items():
+            zipped.writestr(name, content)
+
+
+def no_archive(path):
+    path.write_bytes(b"text")
+
+
+def rotten(path):
+    zip_with(path, **{"DAVIS/JPEGImages/480p/a/00000.jpg": np.random.default_rng(0).bytes(5000)})
+    content = bytearray(path.read_bytes())
+    content[1000:1100] = bytes(100)
+    path.write_bytes(content)
+
+
+def encrypted(path):
+    zip_with(path, **{"DAVIS/JPEGImages/480p/a/00000.jpg": b"secret"})
+    content = bytearray(path.read_bytes())
+    content[6] |= 1
+    content[content.index(b"PK\1\2") + 8] |= 1
+    path.write_bytes(content)
+
+
+def unknown_method(path):
+    zip_with(path, **{"DAVIS/JPEGImages/480p/a/00000.jpg": b"text"})
+    content = bytearray(path.read_bytes())
+    content[8] = content[content.index(b"PK\1\2") + 10] = 97
+    path.write_bytes(content)
+
+
+BAD_ARCHIVES = {
+    "no archive": (no_archive, "not a whole zip"),
+    "no entry": (zip_with, "no folder JPEGImages"),
+    "rotten": (rotten, "not a whole zip"),
+    "encrypted": (encrypted, "encrypted"),
+    "an unknown method": (unknown_method, "not a whole zip.*compression"),
+    "a bomb": (lambda path: zip_with(path, **{"DAVIS/a": bytes(30_000_000)}), "would become 30,000,000"),
+    "a file that is a folder too": (
+        lambda path: zip_with(path, a=b"1", **{"a/b": b"2"}),
+        "cannot be unpacked",
+    ),
+    "a long name": (lambda path: zip_with(path, **{"a" * 300: b"1"}), "cannot be unpacked"),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), BAD_ARCHIVES.values(), ids=BAD_ARCHIVES)
+def test_a_bad_archive_is_named_and_leaves_nothing_unpacked(server, tmp_path, make, message):
+    make(server.folder / "DAVIS-data.zip")
+    with pytest.raises(DataError, match=rf"DAVIS-data\.zip: .*{message}"):
+        download_davis(tmp_path / "data", server.url)
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [".lock", "DAVIS-data.zip"]

@@ -1,6 +1,5 @@
 """A folder of masks becomes the right tables, and every bad folder a clear error."""
 
-import argparse
 import json
 import subprocess
 import sys
@@ -11,35 +10,12 @@ import pytest
 from PIL import Image
 
 from osvos_keras import __version__
-from osvos_keras.davis import Davis, read_annotation, write_mask
+from osvos_keras.davis import read_annotation, write_mask
 from osvos_keras.errors import ConfigError, DataError
 from osvos_keras.evaluation import STATISTICS, compare, evaluate, pooled_scores, published_scores
 from osvos_keras.mask_folder import read_mask, repeat_first_mask
 from osvos_keras.metrics import contour_accuracy, mean_recall_decay, pooled_iou, region_similarity
-from osvos_keras.report import add_evaluate_arguments, report_scores, run_evaluate
-from osvos_keras.verification import write_lists
 from tests.conftest import write_sequence
-
-
-@pytest.fixture
-def davis(tmp_path) -> Davis:
-    """Three sequences of 5, 7 and 12 frames, the last two in `val`."""
-    root = tmp_path / "davis"
-    for seed, (name, frames) in enumerate({"ant": 5, "bee": 7, "cow": 12}.items()):
-        write_sequence(root, name, frames=frames, seed=seed)
-    davis = Davis(root)
-    write_lists(davis, ["bee", "cow"])
-    return davis
-
-
-@pytest.fixture
-def masks(davis, tmp_path):
-    """Masks of every sequence that drift off the object, one pixel every second frame."""
-    folder = tmp_path / "method"
-    for name in davis.all_sequences():
-        for index, path in enumerate(davis.annotations(name)):
-            write_mask(folder / name / path.name, np.roll(read_annotation(path), index // 2, 1))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -292,13 +268,6 @@ def test_attributes_with_and_without(masks, davis):
     assert tuple(table.loc["OV", ["J_with", "J_without", "J_gain"]]) == pytest.approx((bee, cow, bee - cow))
 
 
-@pytest.mark.parametrize("text", ["{", "sequences: 3", "sequences: [{name: bee}]", "- a"])
-def test_a_broken_db_info_is_named(masks, davis, text):
-    (davis.root / "db_info.yml").write_text(text)
-    with pytest.raises(DataError, match=r"db_info\.yml.*Restore or remove"):
-        evaluate(masks, davis, progress=False)
-
-
 def test_repeating_the_first_mask_is_a_method_like_others(davis, tmp_path):
     out = repeat_first_mask(davis, "val", tmp_path / "repeat")
     assert sorted(path.name for path in out.iterdir()) == ["bee", "cow"]
@@ -346,56 +315,6 @@ def test_published_scores_are_facts_with_sources(shared):
         assert osvos[name, "J_mean"] == values["osvos"]
     for measure, value in expected["published_val20"]["osvos"].items():
         assert osvos["val20", measure] == value
-
-
-def parse(*arguments):
-    parser = argparse.ArgumentParser()
-    add_evaluate_arguments(parser)
-    return parser.parse_args([str(argument) for argument in arguments])
-
-
-def test_the_command_writes_everything_beside_the_masks(masks, davis, tmp_path, capsys):
-    (davis.root / "db_info.yml").write_text('{"sequences": [{"name": "bee", "attributes": ["OV"]}]}')
-    (masks / "bee" / "00002.png").unlink()
-    assert run_evaluate(parse(masks, "--davis", davis.root, "--workers", 1, "--allow-missing")) == 0
-    text = capsys.readouterr().out
-    assert "overall" in text
-    assert "1 missing mask was scored as empty: bee/00002" in text
-    written = {
-        path.relative_to(tmp_path / "evaluation").as_posix() for path in tmp_path.rglob("evaluation/**/*.*")
-    }
-    tables = {"per_frame.csv", "per_sequence.csv", "global.csv", "attributes.csv", "evaluation.json"}
-    pictures = {"gallery.png", "best_median_worst.png", "sequences.png", "attributes.png"}
-    assert written == tables | pictures | {"over_time/bee.png", "over_time/cow.png"}
-
-
-def test_the_command_compares_folders(masks, davis, tmp_path, capsys):
-    other = repeat_first_mask(davis, "val", tmp_path / "run" / "masks")
-    run_evaluate(parse(masks, "--davis", davis.root, "--compare", other, "--out", tmp_path / "out"))
-    assert "Side by side" in capsys.readouterr().out
-    table = pd.read_csv(tmp_path / "out" / "comparison.csv", index_col="sequence")
-    for name, folder in {"method": masks, "run": other}.items():  # `masks` is called after its run
-        overall = evaluate(folder, davis, progress=False).overall
-        assert table.loc["overall", f"J_mean {name}"] == overall["J_mean"][0]
-    assert (tmp_path / "out" / "comparison_J_mean.png").is_file()
-    assert (tmp_path / "out" / "run" / "per_sequence.csv").is_file()
-    assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["arguments"]["masks"] == str(masks)
-
-
-def test_methods_whose_folders_share_a_name_stay_apart(masks, davis, tmp_path):
-    other = repeat_first_mask(davis, "val", tmp_path / "other" / "method")
-    scores = report_scores([masks, other, masks], davis, "cow", tmp_path / "out", progress=False)
-    assert list(scores) == [f"{tmp_path.name}_method", "other_method"]
-    assert [one.arguments["masks"] for one in scores.values()] == [str(masks), str(other)]
-
-
-def test_folders_that_cannot_be_used_are_found_before_the_work(masks, davis, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="nowhere: no such folder"):
-        run_evaluate(parse(tmp_path / "empty" / "nowhere", "--davis", davis.root))
-    assert not (tmp_path / "empty").exists()
-    with pytest.raises(OSError, match="--out"):
-        run_evaluate(parse(masks, "--davis", davis.root, "--out", tmp_path / "file"))
 
 
 def test_neither_scores_nor_pictures_need_tensorflow():

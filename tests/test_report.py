@@ -1,0 +1,157 @@
+"""What `osvos evaluate` prints and writes, where it writes it, and what it refuses before the work."""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from osvos_keras.errors import DataError, FolderError
+from osvos_keras.evaluate_command import add_evaluate_arguments, default_output, run_evaluate
+from osvos_keras.evaluation import evaluate
+from osvos_keras.mask_folder import repeat_first_mask
+from osvos_keras.report import report_scores
+
+
+def parse(*arguments):
+    parser = argparse.ArgumentParser()
+    add_evaluate_arguments(parser)
+    return parser.parse_args([str(argument) for argument in arguments])
+
+
+def test_the_command_writes_everything_beside_the_masks(masks, davis, tmp_path, capsys):
+    (davis.root / "db_info.yml").write_text('{"sequences": [{"name": "bee", "attributes": ["OV"]}]}')
+    (masks / "bee" / "00002.png").unlink()
+    assert run_evaluate(parse(masks, "--davis", davis.root, "--workers", 1, "--allow-missing")) == 0
+    text = capsys.readouterr().out
+    assert "overall" in text
+    assert "1 missing mask was scored as empty: bee/00002" in text
+    out = tmp_path / "evaluation" / "method"
+    written = {path.relative_to(out).as_posix() for path in out.rglob("*.*")}
+    tables = {"per_frame.csv", "per_sequence.csv", "global.csv", "attributes.csv", "evaluation.json"}
+    pictures = {"gallery.png", "best_median_worst.png", "sequences.png", "attributes.png"}
+    assert written == tables | pictures | {"over_time/bee.png", "over_time/cow.png"}
+
+
+def test_the_command_compares_folders(masks, davis, tmp_path, capsys):
+    other = repeat_first_mask(davis, "val", tmp_path / "run" / "masks")
+    run_evaluate(parse(masks, "--davis", davis.root, "--compare", other, "--out", tmp_path / "out"))
+    assert "Side by side" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "out" / "comparison.csv", index_col="sequence")
+    for name, folder in {"method": masks, "run": other}.items():  # `masks` is called after its run
+        overall = evaluate(folder, davis, progress=False).overall
+        assert table.loc["overall", f"J_mean {name}"] == overall["J_mean"][0]
+    assert (tmp_path / "out" / "comparison_J_mean.png").is_file()
+    assert (tmp_path / "out" / "run" / "per_sequence.csv").is_file()
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["arguments"]["masks"] == str(masks)
+
+
+def test_methods_whose_folders_share_a_name_stay_apart(masks, davis, tmp_path):
+    other = repeat_first_mask(davis, "val", tmp_path / "other" / "method")
+    scores = report_scores([masks, other, masks], davis, "cow", tmp_path / "out", progress=False)
+    assert list(scores) == [f"{tmp_path.name}_method", "other_method"]
+    assert [one.arguments["masks"] for one in scores.values()] == [str(masks), str(other)]
+
+
+def test_folders_that_cannot_be_used_are_found_before_the_work(masks, davis, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        run_evaluate(parse(tmp_path / "empty" / "nowhere", "--davis", davis.root))
+    assert not (tmp_path / "empty").exists()
+    with pytest.raises(OSError, match="--out"):
+        run_evaluate(parse(masks, "--davis", davis.root, "--out", tmp_path / "file"))
+
+
+@pytest.mark.parametrize(
+    ("masks", "out"), [("runs/a/masks", "runs/a/evaluation"), ("results/stm", "results/evaluation/stm")]
+)
+def test_methods_beside_each_other_keep_their_results_apart(masks, out, tmp_path):
+    assert default_output(tmp_path / masks) == tmp_path / out
+
+
+def test_no_method_overwrites_the_results_of_another(masks, davis, tmp_path):
+    other = repeat_first_mask(davis, "val", tmp_path / "other")
+    for folder in (masks, other):
+        run_evaluate(parse(folder, "--davis", davis.root))
+    for folder in (masks, other):
+        saved = pd.read_csv(tmp_path / "evaluation" / folder.name / "global.csv")
+        pd.testing.assert_frame_equal(saved, evaluate(folder, davis, progress=False).overall)
+    out = tmp_path / "out"
+    run_evaluate(parse(masks, "--davis", davis.root, "--out", out))
+    before = {path: path.read_bytes() for path in out.rglob("*.*")}
+    with pytest.raises(
+        FolderError, match=rf"out: holds the results of other masks, {masks}\. Choose another"
+    ):
+        run_evaluate(parse(other, "--davis", davis.root, "--out", out))
+    with pytest.raises(FolderError, match="holds the results of other masks"):
+        evaluate(other, davis, progress=False).save(out)
+    assert {path: path.read_bytes() for path in out.rglob("*.*")} == before
+    run_evaluate(parse(masks, "--davis", davis.root, "--out", out, "--sequences", "cow"))  # its own
+
+
+def test_a_run_that_was_moved_may_be_scored_again(masks, davis, tmp_path):
+    (tmp_path / "run").mkdir()
+    masks.rename(tmp_path / "run" / "masks")
+    run_evaluate(parse(tmp_path / "run" / "masks", "--davis", davis.root))
+    (tmp_path / "run").rename(tmp_path / "moved")
+    run_evaluate(parse(tmp_path / "moved" / "masks", "--davis", davis.root))
+
+
+@pytest.mark.parametrize("record", ["[]", "{", '{"arguments": 3}', '{"arguments": {}}', "\0"])
+def test_a_spoiled_record_is_no_record(masks, davis, tmp_path, record):
+    scores = evaluate(masks, davis, progress=False)
+    (tmp_path / "evaluation.json").write_text(record)
+    scores.save(tmp_path)
+    assert json.loads((tmp_path / "evaluation.json").read_text())["arguments"]["masks"] == str(masks)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--sequences", ","), "--sequences names no sequence"),
+        (("--sequences", ""), "--sequences names no sequence"),
+        (("--workers", "0"), "--workers must be at least 1"),
+        (("--out", ""), "a path is empty"),
+    ],
+)
+def test_arguments_are_checked_before_anything_heavy_is_imported(masks, davis, option, message):
+    code = (
+        "import sys\nfrom osvos_keras import cli\n"
+        "try: cli.main(sys.argv[1:])\n"
+        "except SystemExit as end: print(end)\n"
+        "assert not {'matplotlib', 'pandas', 'cv2', 'keras'} & set(sys.modules)"
+    )
+    command = [sys.executable, "-c", code, "evaluate", masks, "--davis", davis.root, *option]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert message in done.stdout
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_full_disk_is_one_sentence(masks, davis, tmp_path):
+    """Files of more than 20 kB cannot be written: the tables fit, the pictures do not."""
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "from osvos_keras.cli import main; main(sys.argv[1:])"
+    )
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "evaluate",
+        masks,
+        "--davis",
+        davis.root,
+        "--out",
+        tmp_path / "out",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.search(
+        r"osvos: error: .*cannot be written \(File too large; [\d,]+ bytes are free", done.stderr
+    )
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob(".tmp-*"))
+    assert (tmp_path / "out" / "global.csv").is_file()
