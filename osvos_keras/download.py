@@ -77,7 +77,7 @@ def _archive_name(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise DataError(
             f"{url}: not an address that starts with http:// or https://. Give --url "
-            "https://…/DAVIS-data.zip, or place an archive that you have in the folder of --to, as DAVIS-data.zip."
+            "https://…/DAVIS-data.zip, or place an archive that you have into --to, as DAVIS-data.zip."
         )
     return re.sub(r"[^\w.-]", "_", Path(unquote(parts.path)).name)[-100:].lstrip(".") or "DAVIS-data.zip"
 

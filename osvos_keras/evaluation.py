@@ -106,7 +106,7 @@ def require_own_folder(out: str | Path, masks: str | Path) -> None:
     moved_together = record.get("masks_from_here") == os.path.relpath(masks, out)
     if theirs is not None and theirs != str(masks) and not moved_together:
         raise FolderError(
-            f"{out}: holds the results of other masks, {theirs}. Choose another --out, or move that folder away."
+            f"{out}: holds the results of other masks, {theirs}. Choose another --out, or move it away."
         )
 
 

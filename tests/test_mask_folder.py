@@ -149,7 +149,7 @@ def test_a_sequence_with_nothing_to_score_is_left_out_by_name(masks, davis, expe
     pd.testing.assert_frame_equal(scores.per_frame, expected)
     assert "fly" in scores.notes[0] and scores.notes[0].endswith("It is left out.")
     assert scores.arguments["sequences"] == ["bee", "cow"]
-    with pytest.raises(DataError, match="fly: .*(nothing to score|at least 3)"):
+    with pytest.raises(DataError, match=r"fly: .*(nothing to score|at least 3)"):
         evaluate(repeat_first_mask(davis, ["fly"], masks), davis, "fly", progress=False)
 
 
