@@ -1,0 +1,372 @@
+"""T: how much the outline of the masks trembles from frame to frame (DAVIS 2016, section 5.2).
+
+The longest outlines of two consecutive masks are described point by point by shape contexts, aligned
+by dynamic programming, and T is five times the mean cost of the points that are matched, meant over the
+frames: 0 for a shape that stays as it is, wherever it moves. Turning and deforming objects have a T of
+their own, so it is compared with that of the annotations (0.088 on DAVIS 2016), and only where the object
+is never hidden (`eval_t` in db_info.yml). No TensorFlow and no Keras in here.
+
+The numbers of DAVIS's tables come from its Matlab code, whose choices these are: the first pair is the
+first annotation and the mask of the second frame; rows come first, so angles count from the vertical.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+TOLERANCE = 3  # half pixels: how far an outline may be off after it is simplified
+SPACING = 3  # pixels at the most between two points of it
+ANGLES, RADII = 12, 5  # bins of a shape context
+INNER, OUTER = 1 / 8, 2  # its radii, as shares of the mean distance of two points
+SCALE = 5  # brings T into the range of J and F
+BATCH = 8  # pairs that are aligned at once; so many matrices of costs are in memory
+
+
+def temporal_stability(outlines: Sequence[np.ndarray | None]) -> float:
+    """T of consecutive outlines, lower is steadier; NaN if no two neighbours have an outline.
+
+    Args:
+        outlines: of the first annotation and then of the mask of every scored frame, as `find_outline`
+            returns them.
+    """
+    costs = pair_costs(outlines)
+    return SCALE * float(np.nanmean(costs)) if np.isfinite(costs).any() else float("nan")
+
+
+def pair_costs(outlines: Sequence[np.ndarray | None]) -> np.ndarray:
+    """The mean cost of the matched points of each two neighbours; NaN where one has no outline.
+
+    Args:
+        outlines: as for `temporal_stability`.
+
+    Returns:
+        (number of outlines - 1,) float64, from 0 to 1.
+    """
+    contexts = [None if outline is None else shape_contexts(outline) for outline in outlines]
+    costs = np.full(max(len(outlines) - 1, 0), np.nan)
+    pairs = [
+        index
+        for index in range(len(costs))
+        if contexts[index] is not None and contexts[index + 1] is not None
+    ]
+    for start in range(0, len(pairs), BATCH):
+        batch = pairs[start : start + BATCH]
+        costs[batch] = _match([_context_distances(contexts[i], contexts[i + 1]) for i in batch])
+    return costs
+
+
+def find_outline(mask: np.ndarray) -> np.ndarray | None:
+    """The longest outline of a mask as points that lie close together; None for an empty mask.
+
+    Args:
+        mask: (H, W) bool.
+
+    Returns:
+        (N, 2) float64, rows and columns of corners of pixels, the object on the right; the first point is
+        the last too.
+    """
+    longest = None
+    for loop, is_against in _trace(mask):
+        if longest is None or len(loop) > len(longest):
+            simple = _simplify(loop)
+            if len(simple) > 3 and (longest is None or len(simple) > len(longest)):
+                longest = simple[::-1] if is_against else simple
+    return None if longest is None else _resample(longest)
+
+
+def _trace(mask: np.ndarray) -> list[tuple[np.ndarray, bool]]:
+    """Every closed line between object and background, without crossings.
+
+    Which lines there are, where they start and which way they go decides on the points that are kept in
+    the end, so all this is as in DAVIS's code.
+
+    Returns:
+        for each line (N, 2) int, rows and columns of corners of pixels, the first point last too; and
+        whether it goes against its direction, which has the object on the right.
+    """
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    inside = np.pad(mask[top : top + height, left : left + width], 1)
+    columns = width + 3  # of corners: one on each side of a pixel
+    starts, ends = _borders(inside, columns)
+    order = np.argsort(starts, kind="stable")
+    starts, ends = starts[order], ends[order]
+    crossings = set(starts[1:][starts[1:] == starts[:-1]].tolist())
+    loops, pieces = [], []
+    for piece in _pieces(starts.tolist(), np.searchsorted(starts, ends).tolist(), crossings):
+        (pieces if piece[0] in crossings else loops).append(piece)
+    ranks = {-columns: 0, -1: 1, columns: 2, 1: 3}  # of first steps: up, left, down, right
+    found = [_from_first_step(loop, ranks) for loop in loops[::-1]] + _walk(pieces, ranks)
+    corner = np.array([top - 1, left - 1])
+    return [(corner + np.stack(np.divmod(loop, columns), 1), is_against) for loop, is_against in found]
+
+
+def _borders(inside: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each side of a pixel that is a border, directed so that the object is on the right.
+
+    Args:
+        inside: (H, W) bool with a border of background.
+        columns: corners in a row.
+
+    Returns:
+        the numbers of the corners where the sides start and where they end.
+    """
+    before, after = inside[:, :-1], inside[:, 1:]
+    up, down = (
+        row * columns + column + 1 for row, column in map(np.nonzero, (after & ~before, before & ~after))
+    )
+    before, after = inside[:-1], inside[1:]
+    right, left = (
+        (row + 1) * columns + column for row, column in map(np.nonzero, (after & ~before, before & ~after))
+    )
+    starts = (up + columns, down, right, left + 1)
+    ends = (up, down + columns, right + 1, left)
+    return np.concatenate(starts), np.concatenate(ends)
+
+
+def _pieces(starts: list[int], following: list[int], crossings: set[int]) -> list[list[int]]:
+    """The lines cut at their crossings: closed ones from their first corner, and from crossing to crossing.
+
+    Args:
+        starts: the corner where each side starts, in order.
+        following: the place in `starts` of the side that goes on; at a crossing, of the first of two.
+        crossings: the corners where two lines meet.
+    """
+    pieces, seen = [], bytearray(len(starts))
+    cut = [place for place, corner in enumerate(starts) if corner in crossings]
+    for first in (*cut, *range(len(starts))):
+        if seen[first]:
+            continue
+        piece, place = [starts[first]], first
+        while not seen[place]:
+            seen[place] = 1
+            place = following[place]
+            piece.append(starts[place])
+            if starts[place] in crossings:
+                break
+        pieces.append(piece)
+    return pieces
+
+
+def _from_first_step(loop: list[int], ranks: dict[int, int]) -> tuple[list[int], bool]:
+    """A closed line in the direction whose first step ranks first, and whether that is the other one."""
+    is_against = ranks[loop[-2] - loop[-1]] < ranks[loop[1] - loop[0]]
+    return (loop[::-1] if is_against else loop), is_against
+
+
+def _walk(pieces: list[list[int]], ranks: dict[int, int]) -> list[tuple[list[int], bool]]:
+    """Closed lines from pieces that end at crossings: turn at each, and cut off what has come round."""
+
+    def first_side(piece: list[int]) -> tuple[int, int]:
+        return min((-piece[0], ranks[piece[1] - piece[0]]), (-piece[-1], ranks[piece[-2] - piece[-1]]))
+
+    def step(piece: list[int], corner: int) -> int:
+        steps = [after - corner for at, after in (piece[:2], piece[:-3:-1]) if at == corner]
+        return min(steps, key=ranks.get)
+
+    waiting: dict[int, list[list[int]]] = {}
+    for piece in sorted(pieces, key=first_side):
+        for corner in {piece[0], piece[-1]}:
+            waiting.setdefault(corner, []).append(piece)
+    loops = []
+    while waiting:
+        corner = max(waiting)
+        piece, path = waiting[corner][0], []
+        while True:
+            other = piece[-1] if piece[0] == corner else piece[0]
+            for end in {corner, other}:
+                waiting[end] = [one for one in waiting[end] if one is not piece]
+                if not waiting[end]:
+                    del waiting[end]
+            path.append((corner, piece))
+            corner = other
+            corners = [start for start, _ in path]
+            if corner in corners:
+                round_trip = path[corners.index(corner) :]
+                del path[corners.index(corner) :]
+                loops.append(_join(round_trip, ranks))
+                if not path:
+                    break
+            straight = -step(path[-1][1], corner)
+            piece = next(one for one in waiting[corner] if step(one, corner) != straight)
+    return loops
+
+
+def _join(path: list[tuple[int, list[int]]], ranks: dict[int, int]) -> tuple[list[int], bool]:
+    """The pieces of a way round, each with the corner to leave from, as one closed line."""
+    if len(path) == 1:
+        return _from_first_step(path[0][1], ranks)
+    is_against = path[0][1][0] != path[0][0]
+    loop = [path[0][0]]
+    for _, piece in path:
+        loop += piece[-2::-1] if is_against else piece[1:]
+    return loop, is_against
+
+
+def _simplify(loop: np.ndarray) -> np.ndarray:
+    """Some of the points of a closed line, so that none lies farther off than the tolerance, (M, 2) float64.
+
+    As DAVIS's code does, it counts in half pixels and takes straight runs out first.
+    """
+    points = 2 * loop
+    for tolerance in (0.1, TOLERANCE):
+        points = _keep_far_points(_thin(points, tolerance), tolerance)
+    return points / 2
+
+
+def _keep_far_points(points: np.ndarray, tolerance: float) -> np.ndarray:
+    """Douglas and Peucker's simplification of a line (N, 2), every part of it at once."""
+    points = points.astype(float)
+    keep = np.zeros(len(points), bool)
+    keep[[0, -1]] = True
+    while True:
+        ends = np.flatnonzero(keep)
+        part = np.minimum(np.cumsum(keep) - 1, len(ends) - 2)
+        distances = _segment_distances(points, points[ends[part]], points[ends[part + 1]])
+        distances[keep] = 0
+        farthest = np.maximum.reduceat(distances, ends[:-1])
+        new = np.flatnonzero((distances == farthest[part]) & (distances > tolerance**2))
+        if not len(new):
+            return points[keep]
+        keep[new[np.append(part[new[1:]] != part[new[:-1]], True)]] = True  # the last of equals
+
+
+def _thin(points: np.ndarray, tolerance: float) -> np.ndarray:
+    """Leave out each point that lies nearer than the tolerance to the last one that was kept."""
+    rows, columns = points.T.tolist()
+    kept, last = [0], 0
+    for index in range(1, len(rows) - 1):
+        if (rows[index] - rows[last]) ** 2 + (columns[index] - columns[last]) ** 2 >= tolerance**2:
+            kept.append(index)
+            last = index
+    return points[[*kept, len(rows) - 1]]
+
+
+def _segment_distances(points: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """The squared distance of each point to a segment of its own, all (N, 2) float64."""
+    along, away = ends - starts, points - starts
+    length, share = (along**2).sum(1), (along * away).sum(1)
+    ahead = share > 0
+    fraction = np.zeros(len(points), np.float32)  # as in DAVIS's code: its rounding decides between equals
+    np.divide(share, length, out=fraction, where=ahead, dtype=np.float32, casting="same_kind")
+    nearest = np.where(
+        (share >= length)[:, None] & ahead[:, None], ends, starts + fraction[:, None].astype(float) * along
+    )
+    return ((points - nearest) ** 2).sum(1)
+
+
+def _resample(points: np.ndarray) -> np.ndarray:
+    """Points on a line so that neighbours are at most `SPACING` apart; its own points stay."""
+    steps = np.diff(points, axis=0)
+    counts = np.maximum(np.ceil(np.hypot(*steps.T) / SPACING), 1).astype(int)
+    part = np.repeat(np.arange(len(steps)), counts)
+    within = np.arange(len(part)) - np.repeat(np.cumsum(counts) - counts, counts)
+    steps /= counts[:, None]
+    resampled = points[part]
+    for number in range(1, counts.max()):  # step by step: where two points are level, rounding decides
+        resampled[within >= number] += steps[part[within >= number]]
+    return np.concatenate([resampled, points[-1:]])
+
+
+def shape_contexts(points: np.ndarray) -> np.ndarray:
+    """For each point, how the others lie around it: shares of bins of angle and of log distance.
+
+    Args:
+        points: (N, 2) float64.
+
+    Returns:
+        (N, 60) float32, rows that sum to 1.
+    """
+    rows, columns = (points[:, axis] - points[:, axis, None] for axis in (0, 1))  # from the row's point
+    distances = np.hypot(rows, columns)
+    edges = np.geomspace(INNER, OUTER, RADII) * distances.mean()
+    ring = np.searchsorted(edges, distances.ravel(), side="right")  # RADII is beyond the outermost
+    turn = np.fmod(np.arctan2(columns, rows) + 2 * np.pi, 2 * np.pi)  # its rounding decides at right angles
+    sector = np.floor(turn / (2 * np.pi / ANGLES)).astype(int).ravel() % ANGLES
+    count, bins = len(points), ANGLES * RADII
+    point = np.repeat(np.arange(count), count)
+    near = ring < RADII
+    flat = (point * bins + sector * RADII + ring)[near]
+    histograms = np.bincount(flat, minlength=count * bins).reshape(count, bins)
+    return (histograms / histograms.sum(1, keepdims=True)).astype(np.float32)
+
+
+def _context_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The chi-square distance of each of the first contexts to each of the second, (N, M) float32.
+
+    Of rows that sum to 1, half the sum of (a - b)²/(a + b) is 1 less twice the sum of ab/(a + b).
+    """
+    common = np.zeros((len(first), len(second)), np.float32)
+    product, total = np.empty_like(common), np.empty_like(common)
+    for a, b in zip(first.T, second.T, strict=True):
+        if a.any() and b.any():
+            np.add.outer(a, b + np.float32(1e-20), out=total)
+            np.multiply.outer(a, b, out=product)
+            product /= total
+            common += product
+    return 1 - 2 * common
+
+
+def _match(costs: Sequence[np.ndarray]) -> list[float]:
+    """The mean cost of the matched points of each pair of outlines.
+
+    Aligned from first point to first point, the pair of points that fit best shows where to start; from
+    there it is aligned again, and each point keeps its best partner only.
+    """
+    starts = []
+    for cost, path in zip(costs, _align(costs), strict=True):
+        best = path[np.argmin(cost[tuple(path[:-1].T)])]  # the last of the path is its origin
+        starts.append(best + 1)
+    rolled = [np.roll(cost, tuple(-start), (0, 1)) for cost, start in zip(costs, starts, strict=True)]
+    return [
+        float(cost[tuple(_best_partners(_best_partners(path, cost, 0), cost, 1).T)].mean())
+        for cost, path in zip(rolled, _align(rolled), strict=True)
+    ]
+
+
+def _best_partners(path: np.ndarray, cost: np.ndarray, side: int) -> np.ndarray:
+    """Of the pairs that share a point of one side, the cheapest, the first of equals."""
+    order = np.lexsort((cost[tuple(path.T)], path[:, side]))
+    _, first = np.unique(path[order, side], return_index=True)
+    return path[order[first]]
+
+
+def _align(costs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The cheapest path through each matrix from its end back to its origin, which costs nothing.
+
+    A step goes on by one in one direction or in both. A row at a time, of all matrices together: along a
+    row, the cheapest way to each place is a running minimum once the costs up to it are taken off.
+
+    Returns:
+        (steps, 2) int each: rows and columns, the matrix's last corner first.
+    """
+    heights, widths = np.array([cost.shape for cost in costs]).T
+    padded = np.full((heights.max(), len(costs), widths.max()), 1, np.float32)
+    for index, cost in enumerate(costs):
+        padded[: len(cost), index, : cost.shape[1]] = cost
+    padded[0, :, 0] = 0
+    moves = np.zeros(padded.shape, np.uint8)  # 0: from the left, 1: from above, 2: from both
+    above = np.cumsum(padded[0], axis=1, dtype=float)
+    edge = np.full((len(costs), 1), np.inf)
+    for row, cost in enumerate(padded[1:], start=1):
+        so_far = np.cumsum(cost, axis=1, dtype=float)
+        diagonal = np.hstack([edge, above[:, :-1]])
+        entry = np.minimum(above, diagonal)
+        current = so_far + np.minimum.accumulate(entry + cost - so_far, axis=1)
+        left = np.hstack([edge, current[:, :-1]])
+        moves[row] = (entry <= left) * (1 + (diagonal <= above))
+        above = current
+    return [
+        _walk_back(moves[:height, index, :width].tobytes(), height, width)
+        for index, (height, width) in enumerate(zip(heights, widths, strict=True))
+    ]
+
+
+def _walk_back(moves: bytes, height: int, width: int) -> np.ndarray:
+    place, path = height * width - 1, []
+    steps = (1, width, width + 1)
+    while place > 0:
+        path.append(place)
+        place -= steps[moves[place]]
+    path.append(0)
+    return np.stack(np.divmod(path, width), 1)
