@@ -20,7 +20,8 @@ SPACING = 3  # pixels at the most between two points of it
 ANGLES, RADII = 12, 5  # bins of a shape context
 INNER, OUTER = 1 / 8, 2  # its radii, as shares of the mean distance of two points
 SCALE = 5  # brings T into the range of J and F
-BATCH = 8  # pairs that are aligned at once; so many matrices of costs are in memory
+BATCH = 4  # pairs that are aligned at once; so many matrices of costs are in memory
+ROWS = 64  # of such a matrix that are computed at once
 
 
 def temporal_stability(outlines: Sequence[np.ndarray | None]) -> float:
@@ -222,7 +223,7 @@ def _keep_far_points(points: np.ndarray, tolerance: float) -> np.ndarray:
     while True:
         ends = np.flatnonzero(keep)
         part = np.minimum(np.cumsum(keep) - 1, len(ends) - 2)
-        distances = _segment_distances(points, points[ends[part]], points[ends[part + 1]])
+        distances = _segment_distances(points.T, points[ends].T, part)
         distances[keep] = 0
         farthest = np.maximum.reduceat(distances, ends[:-1])
         new = np.flatnonzero((distances == farthest[part]) & (distances > tolerance**2))
@@ -242,17 +243,19 @@ def _thin(points: np.ndarray, tolerance: float) -> np.ndarray:
     return points[[*kept, len(rows) - 1]]
 
 
-def _segment_distances(points: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """The squared distance of each point to a segment of its own, all (N, 2) float64."""
-    along, away = ends - starts, points - starts
-    length, share = (along**2).sum(1), (along * away).sum(1)
-    ahead = share > 0
-    fraction = np.zeros(len(points), np.float32)  # as in DAVIS's code: its rounding decides between equals
-    np.divide(share, length, out=fraction, where=ahead, dtype=np.float32, casting="same_kind")
-    nearest = np.where(
-        (share >= length)[:, None] & ahead[:, None], ends, starts + fraction[:, None].astype(float) * along
-    )
-    return ((points - nearest) ** 2).sum(1)
+def _segment_distances(points: np.ndarray, ends: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """The squared distance of each point (2, N) to the segment `part` (N,) of a line of `ends` (2, M)."""
+    (row, column), (start_row, start_column) = points, ends[:, part]
+    (along_row, along_column) = np.diff(ends)[:, part]
+    length = along_row**2 + along_column**2
+    share = along_row * (row - start_row) + along_column * (column - start_column)
+    between = (share > 0) & (share < length)
+    # In single precision, as in DAVIS's code: its rounding decides between equals.
+    fraction = np.where(between, share, share >= np.maximum(length, 1)).astype(np.float32)
+    np.divide(fraction, length.astype(np.float32), out=fraction, where=between)
+    return (row - (start_row + fraction * along_row)) ** 2 + (
+        column - (start_column + fraction * along_column)
+    ) ** 2
 
 
 def _resample(points: np.ndarray) -> np.ndarray:
@@ -278,33 +281,61 @@ def shape_contexts(points: np.ndarray) -> np.ndarray:
         (N, 60) float32, rows that sum to 1.
     """
     rows, columns = (points[:, axis] - points[:, axis, None] for axis in (0, 1))  # from the row's point
-    distances = np.hypot(rows, columns)
-    edges = np.geomspace(INNER, OUTER, RADII) * distances.mean()
-    ring = np.searchsorted(edges, distances.ravel(), side="right")  # RADII is beyond the outermost
-    turn = np.fmod(np.arctan2(columns, rows) + 2 * np.pi, 2 * np.pi)  # its rounding decides at right angles
-    sector = np.floor(turn / (2 * np.pi / ANGLES)).astype(int).ravel() % ANGLES
-    count, bins = len(points), ANGLES * RADII
-    point = np.repeat(np.arange(count), count)
-    near = ring < RADII
-    flat = (point * bins + sector * RADII + ring)[near]
-    histograms = np.bincount(flat, minlength=count * bins).reshape(count, bins)
-    return (histograms / histograms.sum(1, keepdims=True)).astype(np.float32)
+    squares = rows**2 + columns**2
+    place = np.zeros(squares.shape, np.uint8)  # of a bin: the ring, where RADII is beyond the outermost,
+    for edge in np.geomspace(INNER, OUTER, RADII) * np.sqrt(squares).mean():
+        place += squares >= edge**2
+    place += np.uint8(RADII + 1) * _sectors(rows, columns)  # and the sector
+    count, bins = len(points), ANGLES * (RADII + 1)
+    flat = place + np.arange(0, count * bins, bins)[:, None]
+    histograms = np.bincount(flat.ravel(), minlength=count * bins).reshape(count, ANGLES, -1)[..., :RADII]
+    histograms = histograms.reshape(count, -1).astype(np.float32)
+    return histograms / histograms.sum(1, keepdims=True)
+
+
+def _sectors(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Which of twelve sectors each direction lies in, (N, N) uint8; comparisons cost less than angles."""
+    steep = np.abs(columns), np.abs(rows)
+    place = (steep[0] > np.sqrt(1 / 3) * steep[1]).view(np.uint8) + (steep[0] > np.sqrt(3) * steep[1])
+    place += np.uint8(3) * (rows < 0) + np.uint8(6) * (rows == 0)
+    place += np.uint8(9) * (columns < 0) + np.uint8(18) * (columns == 0)
+    return _SECTORS[place]
+
+
+def _sector_table() -> np.ndarray:
+    """The sector for each place of `_sectors`, from an angle in it, as DAVIS's code computes it.
+
+    Right angles lie on a border between two sectors, and rounding decides.
+    """
+    table = np.zeros(27, np.uint8)
+    for place in range(27):
+        steepness, row, column = place % 3, (1, -1, 0)[place // 3 % 3], (1, -1, 0)[place // 9]
+        slope = (0.3, 1, 3)[steepness] if row and column else 1
+        turn = np.fmod(np.arctan2(slope * column, row) + 2 * np.pi, 2 * np.pi)
+        table[place] = np.floor(turn / (2 * np.pi / ANGLES))
+    return table
+
+
+_SECTORS = _sector_table()
 
 
 def _context_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The chi-square distance of each of the first contexts to each of the second, (N, M) float32.
 
-    Of rows that sum to 1, half the sum of (a - b)²/(a + b) is 1 less twice the sum of ab/(a + b).
+    Of rows that sum to 1, half the sum of (a - b)²/(a + b) is 1 less twice the sum of 1/(1/a + 1/b).
     """
-    common = np.zeros((len(first), len(second)), np.float32)
-    product, total = np.empty_like(common), np.empty_like(common)
-    for a, b in zip(first.T, second.T, strict=True):
-        if a.any() and b.any():
-            np.add.outer(a, b + np.float32(1e-20), out=total)
-            np.multiply.outer(a, b, out=product)
-            product /= total
-            common += product
-    return 1 - 2 * common
+    with np.errstate(divide="ignore"):
+        first, second = 1 / first, np.ascontiguousarray((1 / second).T)
+    distances = np.ones((len(first), second.shape[1]), np.float32)
+    common = np.empty((ROWS, second.shape[1]), np.float32)
+    for start in range(0, len(first), ROWS):  # few rows at a time, so that they stay in the cache
+        part = distances[start : start + ROWS]
+        out = common[: len(part)]
+        for a, b in zip(first[start : start + ROWS].T, second, strict=True):
+            np.add.outer(a, b, out=out)
+            np.divide(2, out, out=out)
+            part -= out
+    return distances
 
 
 def _match(costs: Sequence[np.ndarray]) -> list[float]:
@@ -341,32 +372,37 @@ def _align(costs: Sequence[np.ndarray]) -> list[np.ndarray]:
         (steps, 2) int each: rows and columns, the matrix's last corner first.
     """
     heights, widths = np.array([cost.shape for cost in costs]).T
-    padded = np.full((heights.max(), len(costs), widths.max()), 1, np.float32)
+    padded = np.zeros((heights.max(), len(costs), widths.max()))
     for index, cost in enumerate(costs):
         padded[: len(cost), index, : cost.shape[1]] = cost
     padded[0, :, 0] = 0
-    moves = np.zeros(padded.shape, np.uint8)  # 0: from the left, 1: from above, 2: from both
-    above = np.cumsum(padded[0], axis=1, dtype=float)
-    edge = np.full((len(costs), 1), np.inf)
-    for row, cost in enumerate(padded[1:], start=1):
-        so_far = np.cumsum(cost, axis=1, dtype=float)
-        diagonal = np.hstack([edge, above[:, :-1]])
-        entry = np.minimum(above, diagonal)
-        current = so_far + np.minimum.accumulate(entry + cost - so_far, axis=1)
-        left = np.hstack([edge, current[:, :-1]])
-        moves[row] = (entry <= left) * (1 + (diagonal <= above))
-        above = current
+    so_far = np.cumsum(padded, axis=2)
+    np.subtract(so_far, padded, out=padded)
+    total = so_far
+    entry = np.empty(padded.shape[1:])
+    for above, row, before in zip(total, total[1:], padded[1:], strict=False):
+        np.minimum(above[:, 1:], above[:, :-1], out=entry[:, 1:])
+        entry[:, 0] = above[:, 0]
+        entry -= before
+        np.minimum.accumulate(entry, axis=1, out=entry)
+        row += entry
     return [
-        _walk_back(moves[:height, index, :width].tobytes(), height, width)
+        _walk_back(total[:height, index, :width])
         for index, (height, width) in enumerate(zip(heights, widths, strict=True))
     ]
 
 
-def _walk_back(moves: bytes, height: int, width: int) -> np.ndarray:
-    place, path = height * width - 1, []
-    steps = (1, width, width + 1)
-    while place > 0:
-        path.append(place)
-        place -= steps[moves[place]]
-    path.append(0)
-    return np.stack(np.divmod(path, width), 1)
+def _walk_back(total: np.ndarray) -> np.ndarray:
+    """From the end of a matrix of the costs of the cheapest ways, the way to its origin."""
+    row, column = total.shape[0] - 1, total.shape[1] - 1
+    path = [(row, column)]
+    at = memoryview(total)  # its items are read faster than the array's
+    while row and column:
+        both, above, left = at[row - 1, column - 1], at[row - 1, column], at[row, column - 1]
+        least = min(both, above, left)
+        row -= both == least or above == least
+        column -= both == least or above != least
+        path.append((row, column))
+    path += [(row - step, column) for step in range(1, row + 1)]
+    path += [(row, column - step) for step in range(1, column + 1)]
+    return np.array(path)
