@@ -29,6 +29,15 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-missing", action="store_true", help="score a missing mask as empty, and say how many"
     )
+    parser.add_argument("--no-pictures", action="store_true", help="write the tables only")
+    parser.add_argument(
+        "--no-stability", action="store_true", help="leave out T, which takes about as long as J and F"
+    )
+    parser.add_argument(
+        "--pooled",
+        action="store_true",
+        help="add pooled IoU and Dice, the two numbers of the MindSpore implementation (not J and F)",
+    )
     parser.add_argument(
         "--compare", nargs="+", default=[], metavar="MASKS", help="more folders, set side by side"
     )
@@ -51,7 +60,13 @@ def run_evaluate(args: argparse.Namespace) -> int:
     from osvos_keras.report import report_scores
 
     davis = Davis(args.davis, args.resolution)
-    options = {"workers": args.workers, "allow_missing": args.allow_missing}
+    options = {
+        "workers": args.workers,
+        "allow_missing": args.allow_missing,
+        "stability": not args.no_stability,
+        "pooled": args.pooled,
+        "pictures": not args.no_pictures,
+    }
     report_scores([masks, *others], davis, args.sequences, out, **options)
     return 0
 

@@ -2,36 +2,30 @@
 
     <masks>/<sequence>/00000.png        DAVIS result layout, any method's
     →  per_frame.csv  per_sequence.csv  global.csv  attributes.csv  evaluation.json
+       and per_object.csv where annotations number several objects
 
-As in the DAVIS 2016 toolkit the first and the last frame of a sequence are not scored, and the
-overall numbers are means over sequences, not over frames. No TensorFlow and no Keras in here.
+As in the DAVIS toolkits the first and the last frame of a sequence are not scored, and the overall numbers
+are means over sequences (over objects, if there are several), not over frames. No TensorFlow and no Keras
+in here.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
 from osvos_keras import __version__
 from osvos_keras.davis import Davis
-from osvos_keras.db_info import read_db_info
 from osvos_keras.errors import ConfigError, DataError, FolderError
 from osvos_keras.files import find_input, make_folder, read_json, resolve_output, write_atomically, write_json
 from osvos_keras.mask_folder import Pair, find_masks, plan_sequence, why_unscorable
-from osvos_keras.metrics import (
-    contour_accuracy,
-    mean_recall_decay,
-    pooled_dice,
-    pooled_iou,
-    region_similarity,
-)
-
-STATISTICS = ["J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay", "J&F"]
+from osvos_keras.measuring import measure_methods
+from osvos_keras.metrics import pooled_dice, pooled_iou
+from osvos_keras.several_objects import Reader, find_reader
+from osvos_keras.tables import STATISTICS as STATISTICS
+from osvos_keras.tables import make_tables
 
 
 @dataclass(frozen=True)
@@ -39,24 +33,32 @@ class Scores:
     """What `evaluate` found.
 
     Attributes:
-        per_frame: sequence, frame (the file's name without suffix, a string), J, F.
-        per_sequence: sequence and the seven `STATISTICS`.
-        overall: one row, the means of `per_sequence`.
+        per_frame: sequence, frame (the file's name without suffix, a string), J, F; where annotations
+            number several objects also object, after sequence.
+        per_object: sequence, object and the `STATISTICS`; empty where no annotation numbers objects.
+        per_sequence: sequence and the seven `STATISTICS`, of several objects their means; then T if it is
+            defined for any sequence, pooled_iou and pooled_dice if asked for.
+        overall: one row, the means of `per_sequence` (of `per_object`, if there are several).
         attributes: attribute, sequences (how many have it), and for J and F the mean over those
             (`_with`), over the others (`_without`), and the first less the second (`_gain`: below
             zero where the attribute makes a sequence harder); empty without a `db_info.yml`.
         missing: `sequence/frame` of each mask that was not there and counted as empty.
         notes: sentences on what was left out, or read in another way than by its plain name.
         arguments: what `evaluate` was called with.
+        plan: the frames that were scored, by sequence.
+        readers: how the masks and annotations of each sequence are read.
     """
 
     per_frame: pd.DataFrame
+    per_object: pd.DataFrame
     per_sequence: pd.DataFrame
     overall: pd.DataFrame
     attributes: pd.DataFrame
     missing: tuple[str, ...]
     notes: tuple[str, ...]
     arguments: Mapping[str, object]
+    plan: Mapping[str, list[Pair]] = field(repr=False)
+    readers: Mapping[str, Reader] = field(repr=False)
 
     def save(self, out: str | Path) -> Path:
         """Write the tables and `evaluation.json` into the folder `out`, each whole or not at all.
@@ -72,6 +74,8 @@ class Scores:
             "global": self.overall,
             "attributes": self.attributes,
         }
+        if len(self.per_object):
+            tables["per_object"] = self.per_object
         for name, table in tables.items():
             with write_atomically(out / f"{name}.csv") as temporary:
                 table.to_csv(temporary, index=False)
@@ -112,137 +116,107 @@ def require_own_folder(out: str | Path, masks: str | Path) -> None:
 
 def evaluate(
     masks: str | Path,
-    davis: Davis,
+    davis: Davis | str | Path,
     sequences: str | Iterable[str] | None = None,
-    *,
-    workers: int | None = None,
-    allow_missing: bool = False,
-    progress: bool = True,
+    **options,
 ) -> Scores:
     """Score a folder of masks against the annotations of a data set.
 
     Args:
-        masks: a folder with a folder of PNGs for each sequence.
-        davis: the data set.
+        masks: a folder with a folder of masks for each sequence.
+        davis: the data set, or its root.
         sequences: a split, names, or names joined by commas; None is the split `val`.
-        workers: threads, one sequence each at a time; None is one for each CPU core. (Decoding
-            and the metrics leave Python's lock, so processes would gain nothing.)
-        allow_missing: score a mask that is not there as empty; `Scores.missing` names it.
-        progress: show a progress bar.
+        options: as for `evaluate_methods`.
 
     Raises:
         DataError: a sequence or mask is missing, a mask is there without a frame, is unreadable,
             has another size, or is not binary. The message names the file and the remedy.
         ConfigError: `workers` below 1.
     """
+    (scores,) = evaluate_methods({"": masks}, davis, sequences, **options).values()
+    return scores
+
+
+def evaluate_methods(
+    folders: Mapping[str, str | Path],
+    davis: Davis | str | Path,
+    sequences: str | Iterable[str] | None = None,
+    *,
+    workers: int | None = None,
+    allow_missing: bool = False,
+    stability: bool = True,
+    pooled: bool = False,
+    progress: bool = True,
+) -> dict[str, Scores]:
+    """As `evaluate`, for several methods at once: each annotation is read once.
+
+    Args:
+        folders: of masks, by the name of the method.
+        davis, sequences: as for `evaluate`.
+        workers: threads; None is one for each CPU core.
+        allow_missing: score a mask that is not there as empty; `Scores.missing` names it.
+        stability: compute T for the sequences that have it.
+        pooled: add the two numbers of the MindSpore implementation, which are not J and F; their masks must
+            be there for the first and the last frame too.
+        progress: show progress bars.
+    """
+    davis = davis if isinstance(davis, Davis) else Davis(davis)
     if workers is not None and workers < 1:
         raise ConfigError(f"workers must be at least 1, not {workers}.")
-    notes: list[str] = []
-    names = _scorable(davis, sequences, notes)
-    masks = find_input(masks)
-    root = find_masks(masks, names)
-    if root != masks:
-        notes.append(f"{masks}: the masks are taken from {root}.")
+    workers = workers or os.cpu_count() or 1
+    left_out: list[str] = []
+    names = _scorable(davis, sequences, left_out)
+    readers = {name: find_reader(davis.annotation_path(davis.frames(name)[0])) for name in names}
+    notes = {method: list(left_out) for method in folders}
     plans = {
-        name: plan_sequence(root, davis, name, allow_missing=allow_missing, notes=notes) for name in names
+        method: _plan(folder, davis, names, notes[method], allow_missing=allow_missing, first_and_last=pooled)
+        for method, folder in folders.items()
     }
-    workers = min(workers or os.cpu_count() or 1, len(names))
-    with pool_of(workers) as pool:
-        scored = pool.map(_score_sequence, plans.items())
-        bar = tqdm(scored, "scoring", len(plans), unit="sequence", disable=not progress)
-        per_frame = pd.concat(bar, ignore_index=True)
-    per_sequence = _summarise(per_frame)
-    return Scores(
-        per_frame=per_frame,
-        per_sequence=per_sequence,
-        overall=per_sequence[STATISTICS].mean().to_frame().T,
-        attributes=_attribute_table(per_sequence, davis),
-        missing=tuple(
-            f"{name}/{pair.frame}" for name, plan in plans.items() for pair in plan if not pair.mask
-        ),
-        notes=tuple(notes),
-        arguments={
-            "masks": str(masks),
+    measured = measure_methods(plans, davis, readers, workers, stability=stability, progress=progress)
+    scores = {}
+    for method, folder in folders.items():
+        arguments = {
+            "masks": str(find_input(folder)),
             "davis": str(davis.root),
             "resolution": davis.resolution,
-            "sequences": list(plans),
+            "sequences": names,
             "workers": workers,
             "allow_missing": allow_missing,
-        },
-    )
-
-
-@contextmanager
-def pool_of(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool of threads that drops what waits when the block is left by an error or by Ctrl-C."""
-    pool = ThreadPoolExecutor(workers)
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
-
-
-def select_sequences(davis: Davis, sequences: str | Iterable[str] | None) -> list[str]:
-    """The sequences that are asked for, at least one; None is the split `val`.
-
-    Raises:
-        DataError: none is named, or a name is neither a split nor a sequence.
-    """
-    names = list(dict.fromkeys(davis.select("val" if sequences is None else sequences)))
-    if not names:
-        raise DataError(
-            f"{davis.root}: no sequence to score is named. Name a split or sequences, as in `dog,camel`."
+            "stability": stability,
+            "pooled": pooled,
+        }
+        plan = plans[method]
+        missing = [f"{name}/{pair.frame}" for name in names for pair in plan[name] if not pair.mask]
+        tables = make_tables(measured[method], davis, pooled=pooled)
+        scores[method] = Scores(
+            **tables,
+            missing=tuple(missing),
+            notes=(*notes[method], *measured[method].notes),
+            arguments=arguments,
+            plan=plan,
+            readers=readers,
         )
-    return names
+    return scores
+
+
+def _plan(
+    folder: str | Path, davis: Davis, names: list[str], notes: list[str], **options
+) -> dict[str, list[Pair]]:
+    folder = find_input(folder)
+    root = find_masks(folder, names)
+    if root != folder:
+        notes.append(f"{folder}: the masks are taken from {root}.")
+    return {name: plan_sequence(root, davis, name, notes=notes, **options) for name in names}
 
 
 def _scorable(davis: Davis, sequences: str | Iterable[str] | None, notes: list[str]) -> list[str]:
     """The selected sequences that have annotations to score by; a note on each of the others."""
-    names = select_sequences(davis, sequences)
+    names = davis.select("val" if sequences is None else sequences)
     reasons = {name: reason for name in names if (reason := why_unscorable(davis, name))}
     if len(reasons) == len(names):
         raise DataError(" ".join(reasons.values()))
     notes += [f"{reason} It is left out." for reason in reasons.values()]
     return [name for name in names if name not in reasons]
-
-
-def _score_sequence(item: tuple[str, list[Pair]]) -> pd.DataFrame:
-    """J and F of every frame of a plan; two images are in memory at a time."""
-    sequence, plan = item
-    rows = []
-    for pair in plan:
-        mask, annotation = pair.read()
-        rows.append(
-            (sequence, pair.frame, region_similarity(mask, annotation), contour_accuracy(mask, annotation))
-        )
-    return pd.DataFrame(rows, columns=["sequence", "frame", "J", "F"])
-
-
-def _summarise(per_frame: pd.DataFrame) -> pd.DataFrame:
-    rows = []
-    for sequence, frames in per_frame.groupby("sequence", sort=False):
-        j, f = mean_recall_decay(frames["J"]), mean_recall_decay(frames["F"])
-        rows.append((sequence, *j, *f, (j[0] + f[0]) / 2))
-    return pd.DataFrame(rows, columns=["sequence", *STATISTICS])
-
-
-def _attribute_table(per_sequence: pd.DataFrame, davis: Davis) -> pd.DataFrame:
-    """Means over the sequences with and without each attribute (DAVIS paper, section 6)."""
-    attributes = {name: info.attributes for name, info in read_db_info(davis).items()}
-    known = per_sequence[per_sequence["sequence"].isin(attributes)]
-    rows = []
-    for name in sorted({name for sequence in known["sequence"] for name in attributes[sequence]}):
-        has = known["sequence"].map(lambda sequence, name=name: name in attributes[sequence])
-        row = {"attribute": name, "sequences": int(has.sum())}
-        for measure in "JF":
-            values = known[f"{measure}_mean"]
-            row[f"{measure}_with"], row[f"{measure}_without"] = values[has].mean(), values[~has].mean()
-            row[f"{measure}_gain"] = row[f"{measure}_with"] - row[f"{measure}_without"]
-        rows.append(row)
-    columns = [f"{measure}_{part}" for measure in "JF" for part in ("with", "without", "gain")]
-    return pd.DataFrame(rows, columns=["attribute", "sequences", *columns])
 
 
 def pooled_scores(
@@ -254,7 +228,7 @@ def pooled_scores(
     `evaluate`.
     """
     rows = []
-    names = select_sequences(davis, sequences)
+    names = davis.select("val" if sequences is None else sequences)
     masks = find_masks(masks, names)
     for sequence in names:
         plan = plan_sequence(masks, davis, sequence, first_and_last=True)

@@ -3,7 +3,7 @@
 All functions take NumPy arrays; none reads a file or knows a data set. The definitions are those
 of DAVIS 2016 (Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object
 Segmentation", CVPR 2016, section 5), to the last digit those of its public toolkit. Temporal
-stability T is left out: it has not been checked against published values.
+stability T is in `stability`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -98,8 +98,7 @@ def pooled_iou(masks: Iterable[np.ndarray], annotations: Iterable[np.ndarray]) -
     Raises:
         ValueError: different numbers of frames, or a pair that is not bool (H, W) of one shape.
     """
-    intersection, total = _pooled_counts(masks, annotations)
-    return intersection / (total - intersection) if total else 1.0
+    return iou_of_pixels(*_pooled_counts(masks, annotations))
 
 
 def pooled_dice(masks: Iterable[np.ndarray], annotations: Iterable[np.ndarray]) -> float:
@@ -109,8 +108,22 @@ def pooled_dice(masks: Iterable[np.ndarray], annotations: Iterable[np.ndarray]) 
     no information. It is the second number of the MindSpore implementation. Arguments and errors
     as for `pooled_iou`.
     """
-    intersection, total = _pooled_counts(masks, annotations)
-    return 2 * intersection / total if total else 1.0
+    return dice_of_pixels(*_pooled_counts(masks, annotations))
+
+
+def count_pixels(mask: np.ndarray, annotation: np.ndarray) -> tuple[int, int]:
+    """Pixels in both, and pixels of the mask plus pixels of the annotation, (H, W) bool each."""
+    return np.count_nonzero(mask & annotation), np.count_nonzero(mask) + np.count_nonzero(annotation)
+
+
+def iou_of_pixels(both: int, total: int) -> float:
+    """Intersection over union from sums of `count_pixels`."""
+    return both / (total - both) if total else 1.0
+
+
+def dice_of_pixels(both: int, total: int) -> float:
+    """The Dice coefficient from sums of `count_pixels`."""
+    return 2 * both / total if total else 1.0
 
 
 def _check_pair(mask: np.ndarray, annotation: np.ndarray) -> None:
@@ -132,8 +145,8 @@ def _pooled_counts(masks: Iterable[np.ndarray], annotations: Iterable[np.ndarray
         if mask is None or annotation is None:
             raise ValueError("there must be as many masks as annotations, one of each a frame.")
         _check_pair(mask, annotation)
-        intersection += np.count_nonzero(mask & annotation)
-        total += np.count_nonzero(mask) + np.count_nonzero(annotation)
+        pixels = count_pixels(mask, annotation)
+        intersection, total = intersection + pixels[0], total + pixels[1]
     return intersection, total
 
 

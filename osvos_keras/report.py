@@ -1,30 +1,40 @@
-"""What `osvos evaluate` does: score folders of masks, print the tables, write them and the pictures."""
+"""What `osvos evaluate` does: score folders of masks, print and write the tables, then the pictures."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from tqdm import tqdm
 
 from osvos_keras.davis import Davis
-from osvos_keras.evaluation import Scores, compare, evaluate, require_own_folder
-from osvos_keras.figures import save_figure
+from osvos_keras.evaluation import Scores, compare, evaluate_methods, require_own_folder
 from osvos_keras.files import find_input, make_folder, write_atomically
 from osvos_keras.mask_folder import require_folder
-from osvos_keras.plots import best_median_worst, gallery
-from osvos_keras.score_plots import attribute_bars, compare_bars, score_bars, score_over_time
+from osvos_keras.scoring import pool_of
 
 
 def report_scores(
-    folders: Sequence[str | Path], davis: Davis, sequences: str, out: str | Path, **options
+    folders: Sequence[str | Path],
+    davis: Davis,
+    sequences: str,
+    out: str | Path,
+    *,
+    pictures: bool = True,
+    progress: bool = True,
+    **options,
 ) -> dict[str, Scores]:
-    """Score each folder of masks; print the tables and write them with pictures into `out`.
+    """Score each folder of masks; print the tables and write them, then the pictures, into `out`.
 
     The first folder's files go into `out` itself, those of each other into `out/<method>`, and
-    the comparison of several beside the first's.
+    the comparison of several and `report.html` beside the first's.
 
     Args:
         folders: of masks, one for each method.
-        davis, sequences, options: as for `evaluate`.
+        pictures: draw pictures and write `report.html`.
+        progress: show bars.
+        davis, sequences, options: as for `evaluate_methods`.
 
     Returns:
         the scores by the name of the method.
@@ -40,16 +50,17 @@ def report_scores(
     places = {name: out / name if index else out for index, name in enumerate(methods)}
     for name, folder in methods.items():
         require_own_folder(places[name], folder)
-    scores = {}
-    for name, folder in methods.items():
-        print(f"\n{name}: {folder}")
-        scores[name] = evaluate(folder, davis, sequences, **options)
-        _print_scores(scores[name])
+    scores = evaluate_methods(methods, davis, sequences, progress=progress, **options)
     for name, one in scores.items():
-        _write_report(one, davis, places[name])
+        print(f"\n{name}: {methods[name]}")
+        _print_scores(one)
+        one.save(places[name])
     if len(scores) > 1:
-        _write_comparison(scores, out)
-    print(f"\nTables and pictures: {out}")
+        _print_comparison(scores, out)
+    print(f"\nTables: {out}", flush=True)
+    if pictures:
+        write_pictures(scores, davis, places, progress=progress)
+        print(f"Pictures, and report.html to look into every frame: {out}")
     return scores
 
 
@@ -68,6 +79,9 @@ def _by_method(folders: Sequence[Path]) -> dict[str, Path]:
 
 def _print_scores(scores: Scores) -> None:
     overall = scores.overall.assign(sequence="overall")
+    if len(scores.per_object):
+        print(_as_text(scores.per_object))
+        print("\nMeans over the objects of each sequence, and over all objects:")
     print(_as_text(pd.concat([scores.per_sequence, overall])))
     if not scores.attributes.empty:
         print("\nMeans over the sequences with an attribute, without it, and the difference:")
@@ -89,19 +103,7 @@ def _as_text(table: pd.DataFrame, index: bool = False) -> str:
     return table.to_string(index=index, float_format="{:.3f}".format, na_rep="–")
 
 
-def _write_report(scores: Scores, davis: Davis, out: Path) -> None:
-    scores.save(out)
-    masks, names = scores.arguments["masks"], scores.arguments["sequences"]
-    gallery(davis, masks, names, scores, out=out / "gallery.png")
-    best_median_worst(davis, masks, scores, out=out / "best_median_worst.png")
-    save_figure(score_bars(scores), out / "sequences.png")
-    if not scores.attributes.empty:
-        save_figure(attribute_bars(scores), out / "attributes.png")
-    for name in names:
-        save_figure(score_over_time(scores.per_frame, name, davis, masks), out / "over_time" / f"{name}.png")
-
-
-def _write_comparison(scores: Mapping[str, Scores], out: Path) -> None:
+def _print_comparison(scores: Mapping[str, Scores], out: Path) -> None:
     table = compare(scores)
     print("\nSide by side:")
     print(_as_text(table, index=True))
@@ -109,5 +111,49 @@ def _write_comparison(scores: Mapping[str, Scores], out: Path) -> None:
     print(_as_text(overall, index=True))
     with write_atomically(out / "comparison.csv") as temporary:
         table.set_axis([f"{measure} {method}" for measure, method in table.columns], axis=1).to_csv(temporary)
-    for measure in ("J_mean", "F_mean"):
-        save_figure(compare_bars(scores, measure), out / f"comparison_{measure}.png")
+
+
+def write_pictures(
+    scores: Mapping[str, Scores], davis: Davis, places: Mapping[str, Path], *, progress: bool = True
+) -> None:
+    """Draw the pictures of each method into its place, and `report.html` of all beside the first's.
+
+    Args:
+        scores, places: by the name of the method.
+        davis: the data set.
+        progress: show a bar.
+    """
+    from osvos_keras.html_report import write_html_report  # Matplotlib is not needed for the tables
+
+    out = next(iter(places.values()))
+    with pool_of(os.cpu_count() or 1) as pool:
+        write_html_report(scores, davis, out / "report.html", pool, progress)
+        for draw in tqdm(_pictures(scores, davis, places), "pictures", unit="picture", disable=not progress):
+            draw()
+
+
+def _pictures(
+    scores: Mapping[str, Scores], davis: Davis, places: Mapping[str, Path]
+) -> list[Callable[[], object]]:
+    """What is to draw, each picture a function."""
+    from osvos_keras.figures import save_figure
+    from osvos_keras.plots import gallery
+    from osvos_keras.score_plots import attribute_bars, compare_bars, score_bars
+    from osvos_keras.worst_plots import worst_pictures
+
+    def save(draw: Callable, path: Path, *arguments) -> None:
+        save_figure(draw(*arguments), path)
+
+    pictures = []
+    for name, one in scores.items():
+        place, masks, names = places[name], one.arguments["masks"], one.arguments["sequences"]
+        pictures.append(partial(save, worst_pictures, place / "worst.png", davis, one))
+        pictures.append(partial(gallery, davis, masks, names, one, out=place / "gallery.png"))
+        pictures.append(partial(save, score_bars, place / "sequences.png", one))
+        if not one.attributes.empty:
+            pictures.append(partial(save, attribute_bars, place / "attributes.png", one))
+    if len(scores) > 1:
+        for measure in ("J_mean", "F_mean"):
+            path = next(iter(places.values())) / f"comparison_{measure}.png"
+            pictures.append(partial(save, compare_bars, path, scores, measure))
+    return pictures

@@ -31,7 +31,11 @@ def temporal_stability(outlines: Sequence[np.ndarray | None]) -> float:
         outlines: of the first annotation and then of the mask of every scored frame, as `find_outline`
             returns them.
     """
-    costs = pair_costs(outlines)
+    return mean_of_costs(pair_costs(outlines))
+
+
+def mean_of_costs(costs: Sequence[float]) -> float:
+    """T from the costs of `pair_costs`; NaN without any."""
     return SCALE * float(np.nanmean(costs)) if np.isfinite(costs).any() else float("nan")
 
 

@@ -215,7 +215,7 @@ def test_folders_given_wrongly_are_named(masks, davis):
         evaluate(masks / "nowhere", davis, progress=False)
     with pytest.raises(DataError, match=f"Give {masks} instead"):
         evaluate(masks.parent, davis, "cow", progress=False)
-    with pytest.raises(DataError, match="no sequence to score"):
+    with pytest.raises(DataError, match="names no sequence"):
         evaluate(masks, davis, " , ", progress=False)
     with pytest.raises(DataError, match="no such sequence or split"):
         evaluate(masks, davis, "horse", progress=False)
