@@ -20,6 +20,7 @@ from osvos_keras.mask_folder import Pair
 from osvos_keras.mistakes import describe_mistakes, read_regions, worst_frames
 from osvos_keras.scoring import in_pool
 from osvos_keras.several_objects import Reader
+from osvos_keras.tables import mean_over_objects
 
 TEMPLATE = Path(__file__).with_name("report_template.html")
 PLACE = "/*DATA*/"
@@ -49,9 +50,8 @@ def write_html_report(
         for name, plan in first.plan.items()
         for index, frame in enumerate(_frames(davis, name, plan))
     ]
-    pictures = iter(
-        list(in_pool(pool, lambda task: _picture(*task), tasks, "report.html", "frame", progress))
-    )
+    drawn = in_pool(pool, lambda task: _picture(*task), tasks, "report.html", "frame", progress)
+    pictures = iter(list(drawn))
     sequences = [
         {"name": name, "frames": [next(pictures) for _ in plan]} for name, plan in first.plan.items()
     ]
@@ -92,13 +92,17 @@ def _method(name: str, scores: Scores) -> dict:
 
 
 def _rounded(row: dict) -> dict:
-    return {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
+    """The row for JSON, which knows no NaN."""
+    return {
+        key: (round(value, 4) if value == value else None) if isinstance(value, float) else value
+        for key, value in row.items()
+    }
 
 
 def _add_scores(sequence: dict, method: str, scores: Scores) -> None:
     """J and F of each frame, of several objects their means."""
     rows = scores.per_frame[scores.per_frame["sequence"] == sequence["name"]]
-    means = rows.groupby("frame")[["J", "F"]].mean().round(4).to_dict("index")
+    means = mean_over_objects(rows).set_index("frame")[["J", "F"]].round(4).to_dict("index")
     for frame in sequence["frames"]:
         for measure in "JF":
             frame.setdefault(measure, []).append(means.get(frame["name"], {}).get(measure))

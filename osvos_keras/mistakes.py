@@ -8,6 +8,7 @@ import pandas as pd
 
 from osvos_keras.mask_folder import Pair
 from osvos_keras.several_objects import Reader
+from osvos_keras.tables import mean_over_objects
 
 WORTH_NAMING = 0.01  # of the object: smaller mistakes are left out
 NEAR = 5  # frames: a neighbour of a worse frame shows the same mistake
@@ -27,8 +28,8 @@ class Mistake:
     parts: int
 
     def __str__(self):
-        parts = f" in {self.parts} parts" if self.parts > 1 else ""
-        return f"{self.kind} {self.share:.0%}{parts}"
+        size = f"{self.share:.0%}" if self.share <= 1 else f"{self.share:.1f} times its size"
+        return f"{self.kind} {size}" + (f" in {self.parts} parts" if self.parts > 1 else "")
 
 
 def find_mistakes(mask: np.ndarray, annotation: np.ndarray) -> list[Mistake]:
@@ -68,8 +69,8 @@ def describe_mistakes(mask: np.ndarray, annotation: np.ndarray) -> str:
 
 def worst_frames(per_frame: pd.DataFrame, count: int = 5) -> pd.DataFrame:
     """The rows of the frames with the lowest J, means over objects; next to a worse one none is taken."""
-    frames = per_frame.groupby(["sequence", "frame"], sort=False)[["J", "F"]].mean().reset_index()
-    frames["position"] = frames.groupby("sequence", sort=False).cumcount()
+    frames = mean_over_objects(per_frame)
+    frames = frames.assign(position=frames.groupby("sequence", sort=False).cumcount())
     chosen: list[int] = []
     for row in frames.sort_values("J", kind="stable").itertuples():
         others = frames.loc[chosen]

@@ -15,11 +15,15 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from osvos_keras.davis import Davis, read_annotation, read_frame
+from osvos_keras.davis import Davis
 from osvos_keras.evaluation import Scores
 from osvos_keras.figures import BLUE, SKY, figure_for, new_figure, save_figure
 from osvos_keras.files import find_input
-from osvos_keras.mask_folder import read_mask
+from osvos_keras.images import read_frame
+from osvos_keras.mask_folder import Pair
+from osvos_keras.mistakes import read_regions
+from osvos_keras.several_objects import find_reader
+from osvos_keras.tables import mean_over_objects
 
 MASK_COLOUR, OUTLINE_COLOUR = SKY, BLUE  # nature has few objects of these colours
 CELL_INCHES = 1.92  # one picture of a gallery: five make a page 1000 pixels wide
@@ -135,7 +139,7 @@ def best_median_worst(
 
 def _extremes(per_frame: pd.DataFrame, sequence: str) -> np.ndarray:
     """Positions in the sequence of the frames with the best, median and worst J."""
-    values = per_frame.loc[per_frame["sequence"] == sequence, "J"].to_numpy()
+    values = mean_over_objects(per_frame[per_frame["sequence"] == sequence])["J"].to_numpy()
     order = np.argsort(-values, kind="stable") + 1  # position 0, the first frame, is not scored
     return order[[0, len(order) // 2, -1]]
 
@@ -167,34 +171,38 @@ def _grid(
 def _draw_cell(
     ax: Axes, davis: Davis, masks: str | Path, path: Path, is_first: bool, scores: Scores | None
 ) -> None:
-    frame, mask, annotation = read_cell(davis, masks, path, is_first)
+    frame, mask, annotation = read_cell(davis, masks, path, is_first, scores=scores)
     show_overlay(frame, mask, None if is_first else annotation, ax)
     text = f"frame {path.stem}"
     if is_first:
         text += ", given"
     elif scores is not None:
         row = scores.per_frame.query("sequence == @path.parent.name and frame == @path.stem")
-        text += "".join(f", J {value:.2f}" for value in row["J"])
+        text += f", J {row['J'].mean():.2f}" if len(row) else ""
     ax.set_xlabel(text, fontsize=8, labelpad=2)
 
 
 def read_cell(
-    davis: Davis, masks: str | Path, path: Path, is_first: bool, width: int = CELL_WIDTH
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    davis: Davis,
+    masks: str | Path,
+    path: Path,
+    is_first: bool,
+    width: int = CELL_WIDTH,
+    scores: Scores | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Frame, mask and annotation of the frame at `path`, at most `width` pixels wide.
 
-    The mask of a sequence's first frame is its annotation; one that is not there is empty. An annotation
-    that is not there is None.
+    The mask of a sequence's first frame is its annotation; one that is not there is empty. Several objects
+    are shown as one. With `scores` the masks are those that were scored, whatever their names.
     """
-    frame, annotation_path = read_frame(path), davis.annotation_path(path)
-    annotation = read_annotation(annotation_path) if is_first or annotation_path.exists() else None
-    mask_path = find_input(masks) / path.parent.name / f"{path.stem}.png"
-    if is_first:
-        mask = annotation
-    else:
-        mask = read_mask(mask_path) if mask_path.is_file() else np.zeros(frame.shape[:2], bool)
-    small = [shrink(image, width) for image in (frame, mask)]
-    return *small, None if annotation is None else shrink(annotation, width)
+    sequence, annotation = path.parent.name, davis.annotation_path(path)
+    plan = {} if scores is None else {pair.frame: pair for pair in scores.plan.get(sequence, ())}
+    mask = find_input(masks) / sequence / f"{path.stem}.png"
+    pair = Pair(path.stem, annotation, mask if mask.is_file() else None)
+    pair = Pair(path.stem, annotation, annotation) if is_first else plan.get(path.stem, pair)
+    reader = find_reader(davis.annotation_path(davis.frames(sequence)[0]))
+    images = (read_frame(path), *read_regions(pair, reader))
+    return tuple(shrink(image, width) for image in images)
 
 
 def _row_label(sequence: str, scores: Scores | None) -> str:

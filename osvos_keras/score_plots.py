@@ -27,6 +27,7 @@ from osvos_keras.figures import (
     new_figure,
 )
 from osvos_keras.plots import read_cell, show_overlay
+from osvos_keras.tables import mean_over_objects
 
 LINE_COLOURS = [BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE]  # all but yellow, faint on white
 BAR_COLOURS = [BLUE, ORANGE, GREEN, SKY, VERMILION, PURPLE]
@@ -80,7 +81,7 @@ def score_over_time(
     Raises:
         ValueError: the sequence was not scored.
     """
-    values = per_frame[per_frame["sequence"] == sequence].reset_index(drop=True)
+    values = mean_over_objects(per_frame[per_frame["sequence"] == sequence]).reset_index(drop=True)
     if values.empty:
         raise ValueError(f"no scores of {sequence}; there are {', '.join(per_frame['sequence'].unique())}.")
     worst = int(values["J"].argmin())

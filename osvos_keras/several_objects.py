@@ -97,7 +97,7 @@ def read_numbers(path: Path) -> np.ndarray:
     if (codes[place] != found).any():
         unknown = int(found[codes[place] != found][0])
         raise DataError(
-            f"{path}: holds #{unknown:06x} and {len(found) - 1} other values, which are no numbers or colours "
-            "of DAVIS's objects. Write each object's number, as a grey or palette PNG."
+            f"{path}: holds #{unknown:06x} among other values, which are no numbers or "
+            "colours of DAVIS's objects. Write each object's number, as a grey or palette PNG."
         )
     return place[np.searchsorted(found, values)].astype(np.uint8)

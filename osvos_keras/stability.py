@@ -284,17 +284,24 @@ def shape_contexts(points: np.ndarray) -> np.ndarray:
     Returns:
         (N, 60) float32, rows that sum to 1.
     """
-    rows, columns = (points[:, axis] - points[:, axis, None] for axis in (0, 1))  # from the row's point
-    squares = rows**2 + columns**2
-    place = np.zeros(squares.shape, np.uint8)  # of a bin: the ring, where RADII is beyond the outermost,
-    for edge in np.geomspace(INNER, OUTER, RADII) * np.sqrt(squares).mean():
-        place += squares >= edge**2
-    place += np.uint8(RADII + 1) * _sectors(rows, columns)  # and the sector
-    count, bins = len(points), ANGLES * (RADII + 1)
-    flat = place + np.arange(0, count * bins, bins)[:, None]
-    histograms = np.bincount(flat.ravel(), minlength=count * bins).reshape(count, ANGLES, -1)[..., :RADII]
-    histograms = histograms.reshape(count, -1).astype(np.float32)
+    parts = [points[start : start + ROWS] for start in range(0, len(points), ROWS)]
+    away = [tuple(points[:, axis] - part[:, axis, None] for axis in (0, 1)) for part in parts]
+    mean = sum(np.sqrt(rows**2 + columns**2).sum() for rows, columns in away) / len(points) ** 2
+    edges = np.geomspace(INNER, OUTER, RADII) * mean
+    histograms = np.concatenate([_count(rows, columns, edges) for rows, columns in away]).astype(np.float32)
     return histograms / histograms.sum(1, keepdims=True)
+
+
+def _count(rows: np.ndarray, columns: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """How many points lie in each bin: (N, M) vectors to M points from each of N, (N, 60) int."""
+    squares = rows**2 + columns**2
+    place = np.uint8(RADII + 1) * _sectors(rows, columns)
+    for edge in edges:  # the ring is added to the sector's; RADII is beyond the outermost
+        place += squares >= edge**2
+    count, bins = len(rows), ANGLES * (RADII + 1)
+    flat = place + np.arange(0, count * bins, bins)[:, None]
+    histograms = np.bincount(flat.ravel(), minlength=count * bins).reshape(count, ANGLES, -1)
+    return histograms[..., :RADII].reshape(count, -1)
 
 
 def _sectors(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -328,15 +335,16 @@ def _context_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
     Of rows that sum to 1, half the sum of (a - b)²/(a + b) is 1 less twice the sum of 1/(1/a + 1/b).
     """
+    used = second.any(0)
     with np.errstate(divide="ignore"):
-        first, second = 1 / first, np.ascontiguousarray((1 / second).T)
-    distances = np.ones((len(first), second.shape[1]), np.float32)
-    common = np.empty((ROWS, second.shape[1]), np.float32)
+        inverse, others = 1 / first, np.ascontiguousarray((1 / second).T)
+    distances = np.ones((len(first), len(second)), np.float32)
+    common = np.empty((ROWS, len(second)), np.float32)
     for start in range(0, len(first), ROWS):  # few rows at a time, so that they stay in the cache
         part = distances[start : start + ROWS]
         out = common[: len(part)]
-        for a, b in zip(first[start : start + ROWS].T, second, strict=True):
-            np.add.outer(a, b, out=out)
+        for place in np.flatnonzero(used & first[start : start + ROWS].any(0)):
+            np.add.outer(inverse[start : start + ROWS, place], others[place], out=out)
             np.divide(2, out, out=out)
             part -= out
     return distances

@@ -37,6 +37,13 @@ def make_tables(measured: Measured, davis: Davis, *, pooled: bool) -> dict[str, 
     }
 
 
+def mean_over_objects(per_frame: pd.DataFrame) -> pd.DataFrame:
+    """sequence, frame, J, F: of several objects their means."""
+    if "object" not in per_frame:
+        return per_frame
+    return per_frame.groupby(["sequence", "frame"], sort=False)[["J", "F"]].mean().reset_index()
+
+
 def _summarise(per_frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for key, frames in per_frame.groupby(["sequence", "object"], sort=False):

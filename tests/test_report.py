@@ -11,9 +11,13 @@ import pytest
 
 from osvos_keras.errors import DataError, FolderError
 from osvos_keras.evaluate_command import add_evaluate_arguments, default_output, run_evaluate
-from osvos_keras.evaluation import evaluate
+from osvos_keras.evaluation import STATISTICS, evaluate, evaluate_methods, pooled_scores
+from osvos_keras.mask_files import read_mask
 from osvos_keras.mask_folder import repeat_first_mask
+from osvos_keras.plots import read_cell
 from osvos_keras.report import report_scores
+from osvos_keras.several_objects import Reader
+from osvos_keras.stability import find_outline, temporal_stability
 
 
 def parse(*arguments):
@@ -32,8 +36,8 @@ def test_the_command_writes_everything_beside_the_masks(masks, davis, tmp_path, 
     out = tmp_path / "evaluation" / "method"
     written = {path.relative_to(out).as_posix() for path in out.rglob("*.*")}
     tables = {"per_frame.csv", "per_sequence.csv", "global.csv", "attributes.csv", "evaluation.json"}
-    pictures = {"gallery.png", "best_median_worst.png", "sequences.png", "attributes.png"}
-    assert written == tables | pictures | {"over_time/bee.png", "over_time/cow.png"}
+    pictures = {"gallery.png", "worst.png", "sequences.png", "attributes.png", "report.html"}
+    assert written == tables | pictures
 
 
 def test_the_command_compares_folders(masks, davis, tmp_path, capsys):
@@ -155,3 +159,77 @@ def test_a_full_disk_is_one_sentence(masks, davis, tmp_path):
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob(".tmp-*"))
     assert (tmp_path / "out" / "global.csv").is_file()
+
+
+def test_the_tables_are_there_before_the_pictures(masks, davis, tmp_path, monkeypatch, capsys):
+    def look(*_, **__):
+        assert (tmp_path / "out" / "global.csv").is_file()
+        assert "overall" in capsys.readouterr().out
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("osvos_keras.report.write_pictures", look)
+    with pytest.raises(KeyboardInterrupt):
+        run_evaluate(parse(masks, "--davis", davis.root, "--out", tmp_path / "out"))
+    run_evaluate(parse(masks, "--davis", davis.root, "--out", tmp_path / "out", "--no-pictures"))
+    assert not list((tmp_path / "out").glob("*.png"))
+
+
+def test_tables_alone_need_no_matplotlib(masks, davis, tmp_path):
+    code = (
+        "import sys\nfrom osvos_keras.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as end: assert end.code == 0, end\n"
+        "assert not {'matplotlib', 'keras'} & set(sys.modules)"
+    )
+    command = [sys.executable, "-c", code, "evaluate", masks, "--davis", davis.root, "--no-pictures"]
+    done = subprocess.run([*command, "--out", tmp_path / "out"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_t_and_the_pooled_numbers_have_columns_of_their_own(masks, davis, tmp_path):
+    entries = [{"name": "bee", "attributes": [], "eval_t": True}, {"name": "cow", "attributes": []}]
+    (davis.root / "db_info.yml").write_text(json.dumps({"sequences": entries}))
+    run_evaluate(parse(masks, "--davis", davis.root, "--out", tmp_path / "out", "--no-pictures", "--pooled"))
+    table = pd.read_csv(tmp_path / "out" / "per_sequence.csv", index_col="sequence")
+    assert list(table) == [*STATISTICS, "T", "pooled_iou", "pooled_dice"]
+    paths = davis.annotations("bee")[:1] + sorted((masks / "bee").iterdir())[1:-1]
+    expected = temporal_stability([find_outline(read_mask(path)) for path in paths])
+    assert table.loc["bee", "T"] == pytest.approx(expected)
+    assert pd.isna(table.loc["cow", "T"])
+    overall = pd.read_csv(tmp_path / "out" / "global.csv")
+    assert overall["T"][0] == pytest.approx(expected)
+    pooled = pooled_scores(masks, davis).set_index("sequence")
+    for column in ("pooled_iou", "pooled_dice"):
+        assert list(table[column]) == pytest.approx(list(pooled[column]))
+        assert overall[column][0] == pytest.approx(pooled[column].mean())
+    run_evaluate(
+        parse(masks, "--davis", davis.root, "--out", tmp_path / "out", "--no-pictures", "--no-stability")
+    )
+    assert list(pd.read_csv(tmp_path / "out" / "global.csv")) == STATISTICS
+
+
+def test_each_annotation_is_read_once_for_all_methods(masks, davis, tmp_path, monkeypatch):
+    read = []
+    original = Reader.annotation
+    monkeypatch.setattr(Reader, "annotation", lambda self, path: read.append(path) or original(self, path))
+    methods = {"one": masks, "two": repeat_first_mask(davis, "val", tmp_path / "two")}
+    scores = evaluate_methods(methods, davis, progress=False)
+    assert len(read) == len(set(read)) == 15
+    for name, folder in methods.items():
+        pd.testing.assert_frame_equal(
+            scores[name].per_frame, evaluate(folder, davis, progress=False).per_frame
+        )
+
+
+def test_pictures_of_masks_with_other_habits_show_what_was_scored(masks, davis, tmp_path):
+    for path in sorted((masks / "cow").iterdir()):
+        path.rename(path.with_name(f"frame_{int(path.stem)}.png"))
+    masks.rename(tmp_path / "inner")
+    (tmp_path / "outer").mkdir()
+    (tmp_path / "inner").rename(tmp_path / "outer" / "inner")
+    run_evaluate(parse(tmp_path / "outer", "--davis", davis.root, "--sequences", "cow"))
+    scores = evaluate(tmp_path / "outer", davis, "cow", progress=False)
+    frame = davis.frames("cow")[5]
+    _, mask, _ = read_cell(davis, tmp_path / "outer", frame, False, scores=scores)
+    assert mask.any()
+    assert (tmp_path / "evaluation" / "outer" / "gallery.png").is_file()
