@@ -110,7 +110,7 @@ def check_run(
     """
     notebook = find_notebook(notebook)
     parameters = check_parameters(notebook, given)
-    output = resolve_output(default_output(notebook, parameters) if output is None else output)
+    output = default_output(notebook, parameters) if output is None else resolve_output(output)
     resolve_output(output.with_suffix(LONGEST_SUFFIX))  # too long a name, seen before and not after the work
     if output.suffix != ".ipynb":
         raise ConfigError(f"{output}: the name of the executed notebook must end in .ipynb.")
@@ -150,12 +150,15 @@ def run_alone(notebook: str | Path, given: Mapping[str, Any], output: str | Path
 
 
 def default_output(notebook: Path, parameters: Mapping[str, Any]) -> Path:
-    """`<RUN_DIR>/notebooks/<name>[_<sequence>].ipynb`, from the parameters or the notebook's defaults."""
+    """`<RUN_DIR>/notebooks/<name>[_<sequence>].ipynb`, from the parameters or the notebook's defaults.
+
+    Raises:
+        ConfigError: as `resolve_output`.
+    """
     values = {**read_parameters(notebook), **parameters}
     suffix = f"_{parameters['SEQUENCE']}" if "SEQUENCE" in parameters else ""
-    return (
-        resolve_output(values.get("RUN_DIR", "runs/course")) / "notebooks" / f"{notebook.stem}{suffix}.ipynb"
-    )
+    run_dir = resolve_output(values.get("RUN_DIR", "runs/course"))
+    return resolve_output(run_dir / "notebooks" / f"{notebook.stem}{suffix}.ipynb")
 
 
 def plan_course(
@@ -173,9 +176,8 @@ def plan_course(
     davis = Davis(davis_root, resolution)
     places = {"DAVIS_ROOT": davis_root, "RESOLUTION": resolution, "RUN_DIR": run_dir}
     if twice := places.keys() & given.keys():
-        raise ConfigError(
-            f"{', '.join(sorted(twice))}: the course takes --davis, --resolution and --run-dir."
-        )
+        names = ", ".join(sorted(twice))
+        raise ConfigError(f"{names}: not with -p here. Use --davis, --resolution and --run-dir.")
     davis.select([given["SEQUENCE"]] if "SEQUENCE" in given else given.get("SEQUENCES", "val"))
     own = {stem: read_parameters(find_notebook(stem)) for stem in COURSE}
     known = list(dict.fromkeys(name for defaults in own.values() for name in defaults))

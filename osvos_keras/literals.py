@@ -2,14 +2,15 @@
 
 import ast
 import difflib
+import math
 import numbers
 from collections.abc import Iterable
+from contextlib import suppress
 from types import NoneType
 from typing import Any
 
 from osvos_keras.errors import ConfigError
 
-LARGEST = 1e300  # what is beyond counts as infinite
 NAMES = {
     int: "a whole number",
     float: "a finite number",
@@ -60,8 +61,10 @@ def check_type(name: str, value: Any, kinds: tuple[type, ...]) -> Any:
     if not isinstance(value, bool):
         if isinstance(value, numbers.Integral) and int in kinds:
             return int(value)
-        if isinstance(value, numbers.Real) and float in kinds and abs(value) <= LARGEST:
-            return float(value) + 0.0  # never the negative zero
+        if isinstance(value, numbers.Real) and float in kinds:
+            with suppress(OverflowError):  # a whole number of more than 308 digits
+                if math.isfinite(number := float(value)):
+                    return number + 0.0  # never the negative zero
     wanted = " or ".join(NAMES.get(kind, kind.__name__) for kind in kinds)
     raise ConfigError(f"{name} is {_show(value)}; it must be {wanted}.")
 

@@ -2,14 +2,18 @@
 
 import subprocess
 import sys
+import time
 
 import nbformat
 import pytest
 
 from osvos_keras import batch
-from osvos_keras.batch import check_parameters, find_notebook, plan_course, read_parameters, run_notebook
+from osvos_keras.batch import plan_course, run_alone, run_course, run_notebook
 from osvos_keras.cli import main
-from osvos_keras.errors import ConfigError, NotebookError
+from osvos_keras.davis import Davis
+from osvos_keras.errors import ConfigError, DataError, FolderError, NotebookError
+from osvos_keras.files import NOTEBOOKS, PROJECT
+from osvos_keras.verification import write_lists
 
 PARAMETERS = """
 SEQUENCE = "cat"  # which sequence
@@ -33,29 +37,6 @@ def notebook(tmp_path):
     return path
 
 
-def test_parameters_are_read_with_their_types(notebook):
-    expected = {"SEQUENCE": "cat", "STEPS": 3, "RATE": 0.5, "DEEP": True, "RUN_DIR": "runs/course"}
-    assert read_parameters(notebook) == expected
-
-
-def test_values_take_the_type_of_the_default(notebook):
-    given = {"SEQUENCE": "12", "STEPS": "7", "RATE": "1", "DEEP": "False"}
-    assert check_parameters(notebook, given) == {"SEQUENCE": "12", "STEPS": 7, "RATE": 1.0, "DEEP": False}
-
-
-def test_unknown_parameter_is_an_error_with_a_hint(notebook):
-    with pytest.raises(ConfigError, match=r"no parameter SEQUENZE; did you mean SEQUENCE\?"):
-        check_parameters(notebook, {"SEQUENZE": "dog"})
-
-
-@pytest.mark.parametrize(
-    ("name", "value"), [("STEPS", "many"), ("STEPS", "2.5"), ("DEEP", "1"), ("RATE", "x")]
-)
-def test_value_of_another_type_is_an_error(notebook, name, value):
-    with pytest.raises(ConfigError, match=f"{name} = '{value}' is not "):
-        check_parameters(notebook, {name: value})
-
-
 def test_notebook_runs_with_its_parameters_and_is_kept(notebook, tmp_path):
     output = run_notebook(notebook, {"STEPS": "2"}, tmp_path / "out" / "done.ipynb")
     executed = nbformat.read(output, 4)
@@ -69,18 +50,180 @@ def test_failing_cell_is_reported_and_the_notebook_kept(notebook, tmp_path):
     assert output.is_file()
 
 
-def test_unknown_notebook_names_those_there_are():
-    with pytest.raises(ConfigError, match=r"06_nothing: no such notebook.*04_online_training"):
-        find_notebook("06_nothing")
+def test_a_notebook_without_kernelspec_or_parameters_runs(tmp_path):
+    cell = nbformat.v4.new_code_cell("print(6 * 7)")
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "plain.ipynb")
+    executed = nbformat.read(run_notebook(tmp_path / "plain.ipynb", {}, tmp_path / "done.ipynb"), 4)
+    assert executed.cells[-1].outputs[0].text == "42\n"
+
+
+def test_braces_in_a_path_are_a_name_like_any_other(notebook, tmp_path):
+    source = notebook.rename(tmp_path / "{STEPS}.ipynb")
+    assert run_notebook(source, {"STEPS": 2}, tmp_path / "{out" / "{}.ipynb").is_file()
+
+
+def test_a_hint_that_papermill_does_not_read_causes_no_warning(notebook, tmp_path, caplog):
+    text = notebook.read_text().replace("STEPS = 3 ", "STEPS: int | None = 3 ")
+    notebook.write_text(text)
+    run_notebook(notebook, {"STEPS": "2", "SEQUENCE": 'a "cat"'}, tmp_path / "done.ipynb")
+    assert not [record for record in caplog.records if record.name == "papermill"]
+
+
+@pytest.fixture
+def in_project(monkeypatch):
+    """The project as the working folder; its notebooks as they were, or the test fails."""
+    before = {path: path.read_bytes() for path in NOTEBOOKS.iterdir() if path.is_file()}
+    monkeypatch.chdir(PROJECT)
+    yield
+    assert before == {path: path.read_bytes() for path in NOTEBOOKS.iterdir() if path.is_file()}
+
+
+OURS = "lies in the project's own notebooks folder"
+NAME = "it must be a name alone"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "04_online_training", "-p", "RUN_DIR=."], OURS),
+        (["run", "04_online_training", "-p", "RUN_DIR=", "-p", "SEQUENCE=cat"], "a path is empty"),
+        (["run", "04_online_training", "-p", "RUN_DIR=.", "-p", "SEQUENCE=cat"], OURS),
+        (["run", "04_online_training", "-p", "RUN_DIR=runs/../notebooks"], OURS),
+        (["run", "04_online_training", "--out", "notebooks/new.ipynb"], OURS),
+        (["run", "04_online_training", "--out", "notebooks/00_start_here.ipynb"], OURS),
+        (["run", "04_online_training", "--out", ""], "a path is empty"),
+        (["run", "04_online_training", "--out", "README.md"], "must end in .ipynb"),
+        (["run", "04_online_training", "--each-sequence", "val", "-p", "RUN_DIR=."], OURS),
+        (["run", "04_online_training", "--each-sequence", ""], "--each-sequence is empty"),
+        (["run", "04_online_training", "--each-sequence", " , "], "--each-sequence is empty"),
+        (["run", "04_online_training", "--each-sequence", "val", "--out", ""], "--out names one notebook"),
+        (["run", "04_online_training", "-p", "SEQUENCE=../../evil", "-p", "RUN_DIR=/nowhere"], NAME),
+        (["course", "--run-dir", "."], OURS),
+        (["course", "--run-dir", ""], "a path is empty"),
+        (["course", "-p", "RUN_DIR=elsewhere"], "RUN_DIR: not with -p here. Use --davis, --resolution and"),
+        (["course", "-p", "SEQUENCE=../evil"], "../evil"),
+        (["student", "--to", "notebooks"], OURS),
+        (["student", "--to", "notebooks/mine"], OURS),
+        (["parent", "--run-dir", ""], "a path is empty"),
+    ],
+)
+def test_no_output_lands_among_the_projects_notebooks_or_nowhere(in_project, arguments, message):
+    with pytest.raises(SystemExit) as leaving:
+        main(arguments)
+    assert message in str(leaving.value.code)
+
+
+def test_the_notebook_that_is_run_is_never_the_output(notebook, tmp_path):
+    before = notebook.read_bytes()
+    (tmp_path / "link.ipynb").symlink_to(notebook)
+    (tmp_path / "same.ipynb").hardlink_to(notebook)
+    for output in (notebook, tmp_path / "link.ipynb", tmp_path / "same.ipynb"):
+        with pytest.raises(ConfigError, match="would replace the one that is run"):
+            run_notebook(notebook, {}, output)
+    (tmp_path / "notebooks").mkdir()
+    own = notebook.rename(tmp_path / "notebooks" / notebook.name)
+    with pytest.raises(ConfigError, match="would replace the one that is run"):
+        run_alone(own, {"RUN_DIR": str(tmp_path)})
+    assert own.read_bytes() == before
+
+
+def test_somebodys_work_is_never_written_over(notebook, tmp_path):
+    work = tmp_path / "work.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("hours")]), work)
+    before = work.read_bytes()
+    with pytest.raises(FolderError, match="no run executed it, so it may be somebody's work"):
+        run_notebook(notebook, {}, work)
+    assert work.read_bytes() == before
+    (tmp_path / "folder.ipynb").mkdir()
+    with pytest.raises(FolderError, match="no run executed it"):
+        run_notebook(notebook, {}, tmp_path / "folder.ipynb")
+    done, log = tmp_path / "done.ipynb", tmp_path / "done.log"
+    log.write_text("mine\n")
+    done.write_text('{"cells": [')  # half of one, by a run that was killed
+    run_notebook(notebook, {}, done)
+    run_notebook(notebook, {}, done)  # an executed one gives way
+    assert log.read_text().startswith("mine\n")
+
+
+def test_too_long_a_name_is_refused_before_the_work(notebook, tmp_path):
+    given = {"RUN_DIR": str(tmp_path / "run"), "SEQUENCE": "x" * 230}
+    with pytest.raises(ConfigError, match=r"a name of \d+ bytes"):
+        run_alone(notebook, given)
+    assert not (tmp_path / "run").exists()
+
+
+WAITING = """
+from pathlib import Path
+import time
+(Path(RUN_DIR) / f"started_{SEQUENCE}").touch()
+while not (Path(RUN_DIR) / "go").exists():
+    time.sleep(0.02)
+"""
+
+
+def start(*arguments) -> subprocess.Popen:
+    command = [sys.executable, "-m", "osvos_keras.cli", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PROJECT)
+
+
+def wait_for(*paths, seconds=120):
+    end = time.monotonic() + seconds
+    while not all(path.exists() for path in paths):
+        assert time.monotonic() < end, f"{paths} did not come"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def waiting(notebook):
+    """A notebook that waits for a file `go` in RUN_DIR."""
+    content = nbformat.read(notebook, 4)
+    content.cells.append(nbformat.v4.new_code_cell(WAITING.strip()))
+    nbformat.write(content, notebook)
+    return notebook
+
+
+def test_one_run_folder_is_one_runs(waiting, tmp_path):
+    """Two real processes; the second is refused at once, with another sequence, output or command too."""
+    run, other = tmp_path / "run", tmp_path / "other"
+    first = start("run", waiting, "-p", f"RUN_DIR={run}")
+    wait_for(run / "started_cat")
+    elsewhere = tmp_path / "elsewhere.ipynb"
+    refused = [
+        start("run", waiting, "-p", f"RUN_DIR={run}"),
+        start("run", waiting, "-p", f"RUN_DIR={run}", "-p", "SEQUENCE=dog"),
+        start("run", waiting, "-p", f"RUN_DIR={run}", "--out", elsewhere),
+        start("course", "--run-dir", run),
+    ]
+    for second in refused:
+        _, messages = second.communicate(timeout=120)
+        assert second.returncode == 1 and "another run is writing there" in messages
+    assert not elsewhere.exists()
+    third = start("run", waiting, "-p", f"RUN_DIR={other}")  # another folder is free
+    wait_for(other / "started_cat")
+    for folder in (run, other):
+        (folder / "go").touch()
+    assert (first.wait(120), third.wait(120)) == (0, 0)
+    executed = nbformat.read(run / "notebooks" / "example.ipynb", 4)
+    assert executed.metadata.papermill.exception is None
+
+
+def test_one_executed_notebook_is_one_runs(waiting, tmp_path):
+    output = tmp_path / "out" / "same.ipynb"
+    first = start("run", waiting, "-p", f"RUN_DIR={tmp_path / 'a'}", "--out", output)
+    wait_for(tmp_path / "a" / "started_cat")
+    second = start("run", waiting, "-p", f"RUN_DIR={tmp_path / 'b'}", "--out", output)
+    assert "another run is writing there" in second.communicate(timeout=120)[1]
+    (tmp_path / "a" / "go").touch()
+    assert first.wait(120) == 0
 
 
 def test_course_runs_online_training_once_for_every_validation_sequence(tiny, tmp_path):
-    jobs = list(plan_course(str(tiny.root), str(tmp_path / "run"), {"ONLINE_STEPS": "3"}))
+    jobs = plan_course(str(tiny.root), str(tmp_path / "run"), {"ONLINE_STEPS": "3"})
     assert [stem for stem, _, _ in jobs] == list(batch.COURSE)
     online = {stem: parameters for stem, parameters, _ in jobs}[batch.ONLINE]
     assert (online["SEQUENCE"], online["ONLINE_STEPS"], online["RUN_DIR"]) == (
         "cow",
-        "3",
+        3,
         str(tmp_path / "run"),
     )
 
@@ -95,9 +238,35 @@ def test_course_on_other_data_takes_its_own_sequences(tiny, tmp_path):
         assert "SEQUENCES" not in parameters
 
 
-def test_course_refuses_a_parameter_that_no_notebook_has(tiny, tmp_path):
-    with pytest.raises(ConfigError, match="no notebook of the course has a parameter ONLINE_STEP"):
-        list(plan_course(str(tiny.root), str(tmp_path), {"ONLINE_STEP": "3"}))
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        (
+            {"ONLINE_STEP": "3"},
+            ConfigError,
+            "no notebook of the course has a parameter ONLINE_STEP; did you mean",
+        ),
+        ({"PRESET": "papr"}, ConfigError, "PRESET is 'papr'"),
+        ({"STEPS": 3}, ConfigError, r"07_ablation\.ipynb: STEPS is 3; it must be text"),
+        ({"SEQUENCE": "unicorn"}, DataError, "unicorn: no such sequence"),
+        ({"SEQUENCES": "cow,unicorn"}, DataError, "unicorn: no such sequence"),
+        ({"DAVIS_ROOT": "x"}, ConfigError, "DAVIS_ROOT: not with -p here"),
+    ],
+)
+def test_course_checks_every_notebook_before_the_first_one(tiny, tmp_path, given, error, message):
+    with pytest.raises(error, match=message):
+        run_course(str(tiny.root), str(tmp_path / "run"), given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_course_takes_a_resolution(tiny, tmp_path):
+    for kind in ("JPEGImages", "Annotations"):
+        (tiny.root / kind / "480p").rename(tiny.root / kind / "1080p")
+    write_lists(Davis(tiny.root, "1080p"), ["cow"])
+    jobs = plan_course(str(tiny.root), str(tmp_path), {}, "1080p")
+    assert {parameters.get("RESOLUTION", "none") for _, parameters, _ in jobs} == {"1080p", "none"}
+    with pytest.raises(DataError, match="480p: no such folder"):
+        plan_course(str(tiny.root), str(tmp_path), {})
 
 
 def test_run_command_writes_beside_the_run(notebook, tmp_path, capsys):
@@ -114,6 +283,9 @@ def test_run_command_writes_beside_the_run(notebook, tmp_path, capsys):
         (["run", "no_such_notebook"], "no such notebook"),
         (["run", "04_online_training", "-p", "NONSENSE=1"], "has no parameter NONSENSE"),
         (["run", "04_online_training", "-p", "ONLINE_STEPS"], "is not NAME=VALUE"),
+        (["run", "04_online_training", "--workers", "0"], "--workers belongs to --each-sequence"),
+        (["run", "04_online_training", "--retries", "1"], "--retries belongs to --each-sequence"),
+        (["run", "04_online_training", "--scheduler", ""], "--scheduler belongs to --each-sequence"),
         (["data", "verify", "--davis", "/nowhere"], "/nowhere/JPEGImages/480p: no such folder"),
         (["data", "verify", "--sequences", "unicorn"], "unicorn: no such sequence"),
         (["data", "download", "--to", "/proc/nowhere"], "cannot write there"),

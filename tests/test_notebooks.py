@@ -3,24 +3,33 @@
 import ast
 import json
 import re
+from types import NoneType
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 
-from osvos_keras.batch import COURSE, NOTEBOOKS, read_parameters, run_course
+from osvos_keras.batch import COURSE, run_course
+from osvos_keras.config import get_config
 from osvos_keras.davis import Davis, read_annotation
-from osvos_keras.files import PROJECT
+from osvos_keras.errors import ConfigError
+from osvos_keras.files import NOTEBOOKS, PROJECT, list_files
+from osvos_keras.parameters import inspect_parameters, read_parameters
+from tests.exercises import read
 
-PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
-SHARED_PARAMETERS = {  # name → type and default, the same in every notebook that has it
-    "DAVIS_ROOT": "data/sample",
-    "RUN_DIR": "runs/course",
-    "HEIGHT": 240,
-    "SEED": 0,
-    "PRESET": "default",
+PATHS = list_files(NOTEBOOKS, ".ipynb")
+SHARED_PARAMETERS = {  # name → default, and types if not the default's: the same in every notebook with it
+    "DAVIS_ROOT": ("data/sample",),
+    "RESOLUTION": ("480p",),
+    "RUN_DIR": ("runs/course",),
+    "HEIGHT": (None, int, NoneType),
+    "SEED": (0,),
+    "PRESET": ("default",),
+    "SETTINGS": ("",),
 }
+# Parameters of which None leaves what the preset has; the default is None, or a number that is quick.
+PRESETS_OWN = {"HEIGHT": int, "ONLINE_STEPS": int, "PARENT_EPOCHS": float}
 
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem)
@@ -56,11 +65,70 @@ def test_one_cell_of_parameters_literals_only_each_explained(notebook):
     for line in cell.source.splitlines():
         assert "#" in line and len(line.split("#", 1)[1]) > 8, f"no help: {line}"
     for statement in ast.parse(cell.source).body:
-        assert isinstance(statement, ast.Assign)
-        (name,) = statement.targets
-        value = ast.literal_eval(statement.value)
-        assert name.id.isupper()
-        assert value == SHARED_PARAMETERS.get(name.id, value)
+        target = statement.target if isinstance(statement, ast.AnnAssign) else statement.targets[0]
+        assert target.id.isupper()
+        ast.literal_eval(statement.value)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_a_parameter_means_the_same_in_every_notebook(path):
+    parameters = inspect_parameters(path)
+    for name, found in parameters.items():
+        default, *kinds = SHARED_PARAMETERS.get(name, (found.default,))
+        assert found.default == default and found.kinds == tuple(kinds or found.kinds)
+        if name in PRESETS_OWN:
+            assert found.kinds == (PRESETS_OWN[name], NoneType)
+    assert ("RESOLUTION" in parameters) == ("DAVIS_ROOT" in parameters)
+    assert ("SETTINGS" in parameters) == ("PRESET" in parameters)
+
+
+def config_of(stem, **given):
+    """The settings that a notebook's own line makes of its parameters."""
+    code = "\n".join(cell.source for cell in read(stem).cells if cell.cell_type == "code")
+    (line,) = re.findall(r"^ *(config = get_config\(.*\))", code, re.MULTILINE)
+    names = {
+        "get_config": get_config,
+        "moments": [0, 5],
+        **read_parameters(NOTEBOOKS / f"{stem}.ipynb"),
+        **given,
+    }
+    exec(line, names)
+    return names["config"]
+
+
+@pytest.mark.parametrize("stem", ["04_online_training", "06_your_video"])
+def test_a_preset_means_the_same_in_a_notebook_as_in_a_command(stem):
+    assert (config_of(stem).height, config_of(stem).steps) == (240, 100)
+    thorough = config_of(stem, PRESET="thorough")
+    assert (thorough.height, thorough.scales) == (480, 2)
+    for preset in ("paper", "mindspore"):
+        assert config_of(stem, PRESET=preset) == get_config("online", preset)
+    assert config_of(stem, PRESET="thorough", HEIGHT=0, ONLINE_STEPS=3) == get_config(
+        "online", "thorough", height=0, steps=3
+    )
+    more = config_of(stem, SETTINGS="learning_rate=3e-5 frozen_blocks=0")
+    assert (more.learning_rate, more.frozen_blocks) == (3e-5, 0)
+    with pytest.raises(ConfigError, match="steps is 0; it must be above zero"):
+        config_of(stem, ONLINE_STEPS=0)
+
+
+def test_the_parents_epochs_are_the_presets_where_none_is_given():
+    stem = "03_parent_training"
+    assert config_of(stem).epochs == 1  # so that the notebook is quick
+    assert config_of(stem, PRESET="paper", PARENT_EPOCHS=None) == get_config("parent", "paper")
+    assert config_of(stem, PARENT_EPOCHS=0.5, SETTINGS="batch=4").batch == 4
+
+
+def test_the_ablations_steps_are_those_that_it_names():
+    assert config_of("07_ablation", PRESET="thorough").height == 480
+    with pytest.raises(ConfigError, match=r"SETTINGS .* names steps"):
+        config_of("07_ablation", SETTINGS="steps=3")
+
+
+@pytest.mark.parametrize("stem", ["00_start_here", "01_data_preparation", "05_evaluation"])
+def test_without_a_preset_the_default_one_counts(stem):
+    assert config_of(stem).height == 240
+    assert config_of(stem, HEIGHT=0).height == 0
 
 
 def test_no_outputs_in_git_and_short_cells(notebook):

@@ -2,6 +2,9 @@
 
 import os
 import re
+import resource
+import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 
 from osvos_keras.cli import main
 from osvos_keras.errors import CheckError, FolderError
+from osvos_keras.files import PROJECT
 from tests.exercises import EXERCISES, read
 
 nbgrader = pytest.importorskip("nbgrader", reason='needs nbgrader: pip install -e ".[student]"')
@@ -41,7 +45,7 @@ def test_every_notebook_of_the_course_has_an_exercise():
 
 def test_no_solution_is_left(editions):
     source, student = editions
-    assert "SOLUTION" not in nbformat.writes(student)
+    assert "SOLUTION" not in nbformat.writes(student).replace("RESOLUTION", "")
     everything = "\n".join(cell.source for cell in student.cells)
     blanks = [cell.source for cell in student.cells if is_solution(cell)]
     solved = [cell.source for cell in source.cells if is_solution(cell)]
@@ -98,6 +102,36 @@ def test_answers_are_never_overwritten(folder, tmp_path):
     assert answered.read_text() == before
 
 
+def test_a_figure_of_somebodys_own_is_never_overwritten(tmp_path):
+    from osvos_keras.student import write_student_edition
+
+    own = tmp_path / "figures" / "00_start_here.png"
+    own.parent.mkdir()
+    own.write_bytes(b"mine")
+    with pytest.raises(FolderError, match=r"00_start_here\.png: is there and differs"):
+        list(write_student_edition(tmp_path))
+    assert own.read_bytes() == b"mine" and list(tmp_path.glob("*.ipynb")) == []
+    (tmp_path / "other" / "02_network_and_loss.ipynb").mkdir(parents=True)
+    with pytest.raises(FolderError, match=r"02_network_and_loss\.ipynb: is there and differs"):
+        list(write_student_edition(tmp_path / "other"))
+
+
+def test_where_nothing_can_be_written_it_says_so(tmp_path):
+    """A folder that takes none, and a disk that is full: here, files of more than 20 kB."""
+    with pytest.raises(SystemExit, match=r"cannot write there \(.*\)\. Choose another folder"):
+        main(["student", "--to", "/proc/nowhere"])
+    done = subprocess.run(
+        [sys.executable, "-m", "osvos_keras.cli", "student", "--to", tmp_path],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert re.search(r"osvos: error: .*: cannot be written \(.* bytes are free", done.stderr)
+    assert not list(tmp_path.rglob(".tmp-*"))
+
+
 def test_nbgrader_accepts_the_notebooks_as_they_are(tmp_path, monkeypatch):
     """Its own metadata validation, then `nbgrader generate_assignment`, database and all."""
     from nbgrader.apps import NbGraderAPI
@@ -119,4 +153,4 @@ def test_nbgrader_accepts_the_notebooks_as_they_are(tmp_path, monkeypatch):
         points = sum(notebook.max_score for notebook in gradebook.find_assignment("course").notebooks)
     assert points == len(EXERCISES)
     released = (tmp_path / "release" / "course" / f"{NOTEBOOKS[2]}.ipynb").read_text()
-    assert "SOLUTION" not in released and "raise NotImplementedError" in released
+    assert "SOLUTION" not in released.replace("RESOLUTION", "") and "raise NotImplementedError" in released
