@@ -21,7 +21,7 @@ RANGES = {
     "accumulate": (1, 4_096),
     "epochs": (1e-9, 1e6),
     "steps": (1, 2**31 - 1),  # what a counter of steps holds with every backend of Keras
-    "learning_rate": (1e-30, 1e3),
+    "learning_rate": (1e-37, 1e38),  # what float32 holds
     "weight_decay": (0, 1e3),
     "frozen_blocks": (0, 5),
     "balance": (0, 1),
