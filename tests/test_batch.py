@@ -1,5 +1,6 @@
 """Notebooks run headless, and the `osvos` command over them."""
 
+import resource
 import subprocess
 import sys
 import time
@@ -150,6 +151,19 @@ def test_too_long_a_name_is_refused_before_the_work(notebook, tmp_path):
     with pytest.raises(ConfigError, match=r"a name of \d+ bytes"):
         run_alone(notebook, given)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_is_one_sentence(notebook, tmp_path):
+    """Here, one that takes no more than 3 kB a file."""
+    done = subprocess.run(
+        [sys.executable, "-m", "osvos_keras.cli", "run", notebook, "-p", f"RUN_DIR={tmp_path}"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, 3_000)),
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "example.ipynb: cannot be written (File too large). Make room, and run again." in done.stderr
 
 
 WAITING = """
