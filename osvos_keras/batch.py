@@ -178,7 +178,6 @@ def plan_course(
     if twice := places.keys() & given.keys():
         names = ", ".join(sorted(twice))
         raise ConfigError(f"{names}: not with -p here. Use --davis, --resolution and --run-dir.")
-    davis.select([given["SEQUENCE"]] if "SEQUENCE" in given else given.get("SEQUENCES", "val"))
     own = {stem: read_parameters(find_notebook(stem)) for stem in COURSE}
     known = list(dict.fromkeys(name for defaults in own.values() for name in defaults))
     for name in given:

@@ -10,6 +10,7 @@ from typing import Any
 import nbformat
 
 from osvos_keras.config import get_config
+from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, NotebookError
 from osvos_keras.files import NOTEBOOKS, check_name, find_input, list_files
 from osvos_keras.literals import check_known, check_type, parse_pairs, read_literal
@@ -17,6 +18,7 @@ from osvos_keras.literals import check_known, check_type, parse_pairs, read_lite
 # Parameters that are a setting of a training, and others that say how it is trained.
 SETTINGS = {"HEIGHT": "height", "SEED": "seed", "ONLINE_STEPS": "steps", "PARENT_EPOCHS": "epochs"}
 TRAINING = {*SETTINGS, "PRESET", "SETTINGS"}
+DATA = {"DAVIS_ROOT", "RESOLUTION", "SEQUENCE", "SEQUENCES"}
 NAMES = ("SEQUENCE", "RESOLUTION")  # parameters that become the name of a folder
 HINTS = {kind.__name__: kind for kind in (int, float, str, bool)} | {"None": NoneType}
 
@@ -115,6 +117,7 @@ def check_parameters(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]
     Raises:
         ConfigError: the notebook has no such parameter, the value is of another type or out of range, or
             cannot be a name where it must be one.
+        DataError: the data set lacks what the value names.
         NotebookError: as `inspect_parameters`.
     """
     parameters = inspect_parameters(notebook)
@@ -126,8 +129,11 @@ def check_parameters(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]
         checked[name] = check_type(f"{notebook.name}: {name}", value, kinds) if kinds else value
         if name in NAMES:
             check_name(str(checked[name]), f"{notebook.name}: {name}")
+    values = {name: one.default for name, one in parameters.items()} | checked
     if TRAINING & checked.keys():
-        _check_training({name: one.default for name, one in parameters.items()} | checked)
+        _check_training(values)
+    if DATA & checked.keys() and "DAVIS_ROOT" in values:
+        _check_data(values, checked)
     return checked
 
 
@@ -136,6 +142,15 @@ def _check_training(values: Mapping[str, Any]) -> None:
     phase = "parent" if "PARENT_EPOCHS" in values else "online"
     changes = {field: values[name] for name, field in SETTINGS.items() if name in values}
     get_config(phase, values.get("PRESET", "default"), values.get("SETTINGS", ""), **changes)
+
+
+def _check_data(values: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """See that the data set is there, and in it the sequences that were asked for."""
+    davis = Davis(values["DAVIS_ROOT"], values.get("RESOLUTION", "480p"))
+    if "SEQUENCE" in given:
+        davis.frames(given["SEQUENCE"])
+    if "SEQUENCES" in given:
+        davis.select(given["SEQUENCES"])
 
 
 def parse_parameters(pairs: Iterable[str]) -> dict[str, str]:

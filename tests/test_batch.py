@@ -318,9 +318,9 @@ def test_verify_command_tells_good_from_bad(tiny, capsys):
         return exit_.value.code, capsys.readouterr().out
 
     assert verify() == (0, "3 sequences, 12 frames, 0 errors\n")
-    tiny.annotations("bee")[2].unlink()
+    tiny.annotations("bee")[0].unlink()
     code, out = verify()
-    assert code == 1 and "bee/00002.png: no such file" in out
+    assert code == 1 and "bee/00000.png: no such file" in out
 
 
 def test_lists_command_writes_both_lists(tiny):

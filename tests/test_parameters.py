@@ -5,7 +5,7 @@ import json
 import nbformat
 import pytest
 
-from osvos_keras.errors import ConfigError, NotebookError
+from osvos_keras.errors import ConfigError, DataError, NotebookError
 from osvos_keras.files import NOTEBOOKS
 from osvos_keras.parameters import (
     check_parameters,
@@ -108,8 +108,27 @@ def test_pairs_are_checked():
 def test_what_becomes_a_folders_name_is_a_name(parameter, name):
     with pytest.raises(ConfigError, match=f"{parameter} is .*; it must be a name alone"):
         check_parameters(ONLINE, {parameter: name})
-    for good in ("cat", "my cat", "Katze-ä", "dance.jump", "480p"):
-        assert check_parameters(ONLINE, {parameter: good}) == {parameter: good}
+
+
+@pytest.mark.parametrize("name", ["cat", "my cat", "Katze-ä", "dance.jump"])
+def test_a_name_may_be_any_folders(tmp_path, name):
+    notebook = write(tmp_path / "x.ipynb", 'SEQUENCE = "cat"')
+    assert check_parameters(notebook, {"SEQUENCE": name}) == {"SEQUENCE": name}
+
+
+@pytest.mark.parametrize(
+    ("stem", "given", "message"),
+    [
+        ("04_online_training", {"SEQUENCE": "catt"}, "catt: no such sequence or split; did you mean cat"),
+        ("04_online_training", {"DAVIS_ROOT": "/nowhere"}, "/nowhere/JPEGImages/480p: no such folder"),
+        ("04_online_training", {"RESOLUTION": "1080p"}, "1080p: no such folder"),
+        ("05_evaluation", {"SEQUENCES": "cat,cat"}, "named 2 times"),
+        ("05_evaluation", {"SEQUENCES": ","}, "names no sequence"),
+    ],
+)
+def test_data_are_looked_for_before_a_kernel_starts(stem, given, message):
+    with pytest.raises(DataError, match=message):
+        check_parameters(NOTEBOOKS / f"{stem}.ipynb", given)
 
 
 @pytest.mark.parametrize(
