@@ -11,12 +11,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 from matplotlib.colors import to_rgb
+from matplotlib.path import Path as Polygon
+from matplotlib.transforms import Bbox
 
-from osvos_keras.davis import write_mask
 from osvos_keras.errors import MaskError
 from osvos_keras.figures import COLOURS, SKY
-from osvos_keras.mask_files import read_values, write_indexed
+from osvos_keras.files import find_input
+from osvos_keras.mask_files import read_values, write_indexed, write_mask
 
+FARTHEST = 1e12  # pixels from the frame's corner; beyond, numbers are surely no pixels
+BORDER = 8192  # pixels around the frame at which polygons are cut: half a pixel there is none in the frame
 MAX_OBJECTS = 254  # 255 means "object" in a mask of one, and "not annotated" in several data sets
 OBJECT_COLOURS = [SKY, *(colour for colour in COLOURS[:-1] if colour != SKY)]  # all but black
 
@@ -100,24 +104,41 @@ def polygon_mask(points: Sequence[Sequence[float]], size: Sequence[int]) -> np.n
         size: (H, W) of the frame.
 
     Raises:
-        MaskError: fewer than three corners, or they are not pairs of finite numbers.
+        MaskError: fewer than three corners, or they are not pairs of numbers (see `FARTHEST`).
     """
-    corners = np.array(points, np.float64) if len({len(point) for point in points}) == 1 else np.empty(0)
-    if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3 or not np.isfinite(corners).all():
-        raise MaskError(f"polygon {points}: give at least three corners (x, y), in pixels of the frame.")
+    check_polygon(points)
     mask = np.zeros(tuple(size), np.uint8)
-    cv2.fillPoly(mask, [corners.round().astype(np.int32)], 1)
+    # OpenCV goes through every line of a polygon, and counts them in 32 bits: what is far away goes first.
+    near = Bbox([[-BORDER, -BORDER], [size[1] + BORDER, size[0] + BORDER]])
+    corners = Polygon(np.round(points)).clip_to_bbox(near).vertices
+    if len(corners):
+        cv2.fillPoly(mask, [corners.round().astype(np.int32)], 1)
     return mask.astype(bool)
+
+
+def check_polygon(points: Sequence[Sequence[float]]) -> None:
+    """Raise a MaskError unless `points` are three corners (x, y) or more."""
+    if len(points) < 3 or any(len(point) != 2 for point in points) or not _are_near(points):
+        raise MaskError(f"polygon {points}: give at least three corners (x, y), in pixels of the frame.")
+
+
+def check_box(box: Sequence[float]) -> None:
+    """Raise a MaskError unless `box` is (x0, y0, x1, y1), the upper left corner first."""
+    if len(box) != 4 or not _are_near(box) or box[0] > box[2] or box[1] > box[3]:
+        raise MaskError(f"box {tuple(box)}: give its upper left and lower right corner, (x0, y0, x1, y1).")
+
+
+def _are_near(numbers: Sequence) -> bool:
+    return bool((np.abs(numbers) <= FARTHEST).all())  # not so for what is no number
 
 
 def box_region(box: Sequence[float], size: Sequence[int]) -> np.ndarray:
     """The pixels (H, W) bool of a box (x0, y0, x1, y1), x1 and y1 no longer inside, cut off at the frame.
 
     Raises:
-        MaskError: it is not four finite numbers, the upper left corner first.
+        MaskError: it is not four numbers, the upper left corner first.
     """
-    if len(box) != 4 or not np.isfinite(box).all() or box[0] > box[2] or box[1] > box[3]:
-        raise MaskError(f"box {tuple(box)}: give its upper left and lower right corner, (x0, y0, x1, y1).")
+    check_box(box)
     x0, y0, x1, y1 = np.maximum(np.round(box), 0).astype(int)
     region = np.zeros(tuple(size), bool)
     region[y0:y1, x0:x1] = True
@@ -151,3 +172,62 @@ def box_mask(
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(frame, labels, None, *models, iterations, cv2.GC_INIT_WITH_MASK)
     return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
+
+
+def given_objects(
+    frame: np.ndarray,
+    masks: Sequence[str | Path] = (),
+    boxes: Sequence[Sequence[float]] = (),
+    polygons: Sequence[Sequence[Sequence[float]]] = (),
+) -> np.ndarray:
+    """The objects that a person marked in a frame, numbered in the order given; the first keeps a pixel.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        masks: image files; one alone may hold several objects.
+        boxes: (x0, y0, x1, y1) in pixels; GrabCut finds the object in each.
+        polygons: corners (x, y) in pixels.
+
+    Raises:
+        MaskError: none is given; or one is of another size, empty, or covers the whole frame.
+        DataError: a file is missing or unreadable.
+    """
+    size = frame.shape[:2]
+    marked = [
+        *((str(path), read_objects(find_input(path), size)) for path in masks),
+        *((f"box {tuple(box)}", box_mask(frame, box)) for box in boxes),
+        *((f"polygon {polygon}", polygon_mask(polygon, size)) for polygon in polygons),
+    ]
+    if not marked:
+        raise MaskError("no object is marked: give a mask, a box or a polygon.")
+    objects = np.zeros(size, np.uint8)
+    for source, mask in marked:
+        check_mask(mask, source)
+        free = (mask > 0) & (objects == 0)
+        objects[free] = mask[free] + objects.max()
+        if not free.any():
+            raise MaskError(f"{source}: all of it is marked as another object already. Mark another object.")
+    for number in range(1, objects.max() + 1):
+        check_mask(objects == number, f"object {number}")
+    return objects
+
+
+def read_correction(path: str | Path, size: Sequence[int], count: int) -> np.ndarray:
+    """A later frame's objects, (H, W) uint8 of 0…count; not all of them need be there.
+
+    Raises:
+        DataError: the file is missing or unreadable.
+        MaskError: it has another size, or holds an object that the first mask does not.
+    """
+    if count == 1:
+        objects = read_objects(path, size)
+    else:
+        objects = read_values(path)
+        if objects.shape != tuple(size):
+            return read_objects(path, size)  # which says what is wrong
+    if objects.max() > count:
+        raise MaskError(
+            f"{path}: holds object {objects.max()}, but the first mask has {count}. Number the objects as in "
+            "the first mask."
+        )
+    return objects.astype(np.uint8)

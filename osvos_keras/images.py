@@ -37,7 +37,7 @@ def open_image(path: str | Path, decode: bool = True) -> Image.Image:
     try:
         with Image.open(path, formats=FORMATS) as image:
             _require_one_frame(path, image)
-            image.info["deep"] = any(";16" in str(tile[3]) for tile in image.tile)  # 16 bits per channel
+            note_depth(image)
             if decode or image.format == "TIFF":  # which Pillow turns upright as it decodes
                 image.load()
             orientation(image)  # kept in the image; some PNGs hold it behind the pixels
@@ -92,6 +92,11 @@ def _describe(path: str | Path) -> str:
     return f"a file that starts with the bytes {start[:8].hex(' ')}"
 
 
+def note_depth(image: Image.Image) -> None:
+    """Note in an image, before it is decoded, whether a channel has 16 bits; see `require_full_range`."""
+    image.info["deep"] = any(";16" in str(tile[3]) for tile in image.tile)
+
+
 def turn_upright(image: Image.Image) -> Image.Image:
     """The image as viewers show it, turned or mirrored by what EXIF says of how the camera was held."""
     return ImageOps.exif_transpose(image) if orientation(image) > 1 else image
@@ -121,7 +126,12 @@ def read_frame(path: str | Path) -> np.ndarray:
         DataError: the file cannot be opened (see `open_image`), or its pixels have no one meaning: numbers of
             32 bits or with a point, 16-bit numbers in the lower half of their range alone, transparency.
     """
-    image = turn_upright(open_image(path))
+    return frame_pixels(path, open_image(path))
+
+
+def frame_pixels(path: str | Path, image: Image.Image) -> np.ndarray:
+    """As `read_frame`, of an image that was opened from `path`, its depth noted."""
+    image = turn_upright(image)
     if image.mode in ("I", "F"):
         kind = "floating-point" if image.mode == "F" else "32-bit"
         raise DataError(f"{path}: holds {kind} numbers, of which none is known to be white. {SAVE_8_BIT}")

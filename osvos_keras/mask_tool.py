@@ -41,8 +41,8 @@ class MaskTool(VBox):
 
     Args:
         frame: (H, W, 3) uint8 RGB.
-        path: the PNG to save to; a relative one counts from the working folder or from the project's.
-            If it exists, its objects are there to go on with.
+        path: the PNG to save to; a relative one counts from the working folder. If it exists, its objects
+            are there to go on with.
 
     Raises:
         DataError, MaskError: `path` exists, but holds no objects of this frame.

@@ -11,70 +11,9 @@ import numpy as np
 from tqdm import tqdm
 
 from osvos_keras.davis import Davis
-from osvos_keras.errors import MaskError
-from osvos_keras.files import find_input, make_folder, resolve_output
-from osvos_keras.first_mask import box_mask, check_mask, polygon_mask, read_objects
+from osvos_keras.files import make_folder, resolve_output
 from osvos_keras.inference import THRESHOLD, predict_sequence
-from osvos_keras.mask_files import read_values, write_indexed
-
-
-def given_objects(
-    frame: np.ndarray,
-    masks: Sequence[str | Path] = (),
-    boxes: Sequence[Sequence[float]] = (),
-    polygons: Sequence[Sequence[Sequence[float]]] = (),
-) -> np.ndarray:
-    """The objects that a person marked in a frame, numbered in the order given; the first keeps a pixel.
-
-    Args:
-        frame: (H, W, 3) uint8 RGB.
-        masks: image files; one alone may hold several objects.
-        boxes: (x0, y0, x1, y1) in pixels; GrabCut finds the object in each.
-        polygons: corners (x, y) in pixels.
-
-    Raises:
-        MaskError: none is given; or one is of another size, empty, or covers the whole frame.
-        DataError: a file is missing or unreadable.
-    """
-    size = frame.shape[:2]
-    marked = [
-        *((str(path), read_objects(find_input(path), size)) for path in masks),
-        *((f"box {tuple(box)}", box_mask(frame, box)) for box in boxes),
-        *((f"polygon {polygon}", polygon_mask(polygon, size)) for polygon in polygons),
-    ]
-    if not marked:
-        raise MaskError("no object is marked: give a mask, a box or a polygon.")
-    objects = np.zeros(size, np.uint8)
-    for source, mask in marked:
-        check_mask(mask, source)
-        free = (mask > 0) & (objects == 0)
-        objects[free] = mask[free] + objects.max()
-        if not free.any():
-            raise MaskError(f"{source}: all of it is marked as another object already. Mark another object.")
-    for number in range(1, objects.max() + 1):
-        check_mask(objects == number, f"object {number}")
-    return objects
-
-
-def read_correction(path: str | Path, size: Sequence[int], count: int) -> np.ndarray:
-    """A later frame's objects, (H, W) uint8 of 0…count; not all of them need be there.
-
-    Raises:
-        DataError: the file is missing or unreadable.
-        MaskError: it has another size, or holds an object that the first mask does not.
-    """
-    if count == 1:
-        objects = read_objects(path, size)
-    else:
-        objects = read_values(path)
-        if objects.shape != tuple(size):
-            return read_objects(path, size)  # which says what is wrong
-    if objects.max() > count:
-        raise MaskError(
-            f"{path}: holds object {objects.max()}, but the first mask has {count}. Number the objects as in "
-            "the first mask."
-        )
-    return objects.astype(np.uint8)
+from osvos_keras.mask_files import write_indexed
 
 
 def merge_probabilities(probabilities: Sequence[np.ndarray]) -> np.ndarray:

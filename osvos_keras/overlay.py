@@ -1,8 +1,10 @@
 """What is shown of a segmented clip: a video for browsers, a GIF for slides, a contact sheet."""
 
+import warnings
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,10 +12,11 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from osvos_keras.clip import Clip
-from osvos_keras.davis import read_frame
+from osvos_keras.errors import VideoWarning
 from osvos_keras.figures import new_figure, save_figure
-from osvos_keras.files import sha256
+from osvos_keras.files import resolve_output, sha256
 from osvos_keras.first_mask import object_palette
+from osvos_keras.images import read_frame
 from osvos_keras.mask_files import read_indexed
 from osvos_keras.plots import show_frame, shrink
 from osvos_keras.records import read_record, write_record
@@ -55,29 +58,60 @@ def read_overlays(clip: Clip, masks: Path, indices: Sequence[int], width: int = 
         yield shrink(drawn, width) if width else drawn
 
 
+def overlay_files(out: str | Path) -> list[Path]:
+    """The overlay video `out`, and the GIF and the contact sheet that go beside it."""
+    out = resolve_output(out)
+    beside = out.with_suffix(".gif"), out.with_name(f"{out.stem}_sheet.png")
+    return [out, *map(resolve_output, beside)]
+
+
 def write_overlays(clip: Clip, masks: Path, out: str | Path, progress: bool = True) -> list[Path]:
     """Write the overlay video `out` (WebM), and beside it the GIF and the contact sheet (PNG).
 
     The video has the clip's size and times. The GIF is small and has a dozen frames a second at most.
-    What an earlier call wrote from the same masks is left as it is.
+    What an earlier call wrote from the same masks is left as it is. Another file that lies there is kept
+    under another name.
 
     Returns:
         The three files.
+
+    Warns:
+        VideoWarning: where another file went.
     """
-    out = Path(out)
-    files = [out, out.with_suffix(".gif"), out.with_name(f"{out.stem}_sheet.png")]
-    done = masks.with_name(f"{clip.name}_overlays.json")
-    source = sha256(*(masks / f"{path.stem}.png" for path in clip.frames))
-    if not read_record(done, _record(clip, source, files)):
+    files, done = overlay_files(out), masks.with_name(f"{clip.name}_overlays.json")
+    shown = sha256(*(masks / f"{path.stem}.png" for path in clip.frames))
+    made_with = {"clip_sha256": clip.sha256, "masks_sha256": shown, "times": clip.times}
+    record = read_record(done, made_with)
+    if record is None or record.get("files") != _checksums(files):
+        _keep_others(files, read_record(done))
+        write_record(done, made_with, files={str(path): None for path in files})  # begun
         _write(clip, masks, *files, progress)
-        write_record(done, _record(clip, source, files))
+        write_record(done, made_with, files=_checksums(files))
     return files
 
 
-def _record(clip: Clip, masks_sha256: str, files: Sequence[Path]) -> dict:
-    """What the files show, and what they hold."""
-    held = {str(path): sha256(path) for path in files if path.is_file()}
-    return {"clip_sha256": clip.sha256, "masks_sha256": masks_sha256, "files": held}
+def _checksums(files: Sequence[Path]) -> dict[str, str]:
+    return {str(path): sha256(path) for path in files if path.is_file()}
+
+
+def _keep_others(files: Sequence[Path], record: dict[str, Any] | None) -> None:
+    """Rename each file that, as the record says, no earlier call wrote, or that was changed since."""
+    written = record.get("files") if record else None
+    for path, checksum in _checksums(files).items():
+        if not isinstance(written, dict) or written.get(path, "another's") not in (checksum, None):
+            kept = set_aside(path)
+            warnings.warn(
+                f"{path}: the file of that name that was there is now {kept.name}.",
+                VideoWarning,
+                stacklevel=3,
+            )
+
+
+def set_aside(path: str | Path) -> Path:
+    """Give a file the first free name of `<name>-1`, `<name>-2` …; return its new path."""
+    path = Path(path)
+    free = (path.with_stem(f"{path.stem}-{number}") for number in count(1))
+    return path.rename(next(other for other in free if not other.exists()))
 
 
 def _write(clip: Clip, masks: Path, webm: Path, gif: Path, sheet: Path, progress: bool) -> None:
@@ -105,7 +139,7 @@ def contact_sheet(clip: Clip, masks: Path, count: int = 8, columns: int = 4) -> 
     figure = new_figure(10, rows * (10 / columns * height / width + 0.3))
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax, index, picture in zip(axes, indices, pictures, strict=False):
-        show_frame(picture, ax, f"frame {index}, {clip.times[index]:.1f} s")
+        show_frame(picture, ax, f"{clip.frames[index].stem}, {clip.times[index]:.1f} s")
         ax.title.set_size(8)
     for ax in axes[len(pictures) :]:
         ax.set_axis_off()

@@ -3,25 +3,25 @@
 <run>/clip/                     the sequence: see `clip`
 <run>/online/<name>/            the network; of several objects object_1/, object_2/ …
 <run>/masks/<name>/00000.png    0 and 255; of several objects DAVIS 2017's palette
-<run>/masks/<name>.json         what they were made from, written when all are there
+<run>/masks/<name>.json         what they were made from, and their checksums when all are there
 """
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
-from osvos_keras.clip import Clip
+from osvos_keras.clip import Clip, require_absent, write_annotations
 from osvos_keras.config import OnlineConfig
-from osvos_keras.davis import read_frame, write_mask
 from osvos_keras.device import choose_policy
 from osvos_keras.errors import MaskError
-from osvos_keras.files import resolve_output, sha256
+from osvos_keras.files import clear_temporaries, resolve_output, sha256
+from osvos_keras.images import read_frame
 from osvos_keras.inference import segment_sequence
-from osvos_keras.mask_files import write_indexed
 from osvos_keras.objects import segment_objects
 from osvos_keras.records import read_record, write_record
 from osvos_keras.training import train_online
@@ -57,17 +57,19 @@ def segment_clip(
 
     Raises:
         MaskError: frame 0 is not marked, or a frame is marked that is not there.
+        FolderError: files that this project did not write lie where masks or annotations would go.
         as `train_online`.
     """
     _check_marked(clip, marked)
     run_dir = resolve_output(run_dir)
-    _write_annotations(clip, marked)
     masks, done = run_dir / "masks" / clip.name, run_dir / "masks" / f"{clip.name}.json"
-    record = _record(clip, marked, config, weights, policy)
+    made_with = _made_with(clip, marked, config, weights, policy)
     names = [f"{path.stem}.png" for path in clip.frames]
-    if read_record(done, record) and all((masks / name).is_file() for name in names):
+    write_annotations(clip, marked)
+    if _are_written(read_record(done, made_with), masks, names):
         return masks
-    done.unlink(missing_ok=True)
+    _claim(masks, done, clip, names)
+    write_record(done, made_with, masks=dict.fromkeys(names))  # begun
     models = _train(clip, marked, run_dir, config, weights=weights, policy=policy, progress=progress)
     shares = _learned_shares(marked, len(models))
     where = (clip.davis, clip.name, masks.parent)
@@ -76,11 +78,39 @@ def segment_clip(
         segment_sequence(models[0], *where, learned_share=shares[0], **options)
     else:
         segment_objects(models, *where, learned_shares=shares, **options)
-    for path in masks.glob("*.png"):
-        if path.name not in names:  # of a longer clip that was here before
-            path.unlink()
-    write_record(done, record)
+    write_record(done, made_with, masks={name: sha256(masks / name) for name in names})  # complete
     return masks
+
+
+def _are_written(record: dict[str, Any] | None, masks: Path, names: Sequence[str]) -> bool:
+    """Whether a record says that all masks were written, and they are there."""
+    written = _written(record)
+    return all(written.get(name) and (masks / name).is_file() for name in names)
+
+
+def _written(record: dict[str, Any] | None) -> dict[str, str | None]:
+    """The masks that a record says were written, with their checksums; None where that was only begun."""
+    found = record.get("masks") if record else None
+    return found if isinstance(found, dict) and all(Path(name).name == name for name in found) else {}
+
+
+def _claim(masks: Path, done: Path, clip: Clip, names: Sequence[str]) -> None:
+    """Remove the masks that an earlier run wrote of this clip and that are no longer wanted; no other file.
+
+    Raises:
+        FolderError: another file, another clip's mask, or one that a person changed, would be written over.
+    """
+    record = read_record(done)
+    own = _written(record) if record and record["made_with"].get("clip_sha256") == clip.sha256 else {}
+    changed = [name for name, digest in own.items() if digest and _differs(masks / name, digest)]
+    require_absent(masks / name for name in {*names} - {*own} | {*changed})
+    clear_temporaries(masks)
+    for name in own.keys() - {*names}:
+        (masks / name).unlink(missing_ok=True)
+
+
+def _differs(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256(path) != digest
 
 
 def _learned_shares(marked: Mapping[int, np.ndarray], count: int) -> list[float]:
@@ -97,18 +127,7 @@ def _check_marked(clip: Clip, marked: Mapping[int, np.ndarray]) -> None:
             raise MaskError(f"{clip.name}: there is no frame {index}; its frames are 0 to {count - 1}.")
 
 
-def _write_annotations(clip: Clip, marked: Mapping[int, np.ndarray]) -> None:
-    """Keep what was marked as the sequence's annotations, and no others."""
-    several = marked[0].max() > 1
-    paths = {index: clip.davis.annotation_path(clip.frames[index]) for index in marked}
-    for path in paths[0].parent.glob("*.png"):
-        if path not in paths.values():
-            path.unlink()
-    for index, objects in marked.items():
-        (write_indexed if several else write_mask)(paths[index], objects)
-
-
-def _record(
+def _made_with(
     clip: Clip, marked: Mapping[int, np.ndarray], config: OnlineConfig, weights: str | Path, policy: str
 ) -> dict:
     """All that decides the masks."""

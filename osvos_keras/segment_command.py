@@ -1,15 +1,41 @@
 """The command `osvos segment`: a clip and a first mask in, an overlay video and masks out.
 
-Imports stand inside the functions, so that `osvos --help` starts at once.
+Imports stand inside the functions, so that `osvos --help` starts at once, and TensorFlow after all checks.
 """
 
 import argparse
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
+from tqdm import tqdm
+
+from osvos_keras.config import OnlineConfig
 from osvos_keras.config_arguments import add_config_arguments, read_config
-from osvos_keras.errors import ConfigError
+from osvos_keras.errors import ConfigError, VideoWarning
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from osvos_keras.clip import Clip
 
 NUMBERS = ("height", "steps", "seed")  # settings that may differ from the preset's
+RUNS = "runs/segment"  # where the folders of clips go
+
+
+class Marks(NamedTuple):
+    """What a person marked: files of masks, boxes and polygons in the first frame, and corrections.
+
+    corrections: the name of a later frame, and the file of its mask.
+    """
+
+    masks: list[str]
+    boxes: list[tuple[float, ...]]
+    polygons: list[list[tuple[float, ...]]]
+    corrections: list[tuple[str, str]]
 
 
 def add_segment_arguments(command: argparse.ArgumentParser) -> None:
@@ -23,11 +49,11 @@ def add_segment_arguments(command: argparse.ArgumentParser) -> None:
         help="the overlay video; the GIF and the contact sheet go beside it (default: %(default)s)",
     )
     command.add_argument(
-        "--run-dir", help="for the frames, weights and masks (default: runs/segment/<name of the clip>)"
+        "--run-dir", help=f"for the frames, weights and masks (default: {RUNS}/<name of the clip>)"
     )
     add_config_arguments(command, NUMBERS, weights="parent")
     command.add_argument(
-        "--fps", type=float, default=24, help="frames a second of a folder of images (default: %(default)s)"
+        "--fps", type=float, default=24, help="frames a second of images without times (default: %(default)s)"
     )
 
 
@@ -51,7 +77,8 @@ def _add_marks(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FRAME=PNG",
-        help="the right mask of a later frame, such as 00020=fixed.png, to learn from too; may be repeated",
+        help="the right mask of a later frame, which is named or numbered as in your clip, such as "
+        "00020=fixed.png, to learn from too; may be repeated",
     )
 
 
@@ -59,39 +86,42 @@ def run_segment(args: argparse.Namespace) -> int:
     """Segment; the command's exit status.
 
     Raises:
-        OsvosError: whatever is wrong.
+        OsvosError: whatever is wrong; what can be told from arguments and files, before TensorFlow starts.
     """
-    from osvos_keras.clip import clip_name
+    from osvos_keras.clip import check_rate, find_clip_folder
     from osvos_keras.files import lock_folder, make_folder, resolve_output
+    from osvos_keras.segment_checks import check_places
+    from osvos_keras.weights import find_conventions, find_weights
 
-    out = resolve_output(args.out)
+    config, marks, out = read_config(args, "online", NUMBERS), read_marks(args), resolve_output(args.out)
     if out.suffix != ".webm":
         raise ConfigError(f"--out is {args.out}; it must end in .webm, the kind of video that is written.")
-    if not args.fps > 0:
-        raise ConfigError(f"--fps is {args.fps}; it must be above zero.")
+    check_rate(args.fps)
+    run_dir = find_clip_folder(args.clip, RUNS) if args.run_dir is None else resolve_output(args.run_dir)
+    find_conventions(args.weights)  # raises for a damaged file
+    given = [*marks.masks, *(path for _, path in marks.corrections), find_weights(args.weights)]
+    check_places(args.clip, given, run_dir, out)
     make_folder(out.parent)
-    run_dir = resolve_output(args.run_dir or Path("runs/segment") / clip_name(args.clip))
-    with lock_folder(run_dir):
-        for path in _segment(args, run_dir, out):
+    with lock_folder(run_dir), plain_warnings():
+        for path in _segment(args, config, marks, run_dir, out):
             print(path)
     return 0
 
 
-def _segment(args: argparse.Namespace, run_dir: Path, out: Path) -> list[Path]:
+def _segment(args: argparse.Namespace, config: OnlineConfig, marks: Marks, run_dir: Path, out: Path) -> list:
     from osvos_keras.clip import import_clip
-    from osvos_keras.davis import read_frame
-    from osvos_keras.objects import given_objects, read_correction
+    from osvos_keras.first_mask import given_objects
+    from osvos_keras.images import read_frame
+
+    clip = import_clip(args.clip, run_dir / "clip", fps=args.fps)
+    names = [path.stem for path in clip.frames]
+    say(f"{len(names)} frames, {names[0]} to {names[-1]}; each mask is named as its frame is.")
+    first = given_objects(read_frame(clip.frames[0]), marks.masks, marks.boxes, marks.polygons)
+    later = read_corrections(clip, marks.corrections, first)
+
     from osvos_keras.overlay import write_overlays
     from osvos_keras.segment import segment_clip
 
-    config = read_config(args, "online", NUMBERS)
-    boxes, polygons = [parse_box(text) for text in args.box], [parse_points(text) for text in args.polygon]
-    corrections = dict(map(parse_correction, args.correct))
-    clip = import_clip(args.clip, run_dir / "clip", fps=args.fps)
-    frame = read_frame(clip.frames[0])
-    first = given_objects(frame, args.mask, boxes, polygons)
-    count, size = int(first.max()), frame.shape[:2]
-    later = {index: read_correction(path, size, count) for index, path in corrections.items()}
     masks = segment_clip(clip, {**later, 0: first}, run_dir, config, weights=args.weights)
     return [masks, *write_overlays(clip, masks, out)]
 
@@ -115,10 +145,86 @@ def parse_box(text: str) -> tuple[float, ...]:
     return points[0]
 
 
-def parse_correction(text: str) -> tuple[int, str]:
+def parse_correction(text: str) -> tuple[str, str]:
+    """`"00020=fixed.png"` as the name of a frame and a file; see `Clip.find_frame`."""
     frame, _, path = text.partition("=")
-    if not frame.isdecimal() or not path:
-        raise ConfigError(f"--correct is {text!r}; give the frame's number and a file: 00020=fixed.png.")
-    if int(frame) == 0:
-        raise ConfigError(f"--correct is {text!r}; the first frame's mask is what --mask gives.")
-    return int(frame), path
+    if not frame or not path:
+        raise ConfigError(
+            f"--correct is {text!r}; give a frame's name or number and a file: 00020=fixed.png."
+        )
+    return frame, path
+
+
+def read_marks(args: argparse.Namespace) -> Marks:
+    """The marks that the options give, checked as far as that goes without the frames.
+
+    Raises:
+        ConfigError, MaskError: something cannot be understood.
+        DataError: a file is missing or no image.
+    """
+    from osvos_keras.files import find_input
+    from osvos_keras.first_mask import check_box, check_polygon
+    from osvos_keras.images import open_image
+
+    boxes, polygons = [parse_box(text) for text in args.box], [parse_points(text) for text in args.polygon]
+    corrections = [parse_correction(text) for text in args.correct]
+    for box in boxes:
+        check_box(box)
+    for polygon in polygons:
+        check_polygon(polygon)
+    for path in (*args.mask, *(path for _, path in corrections)):
+        open_image(find_input(path), decode=False)
+    if not (args.mask or boxes or polygons):
+        raise ConfigError("no object is marked: give --mask, --box or --polygon.")
+    return Marks(args.mask, boxes, polygons, corrections)
+
+
+def read_corrections(
+    clip: "Clip", corrections: Sequence[tuple[str, str]], first: "np.ndarray"
+) -> dict[int, "np.ndarray"]:
+    """The maps of objects (H, W) uint8 of later frames, by index of frame.
+
+    Args:
+        clip: the clip.
+        corrections: as `parse_correction` gives them.
+        first: the map of the first frame.
+
+    Raises:
+        ConfigError: a frame is the first one, or named twice.
+        VideoError: there is no such frame.
+        DataError, MaskError: as `first_mask.read_correction`.
+    """
+    from osvos_keras.files import find_input
+    from osvos_keras.first_mask import read_correction
+
+    found = {}
+    for name, path in corrections:
+        index = clip.find_frame(name)
+        if index == 0:
+            raise ConfigError(f"--correct is {name}={path}; the first frame's mask is what --mask gives.")
+        if index in found:
+            raise ConfigError(
+                f"--correct is {name}={path}; that frame was given before. Give one mask of it."
+            )
+        found[index] = read_correction(find_input(path), first.shape, int(first.max()))
+    return found
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Show this project's warnings as a line each, without the place in the code."""
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(message, category, *place):
+            say(message) if category.__module__ == VideoWarning.__module__ else shown(
+                message, category, *place
+            )
+
+        warnings.showwarning = show
+        yield
+
+
+def say(text: object) -> None:
+    """A line for the person, on stderr: what is printed to stdout are the paths alone."""
+    tqdm.write(f"osvos: {text}", file=sys.stderr)

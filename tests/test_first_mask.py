@@ -141,6 +141,24 @@ def test_a_polygon_needs_three_corners(points):
         polygon_mask(points, (5, 6))
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("far", [2**15, 2**31 - 1, 2**31, 2**33, 1e12])
+def test_a_polygon_far_beyond_the_frame_is_cut_off_rightly(far):
+    """Two sides of a half plane; its border runs through the frame, at 45 degrees and level."""
+    rows, columns = np.indices((50, 60))
+    np.testing.assert_array_equal(polygon_mask([(0, 0), (far, 0), (far, far)], (50, 60)), columns >= rows)
+    mask = polygon_mask([(-far, 20), (far, 20), (far, far), (-far, far)], (50, 60))
+    np.testing.assert_array_equal(mask, rows >= 20)
+
+
+@pytest.mark.parametrize("far", [1e13, 1e300, float("inf"), -float("inf")])
+def test_numbers_that_are_surely_no_pixels_are_refused(far):
+    with pytest.raises(MaskError, match="at least three corners"):
+        polygon_mask([(0, 0), (far, 0), (5, 5)], (50, 60))
+    with pytest.raises(MaskError, match="upper left and lower right"):
+        box_mask(np.zeros((50, 60, 3), np.uint8), (0, 0, 20, far))
+
+
 def test_a_polygon_of_numbers_that_are_none():
     with pytest.raises(MaskError, match="at least three corners"):
         polygon_mask([(1, 1), (4, float("nan")), (1, 4)], (5, 6))

@@ -1,7 +1,10 @@
 """From a clip and what was marked in it to masks, by the library and by `osvos segment`."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -14,13 +17,15 @@ from osvos_keras.clip import import_clip
 from osvos_keras.config import OnlineConfig
 from osvos_keras.davis import read_annotation, read_frame, write_mask
 from osvos_keras.errors import ConfigError, MaskError
+from osvos_keras.files import PROJECT
+from osvos_keras.first_mask import given_objects, read_correction
 from osvos_keras.mask_files import davis_palette, read_indexed, write_indexed
-from osvos_keras.objects import given_objects, merge_probabilities, read_correction
+from osvos_keras.objects import merge_probabilities
 from osvos_keras.overlay import contact_sheet, draw_objects, pick_frames, write_overlays
 from osvos_keras.segment import segment_clip
 from osvos_keras.segment_command import parse_points
 from osvos_keras.training import WEIGHTS_FILE
-from osvos_keras.video import read_video, write_webm
+from osvos_keras.video import read_video, write_gif, write_webm
 from tests.conftest import write_sequence
 
 CONFIG = OnlineConfig(height=24, steps=2)
@@ -103,20 +108,27 @@ def test_what_was_lost_is_made_again_and_no_more(done, monkeypatch):
     assert {path.name: path.read_bytes() for path in (folder / "run/masks/disk").iterdir()} == before
 
 
-def test_killed_while_masks_are_written_goes_on(done, tmp_path, monkeypatch):
+def moved(done, tmp_path):
+    """A copy of the run and its results, and the arguments of the command that made them."""
     folder, arguments = done
     shutil.copytree(folder / "run", tmp_path / "run")
     arguments = [text.replace(str(folder / "run"), str(tmp_path / "run")) for text in arguments]
-    arguments = [text.replace(str(folder / "result"), str(tmp_path / "result")) for text in arguments]
-    (tmp_path / "run/masks/disk.json").unlink()
+    return [text.replace(str(folder / "result"), str(tmp_path / "result")) for text in arguments]
+
+
+def test_killed_while_masks_are_written_goes_on(done, tmp_path, monkeypatch):
+    arguments, masks = moved(done, tmp_path), tmp_path / "run/masks/disk"
+    (masks / "00003.png").unlink()
     with monkeypatch.context() as patch:
         patch.setattr("osvos_keras.inference.write_mask", stop_after(2))
         assert "stopped" in call(arguments)
-    assert not (tmp_path / "result.webm").exists() and not (tmp_path / "run/masks/disk.json").exists()
+    (masks / ".tmp-1-00002.png").write_bytes(b"half")
+    assert not (tmp_path / "result.webm").exists()
     monkeypatch.setattr(keras.Model, "fit", refuse("trained"))
     assert call(arguments) == 0
-    for path in (folder / "run/masks/disk").iterdir():
-        assert (tmp_path / "run/masks/disk" / path.name).read_bytes() == path.read_bytes()
+    for path in (done[0] / "run/masks/disk").iterdir():
+        assert (masks / path.name).read_bytes() == path.read_bytes()
+    assert not list(tmp_path.rglob(".tmp-*"))
 
 
 def stop_after(count):
@@ -129,12 +141,10 @@ def stop_after(count):
 
 
 def test_correction_trains_anew_on_both_frames(done, tmp_path):
-    folder, arguments = done
-    shutil.copytree(folder / "run", tmp_path / "run")
+    folder, arguments = done[0], moved(done, tmp_path)
     fixed = np.roll(read_annotation(folder / "first.png"), 6, axis=1)
     write_mask(tmp_path / "fixed.png", fixed)
-    arguments = [text.replace(str(folder / "run"), str(tmp_path / "run")) for text in arguments]
-    assert call([*arguments, "--correct", f"00003={tmp_path / 'fixed.png'}"]) == 0
+    assert call([*arguments, "--correct", f"3={tmp_path / 'fixed.png'}"]) == 0
     before, after = (json.loads((one / "online/disk/config.json").read_text()) for one in
                      (folder / "run", tmp_path / "run"))  # fmt: skip
     assert before["inputs_sha256"] != after["inputs_sha256"] and before["config"] == after["config"]
@@ -158,7 +168,7 @@ def test_two_objects_have_a_network_each_and_masks_of_numbers(tiny_frames, tmp_p
         assert read_indexed(path).max() <= 2
     with Image.open(clip.davis.annotation_path(clip.frames[0])) as kept:
         np.testing.assert_array_equal(np.asarray(kept), objects)
-    assert contact_sheet(clip, masks).get_axes()[0].get_title() == "frame 0, 0.0 s"
+    assert contact_sheet(clip, masks).get_axes()[0].get_title() == "00000, 0.0 s"
 
 
 def test_an_object_is_learned_at_the_largest_size_that_is_marked():
@@ -250,12 +260,12 @@ def test_no_mark_is_an_error(done):
     ("more", "message"),
     [
         (["--out", "film.mp4"], "--out is film.mp4; it must end in .webm"),
-        (["--fps", "0"], "--fps is 0.0; it must be above zero"),
+        (["--fps", "0"], "fps is 0.0; it must lie between 0.01 and 1000"),
         (["--box", "1,2,3"], "give four numbers"),
         (["--polygon", "1,2 x,3 4,5"], "is not points in pixels"),
         (["--polygon", "1,2 3,4"], "at least three corners"),
-        (["--correct", "last=fixed.png"], "give the frame's number and a file"),
-        (["--correct", "0=fixed.png"], "the first frame's mask is what --mask gives"),
+        (["--correct", "3"], "give a frame's name or number and a file"),
+        (["--correct", "3=nope.png"], "nope.png: no such file"),
         (["--steps", "0"], "steps is 0"),
         (["--out", "/proc/nowhere/film.webm"], "cannot write there"),
     ],
@@ -264,10 +274,22 @@ def test_bad_options_are_explained(done, more, message):
     assert message in call([*done[1], *more])
 
 
-def test_correction_of_a_frame_that_is_not_there(done, tmp_path):
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        (["9"], "there is no frame 9; its frames are 00000 to 00003"),
+        (["last"], "there is no frame last"),
+        (["0"], "the first frame's mask is what --mask gives"),
+        (["00000.png"], "the first frame's mask is what --mask gives"),
+        (["3", "3"], "that frame was given before"),
+        (["3", "00003.jpg"], "that frame was given before"),
+    ],
+)
+def test_corrections_of_frames_that_cannot_be_are_refused(done, frames, message):
     folder, arguments = done
-    error = call([*arguments, "--correct", f"9={folder / 'first.png'}"])
-    assert "there is no frame 9; its frames are 0 to 3" in error
+    for frame in frames:
+        arguments = [*arguments, "--correct", f"{frame}={folder / 'first.png'}"]
+    assert message in call(arguments)
 
 
 def test_corrections_number_objects_as_the_first_mask_does(tmp_path):
@@ -305,3 +327,154 @@ def test_overlays_follow_changed_masks(done, tmp_path):
     write_mask(masks / "00001.png", np.eye(46, 62, dtype=bool))
     write_overlays(clip, masks, tmp_path / "a.webm", progress=False)
     assert first.read_bytes() != before
+
+
+def write_clips(tmp_path, tiny_frames):
+    """Two folders of the same name with other frames, and a first mask."""
+    frames, annotations = tiny_frames
+    for camera, order in (("cam1", frames), ("cam2", frames[::-1])):
+        (tmp_path / camera / "clip").mkdir(parents=True)
+        for number, path in enumerate(order, start=1):
+            shutil.copy(path, tmp_path / camera / "clip" / f"frame{number}.JPG")
+    shutil.copy(annotations[0], tmp_path / "first.png")
+    shutil.copy(annotations[-1], tmp_path / "last.png")
+
+
+QUICK = ["--steps", "1", "--height", "24", "--weights", "imagenet"]
+
+
+def test_from_another_folder_everything_goes_below_it_and_clips_of_one_name_stay_apart(
+    tmp_path, tiny_frames, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    write_clips(tmp_path, tiny_frames)
+    assert call(["segment", "cam1/clip", "--mask", "first.png", *QUICK]) == 0
+    out, told = capsys.readouterr()
+    masks = tmp_path / "runs/segment/clip/masks/clip"
+    first = {path.name: path.read_bytes() for path in masks.iterdir()}
+    assert list(first) and set(first) == {f"frame{number}.png" for number in range(1, 5)}
+    assert out.split() == [str(masks), *(str(tmp_path / name) for name in
+                           ("result.webm", "result.gif", "result_sheet.png"))]  # fmt: skip
+    assert "osvos: 4 frames, frame1 to frame4; each mask is named as its frame is." in told
+    video = (tmp_path / "result.webm").read_bytes()
+    assert call(["segment", "cam2/clip", "--mask", "last.png", *QUICK]) == 0
+    assert {path.name: path.read_bytes() for path in masks.iterdir()} == first
+    assert len(list((tmp_path / "runs/segment/clip-2/masks/clip").iterdir())) == 4
+    assert (tmp_path / "result-1.webm").read_bytes() == video
+    assert (
+        "result.webm: the file of that name that was there is now result-1.webm." in capsys.readouterr().err
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "cam1", "cam2", "first.png", "last.png", "runs", "result.webm", "result.gif", "result_sheet.png",
+        "result-1.webm", "result-1.gif", "result_sheet-1.png",
+    }  # fmt: skip
+
+
+def test_wrong_arguments_are_refused_before_tensorflow_starts_and_anything_is_written(tmp_path, tiny_frames):
+    write_clips(tmp_path, tiny_frames)
+    start = ["segment", "cam1/clip", "--mask", "first.png"]
+    (tmp_path / "film.webm").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    refused = {
+        "nope.mp4: no such file": ["segment", "nope.mp4", "--mask", "first.png"],
+        "no object is marked": start[:2],
+        "nope.png: no such file": [*start, "--mask", "nope.png"],
+        "pipe.png: a pipe": [*start, "--mask", "pipe.png"],
+        "give its upper left": [*start, "--box", "30,3,10,9"],
+        "box (nan, 0.0, 5.0, 5.0)": [*start, "--box", "nan,0,5,5"],
+        "box (0.0, 0.0, 1e+300": [*start, "--box", "0,0,1e300,5"],
+        "box (0.0, 0.0, inf": [*start, "--box", "0,0,inf,5"],
+        "at least three corners": [*start, "--polygon", "0,0 5,5"],
+        "three corners (x, y)": [*start, "--polygon", "0,0 5,5 1e300,9"],
+        "fps is nan": [*start, "--fps", "nan"],
+        "fps is 0.001": [*start, "--fps", "0.001"],
+        "it must end in .webm": [*start, "--out", "film.mp4"],
+        "film.webm: no file": [*start, "--out", "film.webm"],
+        "a path is empty": [*start, "--out", ""],
+        "a path is empty (an": [*start, "--run-dir", ""],
+        "the presets are": [*start, "--preset", "best"],
+        "steps is 0": [*start, "--steps", "0"],
+        "nope.h5: no such file": [*start, "--weights", "nope.h5"],
+        "Use at most": [*start, "--out", "x" * 240 + ".webm"],
+    }
+    before = contents(tmp_path)
+    script = (
+        "import json, sys; from osvos_keras.cli import main\n"
+        "for arguments in json.load(sys.stdin):\n"
+        "    try: main(arguments)\n"
+        "    except SystemExit as end: print(end)\n"
+        "print('tensorflow' in sys.modules, 'keras' in sys.modules)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        input=json.dumps(list(refused.values())),
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        timeout=300,
+    )
+    *found, loaded = ran.stdout.splitlines()
+    assert len(found) == len(refused), ran.stderr
+    for message, line in zip(refused, found, strict=True):
+        assert message in line
+    assert loaded == "False False"
+    assert contents(tmp_path) == before
+
+
+def contents(folder):
+    """What lies below a folder; without the contents of pipes."""
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["clip.webm", "--mask", "first.png", "--out", "clip.webm"], "clip.webm: would be written over"),
+        (["clip.webm", "--mask", "first.png", "--out", "link.webm"], "clip.webm: would be written over"),
+        (["clip.webm", "--mask", "first.png", "--out", "hard.webm"], "hard.webm: would be written over"),
+        (["film.gif", "--mask", "first.png", "--out", "film.webm"], "film.gif: would be written over"),
+        (["clip.webm", "--mask", "a_sheet.png", "--out", "a.webm"], "a_sheet.png: would be written over"),
+        (
+            ["clip.webm", "--mask", "first.png", "--correct", "2=a_sheet.png", "--out", "a.webm"],
+            "a_sheet.png: ",
+        ),
+        (["clip.webm", "--mask", "masks/clip/00000.png", "--run-dir", "."], "where this run writes"),
+        (
+            ["clip.webm", "--mask", "first.png", "--run-dir", ".", "--out", "masks/clip/a.webm"],
+            "this run writes",
+        ),
+        (["clip", "--mask", "first.png", "--run-dir", "."], "clip: lies in"),
+        (["clip", "--mask", "first.png", "--run-dir", "clip"], "among the frames of the clip"),
+        (["clip", "--mask", "first.png", "--run-dir", "clip/runs"], "among the frames of the clip"),
+        (["clip", "--mask", "first.png", "--out", "clip/a.webm"], "among the frames of the clip"),
+        (["clip", "--mask", "clip/f3.png"], "lies among the frames, and would be taken for one"),
+        (["clip", "--mask", "link.png"], "lies among the frames, and would be taken for one"),
+        (["clip.webm", "--mask", "first.png", "--run-dir", "."], "lies where this run would write"),
+    ],
+)
+def test_inputs_are_never_outputs_and_nothing_of_a_person_is_lost(
+    tmp_path, tiny_frames, monkeypatch, more, message
+):
+    frames, annotations = tiny_frames
+    images = [np.pad(read_frame(path), ((0, 1), (0, 1), (0, 0))) for path in frames]
+    write_webm(tmp_path / "clip.webm", images, [0, 0.1, 0.2, 0.3, 0.4])
+    write_gif(tmp_path / "film.gif", images, [0, 0.1, 0.2, 0.3, 0.4])
+    (tmp_path / "masks" / "clip").mkdir(parents=True)
+    (tmp_path / "clip").mkdir()
+    mask = np.pad(read_annotation(annotations[0]), ((0, 1), (0, 1)))
+    for name in ("first.png", "a_sheet.png", "masks/clip/00000.png", "masks/clip/mine.png", "clip/f3.png"):
+        write_mask(tmp_path / name, mask)
+    for index, image in enumerate(images[:3]):
+        Image.fromarray(image).save(tmp_path / "clip" / f"f{index}.png")
+    (tmp_path / "link.webm").symlink_to("clip.webm")
+    (tmp_path / "link.png").symlink_to("clip/f3.png")
+    (tmp_path / "hard.webm").hardlink_to(tmp_path / "clip.webm")
+    if more[0] == "clip.webm" and message == "lies where this run would write":
+        shutil.rmtree(tmp_path / "clip")
+    before = contents(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(segment, "train_online", refuse("trained"))
+    assert message in call(["segment", *more, *QUICK])
+    after = contents(tmp_path)
+    assert {path: after[path] for path in before} == before
