@@ -31,7 +31,7 @@ from osvos_keras.clip_images import (
     read_pictures,
 )
 from osvos_keras.davis import Davis
-from osvos_keras.errors import ConfigError, FolderError, VideoError
+from osvos_keras.errors import FolderError, VideoError
 from osvos_keras.files import (
     clear_temporaries,
     find_input,
@@ -42,6 +42,7 @@ from osvos_keras.files import (
     write_atomically,
 )
 from osvos_keras.images import SUFFIXES, open_image, orientation, read_frame
+from osvos_keras.literals import check_range, check_type
 from osvos_keras.mask_files import write_indexed, write_mask
 from osvos_keras.records import read_record, write_record
 from osvos_keras.video import count_declared, read_video
@@ -129,7 +130,7 @@ def import_clip(source: str | Path, folder: str | Path, *, fps: float = 24, prog
     Warns:
         VideoWarning: the video seems to be cut short, or something in the folder is odd.
     """
-    check_rate(fps)
+    check_range("fps", check_type("fps", fps, (float,)), *RATES)
     folder, made_with = resolve_output(folder), _identify(source)
     record, name = read_record(folder / "clip.json", made_with), made_with["name"]
     frames = folder / "JPEGImages" / "480p" / name
@@ -148,12 +149,6 @@ def import_clip(source: str | Path, folder: str | Path, *, fps: float = 24, prog
 def _holds_another(folder: Path, source: str | Path) -> bool:
     record = read_record(folder / "clip.json")
     return _is_whole(record) and record["made_with"].get("sha256") != _identify(source)["sha256"]
-
-
-def check_rate(fps: float) -> None:
-    """Raise a ConfigError unless `fps` is a number of frames a second that can be shown."""
-    if not RATES[0] <= fps <= RATES[1]:
-        raise ConfigError(f"fps is {fps}; it must lie between {RATES[0]} and {RATES[1]}, frames a second.")
 
 
 def write_annotations(clip: Clip, marked: Mapping[int, np.ndarray]) -> None:

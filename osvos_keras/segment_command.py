@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tqdm import tqdm
 
 from osvos_keras.config import OnlineConfig
-from osvos_keras.config_arguments import add_config_arguments, read_config
+from osvos_keras.config_arguments import add_config_arguments, read_config, read_number
 from osvos_keras.errors import ConfigError, VideoWarning
 
 if TYPE_CHECKING:
@@ -53,7 +53,10 @@ def add_segment_arguments(command: argparse.ArgumentParser) -> None:
     )
     add_config_arguments(command, NUMBERS, weights="parent")
     command.add_argument(
-        "--fps", type=float, default=24, help="frames a second of images without times (default: %(default)s)"
+        "--fps",
+        default=24,
+        metavar="N",
+        help="frames a second of images without times (default: %(default)s)",
     )
 
 
@@ -88,7 +91,7 @@ def run_segment(args: argparse.Namespace) -> int:
     Raises:
         OsvosError: whatever is wrong; what can be told from arguments and files, before TensorFlow starts.
     """
-    from osvos_keras.clip import check_rate, find_clip_folder
+    from osvos_keras.clip import RATES, find_clip_folder
     from osvos_keras.files import lock_folder, make_folder, resolve_output
     from osvos_keras.segment_checks import check_places
     from osvos_keras.weights import find_conventions, find_weights
@@ -96,7 +99,7 @@ def run_segment(args: argparse.Namespace) -> int:
     config, marks, out = read_config(args, "online", NUMBERS), read_marks(args), resolve_output(args.out)
     if out.suffix != ".webm":
         raise ConfigError(f"--out is {args.out}; it must end in .webm, the kind of video that is written.")
-    check_rate(args.fps)
+    args.fps = read_number(args, "fps", *RATES, float)
     run_dir = find_clip_folder(args.clip, RUNS) if args.run_dir is None else resolve_output(args.run_dir)
     find_conventions(args.weights)  # raises for a damaged file
     given = [*marks.masks, *(path for _, path in marks.corrections), find_weights(args.weights)]

@@ -348,7 +348,9 @@ def test_other_frames_a_second_change_the_times_alone(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("fps", [0, -1, 1e-9, 0.001, 1e6, float("inf"), float("nan")])
 def test_a_rate_that_cannot_be_shown_is_refused(tmp_path, fps):
-    with pytest.raises(ConfigError, match=r"fps is .*; it must lie between 0\.01 and 1000"):
+    with pytest.raises(
+        ConfigError, match=r"fps is .*; it must (lie between 0\.01 and 1000|be above zero|be a finite number)"
+    ):
         import_clip(write_folder(tmp_path / "clip", ["0.png", "1.png"]), tmp_path / "run", fps=fps)
 
 
