@@ -7,7 +7,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -93,7 +93,7 @@ def run_segment(args: argparse.Namespace) -> int:
     """
     from osvos_keras.clip import RATES, find_clip_folder
     from osvos_keras.files import lock_folder, make_folder, resolve_output
-    from osvos_keras.segment_checks import check_places
+    from osvos_keras.segment_checks import check_backend, check_places
     from osvos_keras.weights import find_conventions, find_weights
 
     config, marks, out = read_config(args, "online", NUMBERS), read_marks(args), resolve_output(args.out)
@@ -101,12 +101,15 @@ def run_segment(args: argparse.Namespace) -> int:
         raise ConfigError(f"--out is {args.out}; it must end in .webm, the kind of video that is written.")
     args.fps = read_number(args, "fps", *RATES, float)
     run_dir = find_clip_folder(args.clip, RUNS) if args.run_dir is None else resolve_output(args.run_dir)
+    check_backend()
     find_conventions(args.weights)  # raises for a damaged file
     given = [*marks.masks, *(path for _, path in marks.corrections), find_weights(args.weights)]
     check_places(args.clip, given, run_dir, out)
     make_folder(out.parent)
     with lock_folder(run_dir), plain_warnings():
-        for path in _segment(args, config, marks, run_dir, out):
+        with redirect_stdout(sys.stderr):  # whatever else is said; stdout is for the paths alone
+            paths = _segment(args, config, marks, run_dir, out)
+        for path in paths:
             print(path)
     return 0
 

@@ -423,6 +423,21 @@ def test_wrong_arguments_are_refused_before_tensorflow_starts_and_anything_is_wr
     assert contents(tmp_path) == before
 
 
+def test_a_backend_that_is_not_there_is_one_sentence_before_anything_starts(
+    tmp_path, tiny_frames, monkeypatch
+):
+    write_clips(tmp_path, tiny_frames)
+    monkeypatch.chdir(tmp_path)
+    for name in ("nonsense", "a.b"):
+        monkeypatch.setenv("KERAS_BACKEND", name)
+        assert f"Keras's backend is to be '{name}'" in call(["segment", "cam1/clip", "--mask", "first.png"])
+    monkeypatch.delenv("KERAS_BACKEND")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    (tmp_path / "keras.json").write_text('{"backend": "theano"}')
+    assert "Keras's backend is to be 'theano'" in call(["segment", "cam1/clip", "--mask", "first.png"])
+    assert not (tmp_path / "runs").exists()
+
+
 def contents(folder):
     """What lies below a folder; without the contents of pipes."""
     return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
