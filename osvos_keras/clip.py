@@ -9,9 +9,12 @@ The frames of a folder keep the names of their images; those of a file are numbe
 
 import hashlib
 import math
+import os
 import re
 import shutil
+import warnings
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -31,7 +34,7 @@ from osvos_keras.clip_images import (
     read_pictures,
 )
 from osvos_keras.davis import Davis
-from osvos_keras.errors import FolderError, VideoError
+from osvos_keras.errors import FolderError, VideoError, VideoWarning
 from osvos_keras.files import (
     clear_temporaries,
     find_input,
@@ -138,8 +141,6 @@ def import_clip(source: str | Path, folder: str | Path, *, fps: float = 24, prog
         _clear(folder, made_with["sha256"])
         write_record(folder / "clip.json", made_with)  # begun
         names, times = _write(find_source(source), make_folder(frames), fps, progress)
-        foreign = [path for path in list_files(frames) if path.name not in names]
-        require_absent(foreign)
         record = {"frames": names, "times": times, "annotations": []}
         write_record(folder / "clip.json", made_with, **record)  # complete
     times = record["times"] or [index / fps for index in range(len(record["frames"]) + 1)]
@@ -181,6 +182,19 @@ def require_absent(paths: Iterable[Path]) -> None:
             )
 
 
+def set_aside(path: str | Path, reason: str) -> Path:
+    """Give a file or a folder the first free name of `<name>-1`, `<name>-2` …; return its new path.
+
+    Warns:
+        VideoWarning: what it is called now, and the reason.
+    """
+    path = Path(path)
+    names = (f"{path.stem}-{number}{path.suffix}" for number in count(1))
+    kept = path.rename(next(other for name in names if not (other := path.with_name(name)).exists()))
+    warnings.warn(f"{path}: {reason}; it is kept as {kept.name}.", VideoWarning, stacklevel=3)
+    return kept
+
+
 def find_source(source: str | Path) -> Path:
     """The file or folder of a clip. Raises a VideoError if there is none."""
     path = find_input(source)
@@ -195,7 +209,7 @@ def _identify(source: str | Path) -> dict[str, str]:
     path = find_source(source)
     if path.is_dir():
         listing = "".join(f"{image.name} {sha256(image)}\n" for image in list_images(path))
-        digest = hashlib.sha256(listing.encode()).hexdigest()
+        digest = hashlib.sha256(os.fsencode(listing)).hexdigest()
     else:
         digest = sha256(path)
     return {"name": clip_name(source), "sha256": digest}
@@ -227,7 +241,10 @@ def _clear(folder: Path, sha: str) -> None:
     record = read_record(folder / "clip.json")
     name = record["made_with"].get("name") if record else None
     if not _are_names([name]):
-        if folder.exists() and any(folder.iterdir()):
+        there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        if {"clip.json", "JPEGImages"} <= there <= {"clip.json", "JPEGImages", "Annotations"}:
+            set_aside(folder, "a clip whose record (clip.json) cannot be understood")
+        elif there:
             raise FolderError(
                 f"{folder}: holds something that is no clip. Choose another folder (--run-dir)."
             )
@@ -238,11 +255,17 @@ def _clear(folder: Path, sha: str) -> None:
             "delete this one if you need neither it nor its masks."
         )
     frames, annotations = (folder / kind / "480p" / name for kind in ("JPEGImages", "Annotations"))
-    clear_temporaries(frames)
-    written = record["frames"] if _is_whole(record) else [path.name for path in list_files(frames)]
-    marked = record["annotations"] if _is_whole(record) else []
-    for path in (*(frames / one for one in written), *(annotations / one for one in marked)):
+    there, written, marked = list_files(frames), list_files(frames), []
+    if _is_whole(record):  # else the folder was empty when the import began, and all in it is of it
+        written = [frames / one for one in record["frames"]]
+        marked = [annotations / one for one in record["annotations"]]
+    require_absent(set(there) - set(written))
+    for path in (*written, *marked):
         path.unlink(missing_ok=True)
+    clear_temporaries(frames)
+    for emptied in (frames, annotations):
+        with suppress(OSError):  # of a clip that was called otherwise
+            emptied.rmdir()
 
 
 def _write(source: Path, frames: Path, fps: float, progress: bool) -> tuple[list[str], list[float] | None]:
@@ -254,15 +277,15 @@ def _write(source: Path, frames: Path, fps: float, progress: bool) -> tuple[list
         for path in tqdm(images, f"frames {name}", unit="frame", disable=not progress):
             _write_image(path, frames / f"{path.stem}.jpg")
         return [f"{path.stem}.jpg" for path in images], None
-    pictures = open_pictures(source)
-    total = count_declared(source) if pictures is None else None
-    reading = read_video(source) if pictures is None else read_pictures(source, pictures, fps)
     names, times = [], [0.0]
-    for frame in tqdm(reading, f"frames {name}", total, unit="frame", disable=not progress):
-        check_sides(source, frame.image.shape[:2])
-        names.append(f"{len(names):05d}.jpg")
-        _write_jpeg(frames / names[-1], frame.image)
-        times[-1:] = [frame.start, frame.start + frame.duration]
+    with open_pictures(source) or nullcontext() as pictures:
+        total = None if pictures else count_declared(source)
+        reading = read_pictures(source, pictures, fps) if pictures else read_video(source)
+        for frame in tqdm(reading, f"frames {name}", total, unit="frame", disable=not progress):
+            check_sides(source, frame.image.shape[:2])
+            names.append(f"{len(names):05d}.jpg")
+            _write_jpeg(frames / names[-1], frame.image)
+            times[-1:] = [frame.start, frame.start + frame.duration]
     if len(names) < 2:
         raise VideoError(f"{source}: holds one frame, a picture; a clip has two at least.")
     return names, None if pictures and pictures.format == UNTIMED else times

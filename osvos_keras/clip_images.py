@@ -1,5 +1,6 @@
 """Pictures as a clip: a folder of images, or one image file that holds several (GIF, WebP, PNG, TIFF)."""
 
+import os
 import re
 import warnings
 from collections import Counter
@@ -79,7 +80,7 @@ def check_sides(path: Path, size: Sequence[int]) -> None:
 
 
 def _kind(image: Image.Image) -> str:
-    if image.mode in ("RGB", "RGBA", "CMYK", "YCbCr"):
+    if len(image.getbands()) >= 3:
         return "in colour"
     return "of a palette" if image.mode in ("P", "PA") else "grey"
 
@@ -92,12 +93,9 @@ def _check_names(images: Sequence[Path]) -> None:
                 "mask, move the masks out of the folder; otherwise rename it."
             )
     for path in images:
-        name = path.stem.encode(errors="surrogateescape")
-        if not path.stem.isprintable() or len(name) + len(".jpg") > LONGEST_NAME:
-            raise VideoError(
-                f"{str(path)!r}: a name of {len(name)} bytes that cannot be a frame's. Rename the image; "
-                f"{LONGEST_NAME - len('.jpg')} bytes of printable characters will do."
-            )
+        room = LONGEST_NAME - len(os.fsencode(f"{path.stem}.jpg"))
+        if room < 0:
+            raise VideoError(f"{path}: a name too long for a frame's by {-room} bytes. Shorten it.")
 
 
 def _left_out(folder: Path, images: Sequence[Path]) -> str:
@@ -179,10 +177,9 @@ def read_pictures(path: Path, pictures: Image.Image, fps: float) -> Iterator[Tim
 
 def _pictures(path: Path, pictures: Image.Image, fps: float) -> Iterator[TimedFrame]:
     start = 0.0
-    if pictures.format == "MPO":  # a photograph with its preview
-        pictures = [pictures]
     hidden = bool(pictures.info.get("default_image"))  # of a PNG: shown only where animations are not
-    for index, picture in enumerate(ImageSequence.Iterator(pictures)):
+    one = pictures.format == "MPO"  # a photograph with its preview
+    for index, picture in enumerate([pictures] if one else ImageSequence.Iterator(pictures)):
         if index < hidden:
             continue
         note_depth(picture)

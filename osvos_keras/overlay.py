@@ -1,8 +1,8 @@
 """What is shown of a segmented clip: a video for browsers, a GIF for slides, a contact sheet."""
 
-import warnings
+import glob
 from collections.abc import Iterator, Sequence
-from itertools import count, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from osvos_keras.clip import Clip
-from osvos_keras.errors import VideoWarning
+from osvos_keras.clip import Clip, set_aside
 from osvos_keras.figures import new_figure, save_figure
-from osvos_keras.files import resolve_output, sha256
+from osvos_keras.files import TEMPORARY, resolve_output, sha256
 from osvos_keras.first_mask import object_palette
 from osvos_keras.images import read_frame
 from osvos_keras.mask_files import read_indexed
@@ -84,6 +83,7 @@ def write_overlays(clip: Clip, masks: Path, out: str | Path, progress: bool = Tr
     record = read_record(done, made_with)
     if record is None or record.get("files") != _checksums(files):
         _keep_others(files, read_record(done))
+        _clear_stale(files)
         write_record(done, made_with, files={str(path): None for path in files})  # begun
         _write(clip, masks, *files, progress)
         write_record(done, made_with, files=_checksums(files))
@@ -99,19 +99,14 @@ def _keep_others(files: Sequence[Path], record: dict[str, Any] | None) -> None:
     written = record.get("files") if record else None
     for path, checksum in _checksums(files).items():
         if not isinstance(written, dict) or written.get(path, "another's") not in (checksum, None):
-            kept = set_aside(path)
-            warnings.warn(
-                f"{path}: the file of that name that was there is now {kept.name}.",
-                VideoWarning,
-                stacklevel=3,
-            )
+            set_aside(path, "no earlier run of this clip wrote it")
 
 
-def set_aside(path: str | Path) -> Path:
-    """Give a file the first free name of `<name>-1`, `<name>-2` …; return its new path."""
-    path = Path(path)
-    free = (path.with_stem(f"{path.stem}-{number}") for number in count(1))
-    return path.rename(next(other for other in free if not other.exists()))
+def _clear_stale(files: Sequence[Path]) -> None:
+    """Remove what a killed run left half written; others may write their own files to the same folder."""
+    for path in files:
+        for stale in path.parent.glob(f"{TEMPORARY}*-{glob.escape(path.name)}"):
+            stale.unlink(missing_ok=True)
 
 
 def _write(clip: Clip, masks: Path, webm: Path, gif: Path, sheet: Path, progress: bool) -> None:

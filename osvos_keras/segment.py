@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from osvos_keras.clip import Clip, require_absent, write_annotations
+from osvos_keras.clip import Clip, require_absent, set_aside, write_annotations
 from osvos_keras.config import OnlineConfig
 from osvos_keras.device import choose_policy
 from osvos_keras.errors import MaskError
@@ -95,13 +95,15 @@ def _written(record: dict[str, Any] | None) -> dict[str, str | None]:
 
 
 def _claim(masks: Path, done: Path, clip: Clip, names: Sequence[str]) -> None:
-    """Remove the masks that an earlier run wrote of this clip and that are no longer wanted; no other file.
+    """Make room for the masks: those of an earlier run of this clip that are no longer wanted go, no others.
 
     Raises:
-        FolderError: another file, another clip's mask, or one that a person changed, would be written over.
+        FolderError: a file that no run of this clip wrote, or that was changed since, would be written over.
     """
     record = read_record(done)
     own = _written(record) if record and record["made_with"].get("clip_sha256") == clip.sha256 else {}
+    if done.exists() and masks.exists() and not own:
+        set_aside(masks, f"masks of another clip, or whose record ({done.name}) cannot be understood")
     changed = [name for name, digest in own.items() if digest and _differs(masks / name, digest)]
     require_absent(masks / name for name in {*names} - {*own} | {*changed})
     clear_temporaries(masks)

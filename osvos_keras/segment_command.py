@@ -121,7 +121,7 @@ def _segment(args: argparse.Namespace, config: OnlineConfig, marks: Marks, run_d
 
     clip = import_clip(args.clip, run_dir / "clip", fps=args.fps)
     names = [path.stem for path in clip.frames]
-    say(f"{len(names)} frames, {names[0]} to {names[-1]}; each mask is named as its frame is.")
+    say(f"{len(names)} frames, {names[0]} to {names[-1]}; each mask has its frame's name.")
     first = given_objects(read_frame(clip.frames[0]), marks.masks, marks.boxes, marks.polygons)
     later = read_corrections(clip, marks.corrections, first)
 

@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 import warnings
+from pathlib import Path
 
 import av
 import numpy as np
@@ -124,9 +125,16 @@ def test_lost_frames_are_imported_again_and_a_foreign_one_is_named(tmp_path, web
     assert import_clip(webm, tmp_path / "run", progress=False).frames == frames
     foreign = frames[0].with_name("99999.jpg")
     foreign.write_bytes(frames[0].read_bytes())
-    with pytest.raises(FolderError, match=r"99999\.jpg: lies where this run would write"):
-        import_clip(webm, tmp_path / "run", progress=False)
+    for _ in range(2):
+        with pytest.raises(FolderError, match=r"99999\.jpg: lies where this run would write"):
+            import_clip(webm, tmp_path / "run", progress=False)
     assert foreign.exists()
+
+
+def test_a_clip_that_was_renamed_takes_the_place_of_its_old_name(tmp_path, webm):
+    import_clip(webm, tmp_path / "run", progress=False)
+    clip = import_clip(webm.rename(tmp_path / "film.webm"), tmp_path / "run", progress=False)
+    assert clip.davis.all_sequences() == ["film"] and len(clip.frames) == 6
 
 
 def test_import_that_was_killed_starts_again(tmp_path, webm, monkeypatch):
@@ -151,6 +159,7 @@ def test_import_that_was_killed_starts_again(tmp_path, webm, monkeypatch):
         ("alone", "the only image of its folder"),
         ("one.mp4", "holds one frame, a picture"),
         ("photo.png", "holds one frame, a picture"),
+        ("phone.jpg", "holds one frame, a picture"),
         ("empty", "no image in this folder"),
         ("sizes", r"b\.png: 30×20 pixels, but a\.png has 61×49"),
     ],
@@ -171,6 +180,9 @@ def test_bad_clips_are_named(tmp_path, name, message):
         write_clip(path, [picture(0)])
     elif name == "photo.png":
         Image.fromarray(picture(0)).save(path)
+    elif name == "phone.jpg":  # the photograph and a preview
+        preview = Image.fromarray(picture(1))
+        Image.fromarray(picture(0)).save(path, format="MPO", save_all=True, append_images=[preview])
     elif name in ("empty", "sizes", "alone"):
         path.mkdir()
     if name == "alone":
@@ -405,3 +417,23 @@ def test_damaged_files_end_in_one_sentence(tmp_path, webm, kind):
             refused += 1
             assert str(error).startswith(str(tmp_path))
     assert 0 < refused < 60
+
+
+def test_names_that_are_odd_but_possible(tmp_path):
+    names = ["Bild 1.png", "Bild\u202f2.png", os.fsdecode(b"Bild\xe4 3.png"), "Bild [4].png"]
+    source = write_folder(tmp_path / "my clip", names)
+    clip = import_clip(source, tmp_path / "run", progress=False)
+    assert (clip.name, sorted(path.stem for path in clip.frames)) == (
+        "my_clip",
+        sorted(Path(name).stem for name in names),
+    )
+    assert import_clip(source, tmp_path / "run", progress=False) == clip
+    (source / "Bild 1.png").rename(source / f"{'ö' * 120}.png")
+    with pytest.raises(VideoError, match="a name too long for a frame's by 2 bytes"):
+        import_clip(source, tmp_path / "run2", progress=False)
+
+
+def test_names_of_clips_fit_into_names_of_files():
+    assert clip_name(f"{'ö' * 110}.mp4") == "ö" * 50
+    assert clip_name(".hidden.mp4") == "hidden"
+    assert clip_name("...") == "clip"

@@ -122,7 +122,8 @@ def test_killed_while_masks_are_written_goes_on(done, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("osvos_keras.inference.write_mask", stop_after(2))
         assert "stopped" in call(arguments)
-    (masks / ".tmp-1-00002.png").write_bytes(b"half")
+    for half in (masks / ".tmp-1-00002.png", tmp_path / ".tmp-1-result.webm"):
+        half.write_bytes(b"half")
     assert not (tmp_path / "result.webm").exists()
     monkeypatch.setattr(keras.Model, "fit", refuse("trained"))
     assert call(arguments) == 0
@@ -138,6 +139,22 @@ def stop_after(count):
         write_mask(path, mask)
 
     return write
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"{}", b"\xff\xfe{", b'{"made_with": {"clip_sha256": 3}}'])
+def test_damaged_records_mean_that_it_is_made_again_and_nothing_is_lost(done, tmp_path, monkeypatch, content):
+    arguments = moved(done, tmp_path)
+    for name in ("clip/clip.json", "masks/disk.json", "masks/disk_overlays.json"):
+        (tmp_path / "run" / name).write_bytes(content)
+    before = contents(done[0] / "run" / "masks" / "disk")
+    monkeypatch.setattr(keras.Model, "fit", refuse("trained"))
+    assert call(arguments) == 0
+    for name in ("disk", "disk-1"):
+        after = contents(tmp_path / "run" / "masks" / name)
+        assert {path.name: data for path, data in after.items()} == {
+            path.name: data for path, data in before.items()
+        }
+    assert (tmp_path / "run" / "clip-1" / "JPEGImages" / "480p" / "disk" / "00003.jpg").exists()
 
 
 def test_correction_trains_anew_on_both_frames(done, tmp_path):
@@ -356,14 +373,15 @@ def test_from_another_folder_everything_goes_below_it_and_clips_of_one_name_stay
     assert list(first) and set(first) == {f"frame{number}.png" for number in range(1, 5)}
     assert out.split() == [str(masks), *(str(tmp_path / name) for name in
                            ("result.webm", "result.gif", "result_sheet.png"))]  # fmt: skip
-    assert "osvos: 4 frames, frame1 to frame4; each mask is named as its frame is." in told
+    assert "osvos: 4 frames, frame1 to frame4; each mask has its frame's name." in told
     video = (tmp_path / "result.webm").read_bytes()
     assert call(["segment", "cam2/clip", "--mask", "last.png", *QUICK]) == 0
     assert {path.name: path.read_bytes() for path in masks.iterdir()} == first
     assert len(list((tmp_path / "runs/segment/clip-2/masks/clip").iterdir())) == 4
     assert (tmp_path / "result-1.webm").read_bytes() == video
     assert (
-        "result.webm: the file of that name that was there is now result-1.webm." in capsys.readouterr().err
+        "result.webm: no earlier run of this clip wrote it; it is kept as result-1.webm."
+        in capsys.readouterr().err
     )
     assert {path.name for path in tmp_path.iterdir()} == {
         "cam1", "cam2", "first.png", "last.png", "runs", "result.webm", "result.gif", "result_sheet.png",
