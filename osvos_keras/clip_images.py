@@ -183,6 +183,7 @@ def _pictures(path: Path, pictures: Image.Image, fps: float) -> Iterator[TimedFr
         if index < hidden:
             continue
         note_depth(picture)
+        picture.load()  # a TIFF is turned upright by this
         image = frame_pixels(path, picture)
         duration = 1 / fps if pictures.format == UNTIMED else _duration(picture)
         yield TimedFrame(image, start, duration)

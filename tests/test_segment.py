@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -16,14 +17,15 @@ from osvos_keras.cli import main
 from osvos_keras.clip import import_clip
 from osvos_keras.config import OnlineConfig
 from osvos_keras.davis import read_annotation, read_frame, write_mask
-from osvos_keras.errors import ConfigError, MaskError
+from osvos_keras.errors import ConfigError, MaskError, MaskWarning
 from osvos_keras.files import PROJECT
 from osvos_keras.first_mask import given_objects, read_correction
 from osvos_keras.mask_files import davis_palette, read_indexed, write_indexed
 from osvos_keras.objects import merge_probabilities
 from osvos_keras.overlay import contact_sheet, draw_objects, pick_frames, write_overlays
+from osvos_keras.records import read_record
 from osvos_keras.segment import segment_clip
-from osvos_keras.segment_command import parse_points
+from osvos_keras.segment_command import parse_points, plain_warnings
 from osvos_keras.training import WEIGHTS_FILE
 from osvos_keras.video import read_video, write_gif, write_webm
 from tests.conftest import write_sequence
@@ -162,13 +164,21 @@ def test_correction_trains_anew_on_both_frames(done, tmp_path):
     fixed = np.roll(read_annotation(folder / "first.png"), 6, axis=1)
     write_mask(tmp_path / "fixed.png", fixed)
     assert call([*arguments, "--correct", f"3={tmp_path / 'fixed.png'}"]) == 0
-    before, after = (json.loads((one / "online/disk/config.json").read_text()) for one in
-                     (folder / "run", tmp_path / "run"))  # fmt: skip
+    before, after = (
+        read_record(one / "online/disk/config.json")["made_with"]
+        for one in (folder / "run", tmp_path / "run")
+    )
     assert before["inputs_sha256"] != after["inputs_sha256"] and before["config"] == after["config"]
     kept = sorted((tmp_path / "run/clip/Annotations/480p/disk").iterdir())
     assert [path.name for path in kept] == ["00000.png", "00003.png"]
     np.testing.assert_array_equal(read_annotation(kept[1]), fixed)
     assert json.loads((tmp_path / "run/masks/disk.json").read_text())["made_with"]["marked"] == [0, 3]
+
+
+def test_warnings_of_ours_are_a_line_each(capsys):
+    with plain_warnings():
+        warnings.warn("the object is small.", MaskWarning, stacklevel=1)
+    assert capsys.readouterr() == ("", "osvos: the object is small.\n")
 
 
 def test_two_objects_have_a_network_each_and_masks_of_numbers(tiny_frames, tmp_path):
