@@ -12,8 +12,7 @@ import math
 import os
 import re
 import shutil
-import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from itertools import count
@@ -34,7 +33,7 @@ from osvos_keras.clip_images import (
     read_pictures,
 )
 from osvos_keras.davis import Davis
-from osvos_keras.errors import FolderError, VideoError, VideoWarning
+from osvos_keras.errors import FolderError, VideoError
 from osvos_keras.files import (
     clear_temporaries,
     find_input,
@@ -45,6 +44,7 @@ from osvos_keras.files import (
     write_atomically,
 )
 from osvos_keras.images import SUFFIXES, open_image, orientation, read_frame
+from osvos_keras.kept import require_absent, set_aside
 from osvos_keras.literals import check_range, check_type
 from osvos_keras.mask_files import write_indexed, write_mask
 from osvos_keras.records import read_record, write_record
@@ -170,29 +170,6 @@ def write_annotations(clip: Clip, marked: Mapping[int, np.ndarray]) -> None:
         old.unlink(missing_ok=True)
     for index, objects in marked.items():
         (write_indexed if several else write_mask)(paths[index], objects)
-
-
-def require_absent(paths: Iterable[Path]) -> None:
-    """Raise a FolderError if one of these files is there: a run would write over what it did not write."""
-    for path in sorted(paths):
-        if path.exists():
-            raise FolderError(
-                f"{path}: lies where this run would write, but no run of this clip wrote it, or it was "
-                "changed since. Move it elsewhere, or choose another folder (--run-dir)."
-            )
-
-
-def set_aside(path: str | Path, reason: str) -> Path:
-    """Give a file or a folder the first free name of `<name>-1`, `<name>-2` …; return its new path.
-
-    Warns:
-        VideoWarning: what it is called now, and the reason.
-    """
-    path = Path(path)
-    names = (f"{path.stem}-{number}{path.suffix}" for number in count(1))
-    kept = path.rename(next(other for name in names if not (other := path.with_name(name)).exists()))
-    warnings.warn(f"{path}: {reason}; it is kept as {kept.name}.", VideoWarning, stacklevel=3)
-    return kept
 
 
 def find_source(source: str | Path) -> Path:

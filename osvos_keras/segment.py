@@ -15,13 +15,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from osvos_keras.clip import Clip, require_absent, set_aside, write_annotations
+from osvos_keras.clip import Clip, write_annotations
 from osvos_keras.config import OnlineConfig
-from osvos_keras.device import choose_policy
 from osvos_keras.errors import MaskError
 from osvos_keras.files import clear_temporaries, resolve_output, sha256
 from osvos_keras.images import read_frame
 from osvos_keras.inference import segment_sequence
+from osvos_keras.kept import require_absent, set_aside
 from osvos_keras.objects import segment_objects
 from osvos_keras.records import read_record, write_record
 from osvos_keras.training import train_online
@@ -73,10 +73,11 @@ def segment_clip(
     models = _train(clip, marked, run_dir, config, weights=weights, policy=policy, progress=progress)
     shares = _learned_shares(marked, len(models))
     where = (clip.davis, clip.name, masks.parent)
+    options = {"height": config.height, "scales": config.scales, "progress": progress}
     if len(models) == 1:
-        segment_sequence(models[0], *where, learned_share=shares[0], progress=progress)
+        segment_sequence(models[0], *where, learned_share=shares[0], **options)
     else:
-        segment_objects(models, *where, learned_shares=shares, progress=progress)
+        segment_objects(models, *where, learned_shares=shares, **options)
     write_record(done, made_with, masks={name: sha256(masks / name) for name in names})  # complete
     return masks
 
@@ -141,7 +142,7 @@ def _made_with(
         "marked": sorted(marked),
         "marked_sha256": digest.hexdigest(),
         "weights_sha256": sha256(find_weights(weights)),
-        "policy": choose_policy(policy),
+        "policy": policy,
         "config": dataclasses.asdict(config),
     }
 

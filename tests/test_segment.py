@@ -17,7 +17,7 @@ from osvos_keras.cli import main
 from osvos_keras.clip import import_clip
 from osvos_keras.config import OnlineConfig
 from osvos_keras.davis import read_annotation, read_frame, write_mask
-from osvos_keras.errors import ConfigError, MaskError, MaskWarning
+from osvos_keras.errors import ConfigError, MaskError, VideoWarning
 from osvos_keras.files import PROJECT
 from osvos_keras.first_mask import given_objects, read_correction
 from osvos_keras.mask_files import davis_palette, read_indexed, write_indexed
@@ -177,7 +177,7 @@ def test_correction_trains_anew_on_both_frames(done, tmp_path):
 
 def test_warnings_of_ours_are_a_line_each(capsys):
     with plain_warnings():
-        warnings.warn("the object is small.", MaskWarning, stacklevel=1)
+        warnings.warn("the object is small.", VideoWarning, stacklevel=1)
     assert capsys.readouterr() == ("", "osvos: the object is small.\n")
 
 
