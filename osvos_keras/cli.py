@@ -161,7 +161,7 @@ def _add_weights(commands) -> None:
     weights = commands.add_parser("weights", help="Convert weights that others published.")
     commands = weights.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    text = "Convert a checkpoint of OSVOS-PyTorch (.pth), or of MindSpore's OSVOS or VGG16 (.ckpt)."
+    text = "Convert OSVOS-PyTorch's weights, or MindSpore's OSVOS or VGG16 (.pth, .ckpt, .safetensors)."
     command = _add_command(commands, "convert", _convert_weights, text)
     command.add_argument("source", help="the checkpoint; its content tells which it is")
     command.add_argument("--to", required=True, metavar="FILE.weights.h5", help="the file to write")

@@ -21,7 +21,6 @@ from osvos_keras.checkpoints import Checkpoint, read_checkpoint
 from osvos_keras.conventions import OSVOS_MINDSPORE, OSVOS_PYTORCH, OURS, Conventions
 from osvos_keras.errors import WeightsError
 from osvos_keras.files import find_input, resolve_output, sha256
-from osvos_keras.model import SIDE_CHANNELS, SIDES, BilinearUpsample, build_osvos
 from osvos_keras.weights import save_weights
 
 # VGG16's thirteen convolutions: name here, channels, and their place in the others' containers.
@@ -162,6 +161,8 @@ def convert_weights(
         raise WeightsError(f"{target}: this is what is to be converted. Choose another name for the result.")
     checkpoint = read_checkpoint(source)
     layout = find_layout(checkpoint)
+    from osvos_keras.model import build_osvos  # brings TensorFlow, for which no mistake above waits
+
     if backbone_only:
         layout = layout.without_branches()
     layers = map_layers(checkpoint, layout)
@@ -236,6 +237,8 @@ def _adapt_input(kernel: np.ndarray, bias: np.ndarray, layout: Layout, scale: fl
 
 def _map_branches(checkpoint: Checkpoint, layout: Layout) -> dict[str, list[np.ndarray]]:
     """Preparation, score and share of the fuse of every branch; their upsampling must be ours."""
+    from osvos_keras.model import SIDE_CHANNELS, SIDES
+
     prep_name, score_name, *upsample_names = layout.branches
     shares, fuse_bias = _take_convolution(checkpoint, "fuse", (1, len(SIDES) * SIDE_CHANNELS, 1, 1))
     layers = {"fuse": [fuse_bias]}
@@ -262,6 +265,8 @@ def _take_convolution(
 
 def _check_upsampling(checkpoint: Checkpoint, name: str, channels: int, factor: int) -> None:
     """Ours is fixed, so a trained one cannot be taken over."""
+    from osvos_keras.model import BilinearUpsample
+
     found = checkpoint.take(name, (channels, channels, 2 * factor, 2 * factor))
     bilinear = BilinearUpsample(factor).kernel[..., 0, 0]
     if not np.allclose(found, np.eye(channels)[:, :, None, None] * bilinear, atol=1e-6):

@@ -1,6 +1,7 @@
 """Weights: the bundled file, the download that fails fast, paths, Keras's own file, damage and full disks."""
 
 import io
+import os
 import resource
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from osvos_keras.metrics import region_similarity
 from osvos_keras.model import build_osvos
 from osvos_keras.training import WEIGHTS_FILE, train_online
 from osvos_keras.weights import find_weights, load_weights, save_state, save_weights
+from tests.checkpoint_files import write_mindspore
 from tests.conftest import stop_at
 
 BUNDLED_SHA256 = {
@@ -116,17 +118,27 @@ def test_file_of_another_kind_is_named_for_what_it_is(tmp_path, content):
         find_weights(path)
 
 
-def test_hint_at_conversion_comes_before_tensorflow(tmp_path):
+BEFORE_TENSORFLOW = """
+import sys
+from osvos_keras.convert import convert_weights
+from osvos_keras.weights import find_weights
+for check in (lambda: find_weights("parent.pth"), lambda: convert_weights("some.ckpt", "to.weights.h5")):
+    try:
+        check()
+    except ValueError as error:
+        print(error)
+assert not {"keras", "tensorflow", "torch"} & set(sys.modules)
+"""
+
+
+def test_wrong_file_is_named_before_tensorflow_starts(tmp_path):
     (tmp_path / "parent.pth").write_bytes(b"PK\x03\x04")
-    code = (
-        "import sys; from osvos_keras.weights import find_weights\n"
-        "try: find_weights(sys.argv[1])\n"
-        "except ValueError as error: print(error)\n"
-        "assert not {'keras', 'tensorflow', 'torch'} & set(sys.modules)"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "parent.pth")]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=PROJECT).stdout
-    assert f"osvos weights convert {tmp_path / 'parent.pth'} --to parent_keras.weights.h5" in printed
+    write_mindspore(tmp_path / "some.ckpt", {"features.0.weight": np.ones(1, np.float32)})
+    command, path = [sys.executable, "-c", BEFORE_TENSORFLOW], {**os.environ, "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path, env=path)
+    hint, unknown = done.stdout.splitlines()
+    assert f"osvos weights convert {tmp_path / 'parent.pth'} --to parent_keras.weights.h5" in hint
+    assert f"{tmp_path / 'some.ckpt'}: of no known layout" in unknown
 
 
 @pytest.mark.parametrize("name", ["mine.keras", "mine.h5"])
@@ -251,15 +263,16 @@ def change_a_byte(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
+    return content
 
 
 def test_damaged_finished_weights_are_set_aside_and_made_again(tiny, tmp_path, capsys):
     first = train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
     finished = tmp_path / WEIGHTS_FILE
-    change_a_byte(finished)
+    damaged = change_a_byte(finished)
     again = train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
-    assert f"{finished}: damaged" in (printed := capsys.readouterr().out) and "kept as osvos" in printed
-    assert finished.with_name(f"{WEIGHTS_FILE}.damaged").is_file()
+    assert f"{finished}: damaged" in capsys.readouterr().out
+    assert [path for path in tmp_path.rglob("*.h5*") if path.read_bytes() == damaged] not in ([], [finished])
     for one, other in zip(again.weights, first.weights, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
     assert build_osvos(finished)
