@@ -133,8 +133,8 @@ def find_conventions(weights: str | Path | None) -> Conventions:
     if weights is None:
         return OURS
     path = find_weights(weights)
-    content, _ = _read(path)
-    with _explained(path), h5py.File(io.BytesIO(content)) as file:
+    content, sealed = _read(path)
+    with _explained(path, sealed), h5py.File(io.BytesIO(content)) as file:
         return read_record(file.get(PREPARE_GROUP, {}))
 
 
@@ -207,7 +207,7 @@ def _seal(content: bytes | memoryview) -> bytes:
 
 
 @contextmanager
-def _explained(path: Path, sealed: bool = False) -> Iterator[None]:
+def _explained(path: Path, sealed: bool) -> Iterator[None]:
     """Turn whatever Keras and h5py raise into an error that says what to do."""
     try:
         yield
