@@ -121,11 +121,11 @@ def _picture(frame: Path, pairs: list[Pair], reader: Reader) -> dict:
 def _small_jpeg(path: Path) -> str:
     with Image.open(path) as image:
         if image.format == "JPEG" and orientation(image) == 1:
-            image.draft("RGB", (WIDTH, WIDTH))  # decodes no more than is needed
+            image.draft("RGB", (WIDTH, 1))  # decodes no more than is needed
             image = image.convert("RGB")
         else:
             image = Image.fromarray(read_frame(path))
-    image.thumbnail((WIDTH, 2 * WIDTH), reducing_gap=2)
+    image.thumbnail((WIDTH, 2 * WIDTH), Image.Resampling.BILINEAR)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=QUALITY)
     return base64.b64encode(file.getvalue()).decode()

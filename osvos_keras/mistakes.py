@@ -38,6 +38,12 @@ def find_mistakes(mask: np.ndarray, annotation: np.ndarray) -> list[Mistake]:
     Args:
         mask, annotation: (H, W) bool.
     """
+    whole = np.count_nonzero(annotation) or annotation.size
+    left, top, width, height = cv2.boundingRect((mask | annotation).view(np.uint8))
+    window = slice(top, top + height), slice(left, left + width)
+    mask, annotation = mask[window], annotation[window]
+    if not mask.size:
+        return []
     count, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     touching = np.zeros(count, bool)
     touching[np.unique(parts[mask & annotation])] = True
@@ -47,7 +53,6 @@ def find_mistakes(mask: np.ndarray, annotation: np.ndarray) -> list[Mistake]:
         "spilled": mask & ~annotation & on_object,
         "other object": mask & ~on_object,
     }
-    whole = np.count_nonzero(annotation) or annotation.size
     found = [_measure(kind, region, whole) for kind, region in regions.items()]
     return sorted(filter(None, found), key=lambda mistake: -mistake.share)
 

@@ -1,29 +1,43 @@
-"""How fast `evaluate` is beside the public DAVIS functions, on the same masks in the same run.
+"""How fast `osvos evaluate` is beside the two public programs: commands, in turns, on the same masks.
 
     python -m tests.benchmarks.evaluation --davis ROOT --masks MASKS [--json FILE]
+        [--toolkit CLONE of davis2017-evaluation] [--vos-benchmark CLONE] [--python PYTHON]
 
-The other side is davis2017-evaluation's `db_eval_iou` and `db_eval_boundary`, called once a
-sequence on stacked frames, reading included, as its own command does, if `davis2017` can be
-imported (it is not on PyPI; `--toolkit FOLDER` names a clone). Otherwise a stand-in written here
-does the same array operations in the same number: its scores agree, and its cost is close, but it
-is not the public code; the output says which of the two ran. Nothing here fails on a slow result.
+The two are not on PyPI and need packages that this project does not; `--python` is that of an environment
+which has them:
+
+    python -m venv ENV
+    ENV/bin/pip install numpy pillow opencv-python-headless scikit-image scipy pandas tqdm
+
+They number objects where DAVIS 2016 has 255, so they get a private copy of annotations and masks. Each
+command starts afresh; all take turns. Nothing here fails on a slow result.
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation import evaluate
+from osvos_keras.mask_files import read_annotation, read_mask
+
+NEEDED = "numpy", "PIL", "cv2", "skimage", "scipy", "pandas", "tqdm"
+OURS = {
+    "tables": ["--no-pictures", "--no-stability"],
+    "tables with T": ["--no-pictures"],
+    "tables with T, pictures, report": [],
+}
 
 
 def main() -> None:
@@ -34,27 +48,29 @@ def main() -> None:
         evaluate(args.masks, davis, names[: args.memory_of], workers=args.workers, progress=False)
         print(_peak_memory())
         return
-    if args.toolkit:
-        sys.path.insert(0, str(args.toolkit))
-    iou, boundary, toolkit = _toolkit_functions()
-    times = {"ours": [], "toolkit": []}
-    for _ in range(args.repeat):
-        scores = _timed(
-            times["ours"],
-            lambda: evaluate(args.masks, davis, names, workers=args.workers, progress=False),
-        )
-        theirs = _timed(times["toolkit"], lambda: _toolkit_scores(args.masks, davis, names, iou, boundary))
-    ours = scores.per_frame[["J", "F"]].to_numpy().T
-    result = {
-        "toolkit": toolkit,
-        "frames": len(scores.per_frame),
-        "workers": scores.arguments["workers"],
-        "wall_and_cpu_seconds": times,
-        "wall_ratio": _ratio(times, 0),
-        "cpu_ratio": _ratio(times, 1),  # steadier where other programs run
-        "largest_difference": float(np.abs(ours - theirs).max()),
-        "peak_memory_MiB": {count: _memory_of(count, args) for count in sorted({3, len(names)})},
-    }
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        commands = {name: _our_command(args, work, options) for name, options in OURS.items()}
+        if args.toolkit or args.vos_benchmark:
+            _copy_as_numbers(davis, args.masks, names, work)
+        if args.toolkit:
+            commands["davis2017-evaluation"] = _toolkit_command(args, work)
+        if args.vos_benchmark:
+            commands["vos-benchmark"] = _vos_command(args, work)
+        seconds: dict[str, list[float]] = {"function": []} | {name: [] for name in commands}
+        for _ in range(args.repeat):
+            seconds["function"].append(_seconds(lambda: _score(args, davis, names)))
+            for name, command in commands.items():
+                _forget_results(work)
+                seconds[name].append(_seconds(lambda command=command: _run(command)))
+        result = {
+            "frames": sum(len(davis.frames(name)) - 2 for name in names),
+            "cores": os.cpu_count(),
+            "wall_seconds": seconds,
+            "ratios": _ratios(seconds),
+            "largest_difference": _differences(work),
+            "peak_memory_MiB": {count: _memory_of(count, args) for count in sorted({3, len(names)})},
+        }
     text = json.dumps(result, indent=2)
     print(text)
     if args.json:
@@ -69,89 +85,103 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--workers", type=int)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--toolkit", type=Path, help="a clone of davis2017-evaluation")
+    parser.add_argument("--vos-benchmark", type=Path, help="a clone of vos-benchmark")
+    parser.add_argument("--python", default=sys.executable, help="the Python that runs these two")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    args = parser.parse_args()
+    for clone, file in ((args.toolkit, "evaluation_method.py"), (args.vos_benchmark, "benchmark.py")):
+        if clone and not (clone / file).is_file():
+            parser.error(f"{clone}: there is no {file} in it; give a clone of the repository.")
+    if args.toolkit or args.vos_benchmark:
+        missing = [name for name in NEEDED if _run([args.python, "-c", f"import {name}"], check=False)]
+        if missing:
+            parser.error(
+                f"{args.python} lacks {', '.join(missing)}, which the public programs need. Make an "
+                "environment as this file's docstring says, and give its --python."
+            )
+    return args
 
 
-def _toolkit_functions() -> tuple[Callable, Callable, str]:
-    try:
-        from davis2017.metrics import db_eval_boundary, db_eval_iou
-    except ImportError:
-        return _stand_in_iou, _stand_in_boundary, "stand-in for davis2017-evaluation (not importable here)"
-    return db_eval_iou, db_eval_boundary, "davis2017-evaluation"
+def _run(command: list, check: bool = True) -> int:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if check and done.returncode:
+        sys.exit(f"{' '.join(map(str, command))} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.returncode
 
 
-def _toolkit_scores(
-    masks: Path, davis: Davis, names: list[str], iou: Callable, boundary: Callable
-) -> np.ndarray:
-    """J and F of every scored frame, (2, frames)."""
-    columns = []
+def _score(args: argparse.Namespace, davis: Davis, names: list[str]) -> object:
+    return evaluate(args.masks, davis, names, workers=args.workers, stability=False, progress=False)
+
+
+def _our_command(args: argparse.Namespace, work: Path, options: list[str]) -> list:
+    command = [sys.executable, "-m", "osvos_keras.cli", "evaluate", args.masks, "--davis", args.davis]
+    command += ["--sequences", args.sequences, "--out", work / "ours", *options]
+    return command + (["--workers", args.workers] if args.workers else [])
+
+
+def _toolkit_command(args: argparse.Namespace, work: Path) -> list:
+    command = [args.python, args.toolkit / "evaluation_method.py", "--task", "semi-supervised"]
+    return [*command, "--set", "val", "--davis_path", work / "davis", "--results_path", work / "masks"]
+
+
+def _vos_command(args: argparse.Namespace, work: Path) -> list:
+    command = [args.python, args.vos_benchmark / "benchmark.py", "-g", work / "davis/Annotations/480p"]
+    return [*command, "-m", work / "masks", "-n", args.workers or os.cpu_count()]
+
+
+def _copy_as_numbers(davis: Davis, masks: Path, names: list[str], work: Path) -> None:
+    """Annotations and masks of 0 and 1 in DAVIS 2017's layout, and links to the frames."""
     for name in names:
-        paths = davis.annotations(name)[1:-1]
-        annotations = _read_stack(paths)
-        found = _read_stack([masks / name / path.name for path in paths])
-        columns.append(np.stack([iou(annotations, found), boundary(annotations, found)]))
-    return np.concatenate(columns, axis=1)
+        frames = work / "davis/JPEGImages/480p" / name
+        frames.parent.mkdir(parents=True, exist_ok=True)
+        frames.symlink_to(davis.frames(name)[0].parent.resolve())
+        for path in davis.annotations(name):
+            _write_numbers(read_annotation(path), work / "davis/Annotations/480p" / name / path.name)
+            _write_numbers(read_mask(masks / name / path.name), work / "masks" / name / path.name)
+    lists = work / "davis/ImageSets/2017"
+    lists.mkdir(parents=True)
+    (lists / "val.txt").write_text("\n".join(names) + "\n")
 
 
-def _read_stack(paths: list[Path]) -> np.ndarray:
-    return np.stack([np.array(Image.open(path)) > 0 for path in paths])
+def _write_numbers(mask: np.ndarray, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(mask.astype(np.uint8)).save(path)
 
 
-def _stand_in_iou(annotations: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    ignored = np.zeros_like(masks)
-    both = np.sum(masks & annotations & np.logical_not(ignored), axis=(-2, -1))
-    either = np.sum((masks | annotations) & np.logical_not(ignored), axis=(-2, -1))
-    with np.errstate(invalid="ignore"):
-        return np.where(either == 0, 1.0, both / either)
+def _forget_results(work: Path) -> None:
+    """The toolkit takes tables that are there as its result, though only after measuring nothing."""
+    for path in (work / "masks").glob("*.csv"):
+        path.rename(work / path.name)
 
 
-def _stand_in_boundary(annotations: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    return np.array([_stand_in_f(*pair) for pair in zip(masks, annotations, strict=True)])
+def _seconds(work: Callable) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
-def _stand_in_f(mask: np.ndarray, annotation: np.ndarray) -> float:
-    radius = int(np.ceil(0.008 * np.linalg.norm(mask.shape)))
-    ignored = np.zeros_like(mask)
-    edges = [_stand_in_edge(region * np.logical_not(ignored)) for region in (mask, annotation)]
-    reached = [cv2.dilate(edge.astype(np.uint8), _stand_in_disk(radius)) for edge in edges]
-    matches = [np.sum(edge * reach) for edge, reach in zip(edges, reached[::-1], strict=True)]
-    lengths = [np.sum(edge) for edge in edges]
-    if not all(lengths):
-        return float(not any(lengths))
-    precision, recall = (match / length for match, length in zip(matches, lengths, strict=True))
-    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+def _ratios(seconds: dict[str, list[float]]) -> dict[str, float]:
+    """Of the medians: each of our commands over the function and over each public program."""
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    others = ["function", *(name for name in median if name not in OURS and name != "function")]
+    return {f"{ours} / {other}": round(median[ours] / median[other], 3) for ours in OURS for other in others}
 
 
-def _stand_in_edge(region: np.ndarray) -> np.ndarray:
-    """Pixels that differ from the right, lower or lower right one; the frame's edge repeats itself."""
-    region = region.astype(bool)
-    region[region > 0] = True  # the public code makes sure of it once more, which takes its time
-    right, lower, both = (np.zeros_like(region) for _ in range(3))
-    right[:, :-1], lower[:-1], both[:-1, :-1] = region[:, 1:], region[1:], region[1:, 1:]
-    edge = region ^ right | region ^ lower | region ^ both
-    edge[-1], edge[:, -1] = region[-1] ^ right[-1], region[:, -1] ^ lower[:, -1]
-    edge[-1, -1] = False
-    return edge
-
-
-def _stand_in_disk(radius: int) -> np.ndarray:
-    rows, columns = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-    return (rows**2 + columns**2 <= radius**2).astype(np.uint8)
-
-
-def _timed(times: list, work: Callable) -> object:
-    """The result of `work`; its wall and CPU seconds go onto `times`."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    result = work()
-    times.append((time.perf_counter() - wall, time.process_time() - cpu))
-    return result
-
-
-def _ratio(times: dict[str, list], clock: int) -> float:
-    ours, toolkit = (statistics.median(pair[clock] for pair in times[side]) for side in ("ours", "toolkit"))
-    return ours / toolkit
+def _differences(work: Path) -> dict[str, float]:
+    """Our overall means less those in the other programs' files, which have three decimals or one."""
+    _forget_results(work)
+    ours = pd.read_csv(work / "ours/global.csv").iloc[0]
+    found = {}
+    if (work / "global_results-val.csv").is_file():
+        theirs = pd.read_csv(work / "global_results-val.csv").iloc[0]
+        theirs = theirs.rename(lambda name: "J&F" if "&" in name else f"{name[0]}_{name[2:].lower()}")
+        found["davis2017-evaluation"] = float((ours - theirs).abs().max())
+    if (work / "results.csv").is_file():
+        row = (work / "results.csv").read_text().splitlines()[1].split(",")
+        theirs = pd.Series([float(value) / 100 for value in row[2:]], ["J&F", "J_mean", "F_mean"])
+        found["vos-benchmark"] = float((ours - theirs).abs().max())
+    return found
 
 
 def _memory_of(count: int, args: argparse.Namespace) -> float:
