@@ -189,11 +189,11 @@ def read_cell(
     is_first: bool,
     width: int = CELL_WIDTH,
     scores: Scores | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Frame, mask and annotation of the frame at `path`, at most `width` pixels wide.
 
-    The mask of a sequence's first frame is its annotation; one that is not there is empty. Several objects
-    are shown as one. With `scores` the masks are those that were scored, whatever their names.
+    The mask of a sequence's first frame is its annotation; one that is not there is empty. An annotation that
+    is not there is None. Several objects are shown as one. With `scores` the masks are those that were scored, whatever their names.
     """
     sequence, annotation = path.parent.name, davis.annotation_path(path)
     plan = {} if scores is None else {pair.frame: pair for pair in scores.plan.get(sequence, ())}
@@ -201,8 +201,11 @@ def read_cell(
     pair = Pair(path.stem, annotation, mask if mask.is_file() else None)
     pair = Pair(path.stem, annotation, annotation) if is_first else plan.get(path.stem, pair)
     reader = find_reader(davis.annotation_path(davis.frames(sequence)[0]))
-    images = (read_frame(path), *read_regions(pair, reader))
-    return tuple(shrink(image, width) for image in images)
+    frame = shrink(read_frame(path), width)
+    if is_first or annotation.exists():
+        return frame, *(shrink(region, width) for region in read_regions(pair, reader))
+    mask = np.zeros(frame.shape[:2], bool) if pair.mask is None else reader.mask(pair.mask) > 0
+    return frame, shrink(mask, width), None
 
 
 def _row_label(sequence: str, scores: Scores | None) -> str:

@@ -13,7 +13,8 @@ from osvos_keras import __version__
 from osvos_keras.davis import read_annotation, write_mask
 from osvos_keras.errors import ConfigError, DataError
 from osvos_keras.evaluation import STATISTICS, compare, evaluate, pooled_scores, published_scores
-from osvos_keras.mask_folder import read_mask, repeat_first_mask
+from osvos_keras.mask_files import read_mask
+from osvos_keras.mask_folder import repeat_first_mask
 from osvos_keras.metrics import contour_accuracy, mean_recall_decay, pooled_iou, region_similarity
 from tests.conftest import write_sequence
 

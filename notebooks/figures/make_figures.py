@@ -26,8 +26,7 @@ from osvos_keras.evaluation import evaluate
 from osvos_keras.figures import BLUE, ORANGE, new_figure, save_figure
 from osvos_keras.files import resolve_output
 from osvos_keras.inference import predict_logits
-from osvos_keras.mask_files import read_indexed
-from osvos_keras.mask_folder import read_mask
+from osvos_keras.mask_files import read_indexed, read_mask
 from osvos_keras.model import SIDES
 from osvos_keras.overlay import draw_objects
 from osvos_keras.pipeline import online_dataset, resize_to_height
