@@ -5,7 +5,6 @@
 """
 
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -20,13 +19,17 @@ from tqdm import tqdm
 from osvos_keras.callbacks import AtSteps
 from osvos_keras.config import OnlineConfig
 from osvos_keras.davis import Davis
+from osvos_keras.device import choose_policy
 from osvos_keras.errors import ConfigError
-from osvos_keras.files import lock_folder, resolve_output, sha256, write_json
+from osvos_keras.files import list_files, lock_folder, resolve_output, sha256
 from osvos_keras.inference import segment_sequence
 from osvos_keras.mask_folder import plan_sequence
 from osvos_keras.metrics import region_similarity
+from osvos_keras.records import read_record, write_record
 from osvos_keras.training import train_online
 from osvos_keras.weights import find_weights
+
+COLUMNS = {"steps", "train_seconds", "mask_seconds", "J"}  # of a row
 
 
 def run_ablation(
@@ -66,54 +69,55 @@ def run_ablation(
         raise ConfigError(f"moments are {moments}; name numbers of steps, as in 0, 10, 30.")
     trainings = [(start, sequence) for start in starts for sequence in sequences]
     digests = {start: sha256(find_weights(weights)) for start, weights in starts.items()}
+    inputs = {name: sha256(*davis.frames(name), *davis.annotations(name)) for name in sequences}
     rows = []
     with lock_folder(folder) as folder:
         for start, sequence in tqdm(trainings, "ablation", unit="training", disable=not progress):
             made_with = {
                 "weights_sha256": digests[start],
+                "inputs_sha256": inputs[sequence],
+                "policy": choose_policy(),
                 "config": dataclasses.asdict(config),
                 "moments": moments,
             }
             path = folder / start / f"{sequence}.json"
-            found = _read(path, made_with)
+            found = _read_rows(path, made_with)
             if not found:
                 found = _examine(davis, sequence, starts[start], config, moments, folder / start)
-                write_json(path, {"made_with": made_with, "rows": found})
+                write_record(path, made_with, rows=found)
             rows += [{"start": start, "sequence": sequence, **row} for row in found]
     return pd.DataFrame(rows)
 
 
 def read_ablation(folder: str | Path) -> pd.DataFrame:
     """The rows of every training that has finished in a folder, as `run_ablation` returns them."""
-    records = {path: json.loads(path.read_text()) for path in sorted(resolve_output(folder).glob("*/*.json"))}
+    starts = sorted(path for path in resolve_output(folder).glob("*") if path.is_dir())
+    paths = [path for start in starts for path in list_files(start, ".json")]
     return pd.DataFrame([
         {"start": path.parent.name, "sequence": path.stem, **row}
-        for path, record in records.items()
-        for row in record["rows"]
+        for path in paths
+        for row in _read_rows(path)
     ])  # fmt: skip
 
 
-def _read(path: Path, made_with: dict) -> list[dict]:
-    """The rows of a finished training, or none where it must be made (anew)."""
-    try:
-        record = json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return []
-    return record["rows"] if record.get("made_with") == made_with else []
+def _read_rows(path: Path, made_with: dict | None = None) -> list[dict]:
+    """The rows of a finished training; none where it must be made (anew)."""
+    rows = (read_record(path, made_with) or {}).get("rows")
+    complete = isinstance(rows, list) and all(isinstance(row, dict) and row.keys() >= COLUMNS for row in rows)
+    return rows if complete else []
 
 
 def _examine(
     davis: Davis, sequence: str, weights, config: OnlineConfig, moments: Sequence[int], start: Path
 ) -> list[dict]:
-    """Train one sequence; with a steady rate once for all moments, else once for each."""
+    """Train one sequence: once for all moments where a shorter training is the beginning of a longer one."""
     steady = config.decay == "none" and config.side_end is None
+    steady = steady and not any(moment % config.accumulate for moment in moments)
     rows = []
 
     def look(model: keras.Model, step: int, seconds: float) -> None:
         masks = start.with_name(f"{start.name}_{step}")
-        options = {"height": config.height, "scales": config.scales}
-        if not step:
-            options["learned_share"] = None  # a start alone has not seen the object
+        options = {} if step else {"learned_share": None}  # a start alone has not seen the object
         scored = _write_and_score(model, davis, sequence, masks, **options)
         rows.append({"steps": step, "train_seconds": seconds, **scored})
 

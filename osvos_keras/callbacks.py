@@ -1,7 +1,7 @@
 """Keras callbacks of a training that can be killed, and watched: backup, history, looks, progress bar.
 
-A training is one `fit` over a finite data set. Steps are counted by the optimizer, whose counter
-is saved with the weights, so a backup is one file and cannot disagree with itself. (Keras's own
+A training is one `fit` over a finite data set. Steps, a batch each, are counted by the optimizer, whose
+counter is saved with the weights, so a backup is one file and cannot disagree with itself. (Keras's own
 BackupAndRestore writes weights and epoch into two files, neither of them atomically.)
 """
 
@@ -14,15 +14,11 @@ import keras
 import pandas as pd
 from tqdm import tqdm
 
-from osvos_keras.errors import TrainingError, WeightsError
+from osvos_keras.compilation import count_steps
+from osvos_keras.errors import DataError, TrainingError, WeightsError
 from osvos_keras.files import write_atomically
 from osvos_keras.multi_host import undistributed
 from osvos_keras.weights import load_weights, save_state, set_aside
-
-
-def count_steps(model: keras.Model) -> int:
-    """The steps that a model's optimizer has done; also where every replica has a counter of its own."""
-    return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
 
 
 class Backup(keras.callbacks.Callback):
@@ -74,8 +70,12 @@ class History(keras.callbacks.Callback):
         super().__init__()
         self.path, self.every, self.last = path, every, start
         self.rows = []
-        if start and path and path.is_file():
-            self.rows = read_history(path).query("step <= @start").to_dict("records")
+        if start and path and path.exists():
+            try:
+                history = read_history(path)
+                self.rows = history[history["step"] <= start].to_dict("records")
+            except DataError as error:
+                tqdm.write(f"{error} It starts anew at step {start}.")
 
     def on_train_begin(self, logs=None):
         self.since = time.perf_counter()
@@ -105,8 +105,16 @@ class History(keras.callbacks.Callback):
 
 
 def read_history(path: str | Path) -> pd.DataFrame:
-    """The history of a training: columns `step`, `seconds_per_step`, `loss`, `fused_loss`, …"""
-    return pd.read_csv(path)
+    """The history of a training: columns `step`, `seconds_per_step`, `loss`, `fused_loss`, …
+
+    Raises:
+        DataError: there is none, or it is damaged.
+    """
+    try:
+        history = pd.read_csv(path)
+        return history.astype({"step": int, "seconds_per_step": float, "loss": float})
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: no history of a training that can be read ({error}).") from error
 
 
 class AtSteps(keras.callbacks.Callback):

@@ -1,6 +1,7 @@
 """What a training minimizes and how: the outputs that count, the loss, the optimizer, what is held."""
 
 import keras
+from keras import ops
 
 from osvos_keras.config import OnlineConfig, ParentConfig
 from osvos_keras.device import use_xla
@@ -8,13 +9,21 @@ from osvos_keras.losses import BalancedCrossEntropy
 from osvos_keras.model import OUTPUTS, keep_outputs
 
 
+def freeze_blocks(model: keras.Model, count: int) -> None:
+    """Hold the first `count` of VGG16's blocks as they are: their layers become untrainable."""
+    frozen = tuple(f"block{block}_" for block in range(1, count + 1))
+    for layer in model.layers:
+        if layer.name.startswith(frozen):
+            layer.trainable = False
+
+
 def compile_for_training(
     model: keras.Model, config: ParentConfig | OnlineConfig, steps: int, steps_per_execution: int = 1
 ) -> keras.Model:
-    """The same network with the outputs that `config` trains, compiled with loss and optimizer."""
-    frozen = tuple(f"block{block}_" for block in range(1, config.frozen_blocks + 1))
-    for layer in model.layers:
-        layer.trainable = not layer.name.startswith(frozen)
+    """The same network with the outputs that `config` trains, compiled with loss and optimizer.
+
+    Its layers are the model's own, and stay as they are: `freeze_blocks` holds some of them.
+    """
     trained = keep_outputs(model, OUTPUTS if config.side_weight else ("fused",))
     trained.compile(
         optimizer=make_optimizer(config, steps),
@@ -30,11 +39,82 @@ def make_optimizer(config: ParentConfig | OnlineConfig, steps: int) -> keras.opt
     rate = config.learning_rate
     if config.decay == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, decay_steps=steps)
-    options = {
-        "learning_rate": rate,
-        "weight_decay": config.weight_decay or None,
-        "gradient_accumulation_steps": config.accumulate if config.accumulate > 1 else None,
-    }
+    options = {"learning_rate": rate, "weight_decay": config.weight_decay or None}
     if config.optimizer == "sgd":
-        return keras.optimizers.SGD(momentum=0.9, **options)
-    return keras.optimizers.Adam(**options)
+        options["momentum"] = 0.9
+    if config.accumulate > 1:
+        kind = {"sgd": AccumulatingSGD, "adam": AccumulatingAdam}[config.optimizer]
+        return kind(accumulate=config.accumulate, steps=steps, **options)
+    return {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}[config.optimizer](**options)
+
+
+def count_steps(model: keras.Model) -> int:
+    """The steps, a batch each, that a compiled model has done; also where every replica counts by itself."""
+    optimizer = model.optimizer
+    return int(ops.convert_to_numpy(getattr(optimizer, "steps_done", optimizer.iterations)))
+
+
+class _Accumulating:
+    """Makes one of Keras's optimizers update once in `accumulate` steps, by their mean gradient.
+
+    The last step of all updates too, by the mean of what is left. A learning-rate schedule counts steps;
+    Adam's `iterations` are updates. The sums are variables of the optimizer, so that a backup between two
+    updates has them.
+
+    Keras's own `gradient_accumulation_steps` drops what is left, and does not run on several replicas.
+
+    Args:
+        accumulate: steps for each update.
+        steps: of the whole training.
+        weight_decay: what each update takes off a weight, times the learning rate; None for nothing.
+        **options: the optimizer's own.
+    """
+
+    def __init__(self, accumulate: int, steps: int, weight_decay: float | None, **options):
+        super().__init__(**options)
+        self.accumulate, self.steps, self.decay = accumulate, steps, weight_decay or 0.0
+
+    @property
+    def steps_done(self):
+        return super().iterations
+
+    @property
+    def iterations(self):
+        return ops.floor_divide(self.steps_done, self.accumulate)
+
+    def build(self, variables):
+        if not self.built:
+            super().build(variables)
+            self.sums = self.add_optimizer_variables(variables, "sum")
+
+    def update_step(self, gradient, variable, learning_rate):
+        sums = self.sums[self._get_variable_index(variable)]
+        total = ops.add(sums, ops.cast(gradient, variable.dtype))
+        super().assign(sums, self._if_due(0.0, total))
+        rate = ops.cast(learning_rate, variable.dtype)
+        self.assign_sub(variable, ops.multiply(variable, self.decay * rate))
+        count = ops.cast(ops.mod(self.steps_done, self.accumulate) + 1, variable.dtype)
+        super().update_step(total / count, variable, rate)
+
+    def _if_due(self, value, otherwise):
+        """`value` in a step that updates. Not a branch: several replicas cannot meet inside one."""
+        step = ops.add(self.steps_done, 1)
+        due = ops.logical_or(ops.equal(ops.mod(step, self.accumulate), 0), ops.equal(step, self.steps))
+        return ops.where(due, ops.convert_to_tensor(value), ops.convert_to_tensor(otherwise))
+
+    def assign(self, variable, value):
+        super().assign(variable, self._if_due(value, variable))
+
+    def assign_add(self, variable, value):
+        super().assign_add(variable, self._if_due(value, 0.0))
+
+    def assign_sub(self, variable, value):
+        super().assign_sub(variable, self._if_due(value, 0.0))
+
+
+class AccumulatingSGD(_Accumulating, keras.optimizers.SGD):
+    """SGD that updates once in several steps."""
+
+
+class AccumulatingAdam(_Accumulating, keras.optimizers.Adam):
+    """Adam that updates once in several steps."""

@@ -35,6 +35,14 @@ SMALLEST = 8  # lines, that the smallest of several scales may have
 
 
 @dataclass(frozen=True)
+class InferenceConfig:
+    """How a network looks at frames when it makes masks. A trained one carries this as `model.inference`."""
+
+    height: int = 0  # lines, as in training; 0 leaves frames as they are
+    scales: int = 1  # sizes, each half of the one before, whose logits are averaged
+
+
+@dataclass(frozen=True)
 class _Config:
     """What both phases of training share."""
 
@@ -57,6 +65,11 @@ class _Config:
             value = check_type(name, getattr(self, name), kinds)
             _check_value(name, value)
             object.__setattr__(self, name, value)  # frozen: a whole number has become a float
+
+    @property
+    def inference(self) -> InferenceConfig:
+        """How a network that was trained so looks at frames."""
+        return InferenceConfig(self.height, getattr(self, "scales", 1))
 
 
 @dataclass(frozen=True)

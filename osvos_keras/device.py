@@ -1,6 +1,7 @@
 """What the device supports: precision, XLA, several GPUs."""
 
 import math
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -57,7 +58,26 @@ def choose_steps_per_execution(chunk: int) -> int:
     return math.gcd(chunk, 5) if gpus() and keras.config.backend() == "tensorflow" else 1
 
 
+def check_batch(batch: int, devices: int) -> None:
+    """See that so many devices can share a batch evenly; else their rows would not count alike.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    if batch % devices:
+        raise ConfigError(
+            f"the batch is {batch}, and {devices} devices cannot share it evenly. Choose a multiple of "
+            f"{devices}, such as batch = {math.ceil(batch / devices) * devices} (--batch), or show fewer "
+            "devices (CUDA_VISIBLE_DEVICES=0 shows one GPU)."
+        )
+
+
 def choose_strategy() -> tf.distribute.Strategy:
     """`MirroredStrategy` over several GPUs of TensorFlow, else the default strategy."""
     several = keras.config.backend() == "tensorflow" and len(gpus()) > 1
-    return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
+    return _mirror() if several else tf.distribute.get_strategy()
+
+
+@cache  # a second one in a process numbers its sums as the first did, and TensorFlow mixes them up
+def _mirror() -> tf.distribute.Strategy:
+    return tf.distribute.MirroredStrategy()

@@ -21,6 +21,10 @@ class MaskError(OsvosError, ValueError):
     """A first mask is empty, covers the whole frame, has another size or cannot be drawn."""
 
 
+class MaskWarning(UserWarning):
+    """An object is so small that little of it can be learned, or all masks came out empty."""
+
+
 class ConfigError(OsvosError, ValueError):
     """A setting is out of range, or a preset or parameter is unknown."""
 

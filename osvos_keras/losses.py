@@ -4,6 +4,8 @@ Sources: Caelles et al., CVPR 2017, equation 2; Xie and Tu, "Holistically-Nested
 ICCV 2015, section 2.2. Only `keras.ops` is used, so the loss runs on every Keras backend.
 """
 
+import math
+
 import keras
 from keras import ops
 
@@ -43,9 +45,12 @@ class BalancedCrossEntropy(keras.losses.Loss):
         logits = ops.cast(logits, "float32")
         # −log p and −log(1 − p), in the form that cannot overflow
         entropy = ops.softplus(ops.where(annotation > 0.5, -logits, logits))
-        object_share = ops.mean(annotation, axis=(1, 2, 3), keepdims=True)
-        share = ops.where(object_share == 0, EMPTY_SHARE, object_share)
-        share = ops.where(object_share == 1, 1 - EMPTY_SHARE, share)
+        # Counted, not averaged: the mean of ones is 0.99999994 under XLA.
+        pixels = math.prod(ops.shape(annotation)[1:])
+        counted = ops.count_nonzero(annotation > 0.5, axis=(1, 2, 3))[:, None, None, None]
+        share = ops.cast(counted, "float32") / ops.cast(pixels, "float32")
+        share = ops.where(counted == 0, EMPTY_SHARE, share)
+        share = ops.where(counted == pixels, 1 - EMPTY_SHARE, share)
         weight = ops.where(annotation > 0.5, (1 - share) ** self.balance, share**self.balance)
         return ops.mean(weight * entropy, axis=(1, 2, 3))
 

@@ -92,7 +92,8 @@ class BilinearUpsample(keras.layers.Layer):
         height, width = ops.shape(frame)[1:3]
         border = self.conventions.border
         x = ops.pad(x, [[0, 0], [border, border], [border, border], [0, 0]], mode="symmetric")
-        x = ops.conv_transpose(x, ops.cast(self.kernel, x.dtype), strides=self.factor)
+        kernel = ops.cast(self.kernel, x.dtype)
+        x = ops.conv_transpose(x, kernel, strides=self.factor, data_format="channels_last")
         (rows, columns), crop = ops.shape(x)[1:3], self.conventions.crop
         top, left = crop(rows, height), crop(columns, width)
         return x[:, top : top + height, left : left + width]
@@ -122,14 +123,16 @@ class Fuse(keras.layers.Layer):
 
 
 @contextmanager
-def _dtype_policy(policy: str) -> Iterator[None]:
-    """Make layers under `policy`: VGG16's application takes none itself."""
-    before = keras.config.dtype_policy()
+def _layer_defaults(policy: str) -> Iterator[None]:
+    """Make layers under `policy`, and channels last in any case; VGG16's application takes neither."""
+    before = keras.config.dtype_policy(), keras.config.image_data_format()
     keras.config.set_dtype_policy(policy)
+    keras.config.set_image_data_format("channels_last")
     try:
         yield
     finally:
-        keras.config.set_dtype_policy(before)
+        keras.config.set_dtype_policy(before[0])
+        keras.config.set_image_data_format(before[1])
 
 
 def build_osvos(
@@ -158,7 +161,7 @@ def build_osvos(
         WeightsError: the weights are missing, damaged, of another architecture or other conventions.
     """
     conventions = conventions or find_conventions(weights)
-    with _dtype_policy(policy):
+    with _layer_defaults(policy):
         frame = keras.Input((None, None, 3), name="frame")
         prepared = PrepareFrame(conventions.name, name="prepare", dtype="float32")(frame)
         backbone = _backbone(prepared, conventions.pooling)

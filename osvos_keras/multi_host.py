@@ -6,7 +6,6 @@ over all (`keras.distribution.DataParallel`). Process 0 alone reads and writes t
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,19 +39,18 @@ class Team:
     def leads(self) -> bool:
         return self.index == 0
 
-    def compare(self, settings: dict, batch: int) -> None:
-        """See that the devices divide the batch, and that all processes have the same settings.
+    @property
+    def devices(self) -> int:
+        """All of its devices, for JAX."""
+        return self.distribution.num_model_replicas if self.distribution else 1
+
+    def compare(self, settings: dict) -> None:
+        """See that all processes have the same settings.
 
         Raises:
-            ConfigError: the one or the other is not so.
+            ConfigError: they have not.
             ClusterError: another process is gone.
         """
-        devices = self.distribution.num_model_replicas if self.distribution else 1
-        if batch % devices:
-            raise ConfigError(
-                f"the batch is {batch}, and {devices} devices in {self.count} processes cannot share it "
-                f"evenly. Choose a multiple of {devices} (--batch {math.ceil(batch / devices) * devices})."
-            )
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).digest()
         digests = self._gather(np.frombuffer(digest, np.uint8))
         others = [index for index, other in enumerate(digests) if (other != digests[0]).any()]

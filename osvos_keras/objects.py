@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from osvos_keras.davis import Davis
-from osvos_keras.files import make_folder, resolve_output
+from osvos_keras.files import clear_temporaries, make_folder, resolve_output
 from osvos_keras.inference import THRESHOLD, predict_sequence
 from osvos_keras.mask_files import write_indexed
 
@@ -30,7 +30,7 @@ def segment_objects(
     davis: Davis,
     sequence: str,
     folder: str | Path,
-    height: int = 0,
+    height: int | None = None,
     progress: bool = True,
     *,
     learned_shares: Sequence[float],
@@ -42,6 +42,7 @@ def segment_objects(
     The masks are written by `write_indexed`. One batch of frames is in memory at a time.
     """
     masks, frames = make_folder(resolve_output(folder) / sequence), davis.frames(sequence)
+    clear_temporaries(masks)
     predictions = [
         predict_sequence(model, frames, height, progress=False, learned_share=share, snap=snap, **options)
         for model, share in zip(models, learned_shares, strict=True)

@@ -23,6 +23,7 @@ from osvos_keras.losses import side_weight
 from osvos_keras.mask_files import read_annotation
 from osvos_keras.model import SIDES
 
+LARGEST = 1 << 24  # pixels, to which a frame may be enlarged; about twice a 4K film's
 MEMORY_SHARE = 0.25  # of what is free, that decoded training frames may take
 
 
@@ -31,10 +32,26 @@ def resize_to_height(image: tf.Tensor, height: int, method: str) -> tf.Tensor:
     if not height:
         return image
     shape = tf.cast(tf.shape(image)[-3:], tf.float32)
-    width = tf.cast(tf.round(shape[1] * height / shape[0]), tf.int32)
+    width = tf.maximum(tf.cast(tf.round(shape[1] * height / shape[0]), tf.int32), 1)
     return tf.cast(
         tf.image.resize(image, (height, width), method, antialias=method == "bilinear"), image.dtype
     )
+
+
+def resized_size(path: str | Path, height: int) -> tuple[int, int]:
+    """Lines and columns of an image file at `height` lines, from its header.
+
+    Raises:
+        DataError: the file is missing or no image, or would be enlarged beyond `LARGEST` pixels.
+    """
+    own = image_size(path)
+    size = (height, max(round(own[1] * height / own[0]), 1)) if height else own
+    if size[0] > own[0] and size[0] * size[1] > LARGEST:
+        raise DataError(
+            f"{path}: {own[1]}×{own[0]} pixels, which {height} lines would enlarge to {size[1]}×{size[0]}. "
+            f"Use HEIGHT = 0 (--height 0), the frame's own size, or at most {own[0]}."
+        )
+    return size
 
 
 def load_frame(path: tf.Tensor, height: int = 0) -> tf.Tensor:
@@ -190,8 +207,8 @@ def _resize_pairs(frames: tf.Tensor, annotations: tf.Tensor, height: int) -> tup
 
 
 def scaled_heights(height: float, scales: int) -> list[int]:
-    """Of each scale its lines, the largest first; each is half of the one before, rounded."""
-    return [round(height / 2**scale) for scale in range(scales)]
+    """Of each scale its lines, the largest first; each is half of the one before, rounded, and at least 1."""
+    return [max(round(height / 2**scale), 1) for scale in range(scales)]
 
 
 def _training_dataset(

@@ -1,5 +1,6 @@
 """The ablation: rows that agree with training and scoring by hand, resumed, for every schedule."""
 
+import dataclasses
 import time
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from osvos_keras import ablation
 from osvos_keras.ablation import read_ablation, run_ablation
 from osvos_keras.callbacks import AtSteps
 from osvos_keras.config import OnlineConfig, get_config
+from osvos_keras.davis import write_mask
 from osvos_keras.errors import ConfigError
 from osvos_keras.evaluation import evaluate
 from osvos_keras.inference import segment_sequence
@@ -57,6 +59,41 @@ def test_what_is_finished_is_read_and_other_settings_are_not_mistaken_for_it(tin
     (tmp_path / "ImageNet" / "cow.json").write_text("{")
     run_ablation(tiny, ["cow"], STARTS, get_config("online", height=32), [1], tmp_path, progress=False)
     assert calls == ["cow", "cow"]
+
+
+def test_another_frame_or_annotation_is_not_taken_for_the_same(tiny, tmp_path, monkeypatch):
+    """The record has the data's checksum; one that cannot be read, or lacks a number, is no record."""
+    rows = [{"steps": 1, "train_seconds": 1.0, "mask_seconds": 1.0, "J": 0.5}]
+    calls = []
+    monkeypatch.setattr(ablation, "_examine", lambda *args: calls.append(args[1]) or rows)
+
+    def examined() -> int:
+        calls.clear()
+        run_ablation(tiny, ["cow"], STARTS, CONFIG, [1], tmp_path, progress=False)
+        return len(calls)
+
+    assert [examined(), examined()] == [1, 0]
+    write_mask(tiny.annotations("cow")[2], np.ones((45, 61), bool))
+    assert [examined(), examined()] == [1, 0]
+    record = tmp_path / "ImageNet" / "cow.json"
+    for content in ("[]", "{", '{"rows": 3}', record.read_text().replace('"J"', '"K"')):
+        record.write_text(content)
+        assert read_ablation(tmp_path).empty
+        assert [examined(), examined()] == [1, 0]
+    (tmp_path / "ImageNet" / "._cow.json").write_text("macOS")
+    assert len(read_ablation(tmp_path)) == 1
+
+
+def test_moments_between_two_updates_are_trainings_of_their_own(tiny, tmp_path):
+    """The last step of a training updates by what is left, so that a longer one does not begin with it."""
+    config = get_config("online", height=0, seed=3, accumulate=2)
+    table = run_ablation(tiny, ["cow"], STARTS, config, [1, 3], tmp_path, progress=False)
+    model = train_online(
+        tiny, "cow", dataclasses.replace(config, steps=1), tmp_path / "alone", progress=False
+    )
+    segment_sequence(model, tiny, "cow", tmp_path / "masks", progress=False)
+    by_hand = evaluate(tmp_path / "masks", tiny, ["cow"], progress=False).overall["J_mean"].iloc[0]
+    assert table["J"][0] == pytest.approx(by_hand, abs=1e-9)
 
 
 def test_the_clock_of_a_training_stands_while_it_is_looked_at():

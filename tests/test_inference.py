@@ -1,15 +1,26 @@
 """From network to masks on disk."""
 
+import gc
+import warnings
+import weakref
+
 import cv2
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
+from osvos_keras.config import InferenceConfig
 from osvos_keras.davis import read_annotation
-from osvos_keras.errors import DataError, FolderError
+from osvos_keras.errors import DataError, FolderError, MaskWarning
 from osvos_keras.evaluation import evaluate
-from osvos_keras.inference import predict_logits, predict_sequence, sample_similarity, segment_sequence
+from osvos_keras.inference import (
+    fused_only,
+    predict_logits,
+    predict_sequence,
+    sample_similarity,
+    segment_sequence,
+)
 from osvos_keras.model import OUTPUTS, build_osvos
 
 
@@ -142,7 +153,9 @@ def test_a_part_of_the_mask_that_is_nowhere_clear_is_left_out(bright, tmp_path):
 
 def test_where_nothing_is_clear_the_mask_is_empty(bright, tmp_path):
     frames = write_frames(tmp_path, np.full((24, 32), 130, np.uint8))
-    assert last_mask(bright, frames, None).all() and not last_mask(bright, frames, 0.5).any()
+    assert last_mask(bright, frames, None).all()
+    with pytest.warns(MaskWarning):
+        assert not last_mask(bright, frames, 0.5).any()
 
 
 def test_masks_of_a_sequence_take_the_first_annotation_for_the_size_that_was_learned(network, tiny, tmp_path):
@@ -158,19 +171,102 @@ def test_masks_of_a_sequence_take_the_first_annotation_for_the_size_that_was_lea
 
 def test_truncated_frame_is_named_and_masks_before_it_are_kept(network, tiny, tmp_path):
     path = tiny.frames("cow")[2]
-    path.write_bytes(path.read_bytes()[:400])
+    path.write_bytes(path.read_bytes()[:-400])  # its header is whole
     with pytest.raises(DataError, match=r"cow/00002\.jpg: unreadable or truncated"):
         segment_sequence(network, tiny, "cow", tmp_path, batch=1, progress=False)
     assert [mask.name for mask in sorted((tmp_path / "cow").iterdir())] == ["00000.png", "00001.png"]
 
 
 def test_masks_follow_each_frames_own_size(network, tiny, tmp_path):
+    """One at a time then, whatever the batch."""
     path = tiny.frames("cow")[1]
     Image.open(path).resize((40, 30)).save(path)
-    with pytest.raises(DataError, match=r"different sizes cannot share a batch.*Use batch=1"):
-        segment_sequence(network, tiny, "cow", tmp_path, progress=False)
-    folder = segment_sequence(network, tiny, "cow", tmp_path, batch=1, progress=False)
+    folder = segment_sequence(network, tiny, "cow", tmp_path, progress=False)
     assert [Image.open(mask).size for mask in sorted(folder.iterdir())[:3]] == [(61, 45), (40, 30), (61, 45)]
+
+
+def test_frame_that_is_missing_is_named(network, tiny):
+    frames = tiny.frames("cow")
+    frames[2].unlink()
+    with pytest.raises(DataError, match=r"cow/00002\.jpg: no such file"):
+        next(predict_sequence(network, frames, progress=False))
+
+
+def test_frame_that_goes_missing_meanwhile_is_named(network, tiny):
+    frames = [*tiny.frames("bee"), *tiny.frames("ant"), *tiny.frames("cow")] * 8
+    found = predict_sequence(network, frames, batch=1, progress=False)
+    next(found)
+    frames[-1].unlink()
+    with pytest.raises(DataError, match=r"cow/00003\.jpg: no such file"):
+        list(found)
+
+
+def test_thin_frames_are_seen_at_their_own_size_and_not_enlarged_beyond_reason(network, tmp_path):
+    """Of 1 × 2000 pixels 240 lines would make 480,000 columns; 2000 × 1 keep one column."""
+    for name, (height, width) in {"flat": (1, 2000), "tall": (2000, 1)}.items():
+        (tmp_path / name).mkdir()
+        frames = write_frames(tmp_path / name, np.full((height, width), 200, np.uint8))
+        ((_, probability),) = predict_sequence(network, frames, 0, progress=False)
+        assert probability.shape == (height, width)
+    ((_, probability),) = predict_sequence(network, frames, 240, progress=False)
+    assert probability.shape == (2000, 1)
+    with pytest.raises(DataError, match="2000×1 pixels, which 240 lines would enlarge to 480000×240"):
+        next(predict_sequence(network, [tmp_path / "flat" / "cow" / "00000.jpg"], 240, progress=False))
+
+
+def test_network_looks_at_frames_as_it_was_trained_unless_told_otherwise(network, tiny, tmp_path):
+    def probabilities(model, *height, **options):
+        frames = tiny.frames("cow")
+        return np.stack([p for _, p in predict_sequence(model, frames, *height, progress=False, **options)])
+
+    model = keras.Model(network.input, network.output)
+    model.inference = InferenceConfig(height=20, scales=2)
+    np.testing.assert_array_equal(probabilities(model), probabilities(network, 20, scales=2))
+    np.testing.assert_array_equal(probabilities(model, 0, scales=1), probabilities(network))
+    assert (probabilities(model) != probabilities(network)).any()
+    frame = tiny.first("cow")[0]
+    assert predict_logits(model, frame)["fused"].shape == (20, 27)
+    assert predict_logits(model, frame, 0)["fused"].shape == (45, 61)
+    assert sample_similarity(model, tiny, "cow") == sample_similarity(network, tiny, "cow", 20, scales=2)
+    masks = [
+        np.stack([read_annotation(path) for path in sorted(folder.iterdir())])
+        for folder in (
+            segment_sequence(model, tiny, "cow", tmp_path / "own", progress=False),
+            segment_sequence(network, tiny, "cow", tmp_path / "told", 20, scales=2, progress=False),
+        )
+    ]
+    np.testing.assert_array_equal(*masks)
+
+
+def test_compiled_network_is_kept_as_long_as_the_network_and_no_longer():
+    model = build_osvos(None)
+    fused = fused_only(model)
+    assert fused_only(model) is fused
+    left = weakref.ref(model), weakref.ref(fused)
+    del model, fused
+    keras.backend.clear_session()
+    gc.collect()
+    assert [reference() for reference in left] == [None, None]
+
+
+def test_masks_that_are_all_empty_are_said_once(bright, tiny, tmp_path):
+    frames = write_frames(tmp_path, *np.full((3, 24, 32), 90, np.uint8))
+    with pytest.warns(MaskWarning, match="cow: all masks are empty: .* none of the 3 frames") as caught:
+        assert not last_mask(bright, frames, 0.5).any()
+    assert len(caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # one that has learned no object may find none
+        assert not last_mask(bright, frames, None).any()
+
+
+def test_what_a_killed_run_left_half_written_among_the_masks_goes(network, tiny, tmp_path):
+    half = tmp_path / "cow" / ".tmp-123-00000.png"
+    half.parent.mkdir()
+    half.write_bytes(b"half")
+    folder = segment_sequence(network, tiny, "cow", tmp_path, progress=False)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        f"{path.stem}.png" for path in tiny.frames("cow")
+    ]
 
 
 def test_folder_that_cannot_be_written(network, tiny, tmp_path):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from osvos_keras.config import ParentConfig
 from osvos_keras.losses import EMPTY_SHARE, BalancedCrossEntropy, side_weight
@@ -79,8 +80,6 @@ def test_object_and_background_weigh_the_same():
 
 
 def gradient_of(annotation, logits):
-    import tensorflow as tf
-
     with tf.GradientTape() as tape:
         loss = BalancedCrossEntropy()(annotation, logits.value)
     return tape.gradient(loss, logits.value).numpy()
@@ -98,6 +97,16 @@ def test_large_logits_do_not_overflow():
     right, wrong = np.array([0, 1]).reshape(logits.shape), np.array([1, 0]).reshape(logits.shape)
     assert float(BalancedCrossEntropy()(right, logits)) == 0
     np.testing.assert_allclose(BalancedCrossEntropy()(wrong, logits), 5e3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("balance", [1.0, 0.5])
+def test_an_image_of_one_class_weighs_the_same_under_xla(balance):
+    """There the mean of ones, at this size, is 0.99999994."""
+    annotation, logits = np.ones((1, 22, 22, 1), np.uint8), np.full((1, 22, 22, 1), -2, np.float32)
+    loss = BalancedCrossEntropy(balance)
+    compiled = tf.function(loss.__call__, jit_compile=True)(annotation, logits)
+    np.testing.assert_allclose(compiled, loss(annotation, logits), rtol=1e-5)
+    np.testing.assert_allclose(compiled, EMPTY_SHARE**balance * np.log1p(np.exp(2)), rtol=1e-5)
 
 
 def test_side_weight_falls_to_zero_and_stays():

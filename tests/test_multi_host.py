@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from osvos_keras import training
+from osvos_keras import trained, training
 from osvos_keras.callbacks import read_history
 from osvos_keras.cli import main
 from osvos_keras.config import ParentConfig
@@ -29,7 +29,7 @@ from osvos_keras.multi_host import Team, join
 from osvos_keras.pipeline import parent_dataset
 from osvos_keras.roll_call import call_roll, parse_address
 from osvos_keras.training import WEIGHTS_FILE, train_parent
-from osvos_keras.weights import save_weights
+from osvos_keras.weights import load_weights, save_weights
 from tests.conftest import write_sequence
 
 TIMEOUT = 400  # seconds for processes that take one minute on an idle machine
@@ -39,7 +39,7 @@ TRAIN = """
 import json, os, signal, sys
 import jax
 import keras
-from osvos_keras import training
+from osvos_keras import trained, training
 from osvos_keras.config import ParentConfig
 from osvos_keras.davis import Davis
 from osvos_keras.multi_host import join
@@ -47,7 +47,7 @@ from tests.test_multi_host import Curve, small_network
 
 options = json.loads(sys.argv[1])
 if options["small"]:
-    training.build_osvos = small_network
+    training.build_osvos = trained.build_osvos = small_network
 
 class Die(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
@@ -86,7 +86,7 @@ def small_network(weights=None, *, policy="float32", seed=0, conventions=None) -
     rng = np.random.default_rng(seed)
     model.set_weights([rng.normal(0, 0.1, weight.shape) for weight in model.get_weights()])
     if str(weights).endswith(".weights.h5"):
-        model.load_weights(weights)
+        load_weights(model, Path(weights))
     return model
 
 
@@ -162,7 +162,8 @@ def test_two_processes_give_the_training_of_one(tiny, tmp_path, monkeypatch, dev
     config = {**CONFIG, "batch": 2 * devices, "epochs": 5 * devices}
     runs = train(tiny, tmp_path / "two", config=config, devices=devices)
     curve = Curve()
-    monkeypatch.setattr(training, "build_osvos", small_network)
+    for module in (training, trained):
+        monkeypatch.setattr(module, "build_osvos", small_network)
     options = {"policy": "float32", "chunk": 5, "progress": False, "callbacks": [curve]}
     train_parent(tiny, ["ant", "bee"], ParentConfig(**config), tmp_path / "one", **options)
     one, leader, other = pd.DataFrame(curve.rows), *map(curve_of, runs)
@@ -202,7 +203,8 @@ def test_a_process_is_killed_and_the_same_command_goes_on(tiny, tmp_path, killed
 @needs_jax
 @pytest.mark.slow
 def test_half_a_training_on_two_processes_the_rest_on_one_of_tensorflow(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "build_osvos", small_network)
+    for module in (training, trained):
+        monkeypatch.setattr(module, "build_osvos", small_network)
     options = {"policy": "float32", "chunk": 5, "progress": False}
     for run in ("one", "both"):
         if run == "both":
@@ -286,8 +288,8 @@ def test_shares_of_a_batch_make_the_batch(tiny):
 
 def test_a_batch_that_the_devices_do_not_divide_is_refused():
     team = Team(0, 2, SimpleNamespace(num_model_replicas=4))
-    with pytest.raises(ConfigError, match=r"batch is 6, and 4 devices in 2 processes .* \(--batch 8\)"):
-        team.compare({}, batch=6)
+    with pytest.raises(ConfigError, match=r"batch is 6, and 4 devices .* batch = 8 \(--batch\)"):
+        train_parent(None, [], ParentConfig(batch=6), None, team=team)
 
 
 def test_frames_of_different_sizes_are_refused_before_anything_waits(tiny, tmp_path):
@@ -317,7 +319,8 @@ def test_wrong_options_are_refused_at_once(tiny, options, message):
 
 
 def test_the_command_trains_on_one_machine(tiny, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(training, "build_osvos", small_network)
+    for module in (training, trained):
+        monkeypatch.setattr(module, "build_osvos", small_network)
     with pytest.raises(SystemExit) as end:
         main(
             [

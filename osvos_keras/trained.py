@@ -1,0 +1,106 @@
+"""What a training leaves in its folder, and what becomes of that when another one starts there.
+
+<folder>/osvos.weights.h5    the network, once the training has finished
+<folder>/config.json         a record of all that decided it
+<folder>/history.csv         its losses
+<folder>/backup/             while it is unfinished
+<folder>/replaced/<date>/    the same of trainings with other settings: nothing is deleted
+"""
+
+from datetime import datetime
+from pathlib import Path
+
+import keras
+from tqdm import tqdm
+
+from osvos_keras.config import InferenceConfig
+from osvos_keras.device import choose_policy
+from osvos_keras.errors import WeightsError
+from osvos_keras.files import resolve_output
+from osvos_keras.model import build_osvos
+from osvos_keras.records import read_record, write_record
+from osvos_keras.weights import set_aside
+
+WEIGHTS_FILE, RECORD = "osvos.weights.h5", "config.json"
+LEFT = (WEIGHTS_FILE, RECORD, "history.csv", "backup", "tensorboard")
+
+
+def load_finished(folder: str | Path) -> keras.Model:
+    """The network that a finished training left in `folder`; it looks at frames as it was trained.
+
+    Raises:
+        WeightsError: there is no finished training, or its weights are damaged.
+    """
+    folder = resolve_output(folder)
+    try:
+        made_with = read_record(folder / RECORD)["made_with"]
+        policy, config = made_with["policy"], made_with["config"]
+        inference = InferenceConfig(int(config["height"]), int(config.get("scales", 1)))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{folder / RECORD}: no record of a training. Train there first.") from error
+    if not (folder / WEIGHTS_FILE).is_file():
+        raise WeightsError(f"{folder / WEIGHTS_FILE}: no such file; the training there is unfinished.")
+    model = build_osvos(folder / WEIGHTS_FILE, policy=policy)
+    model.inference = inference
+    return model
+
+
+def load_or_start(folder: Path, made_with: dict, **notes) -> keras.Model | None:
+    """The network that such a training left in the folder; None where it must begin there or go on.
+
+    What is there of a training with other settings, and damaged weights, are set aside, and said.
+    """
+    if not read_record(folder / RECORD, made_with):
+        aside = _set_aside(folder)
+        if aside:
+            changes = _changes(aside, made_with)
+            tqdm.write(f"{folder}: another training was here ({changes}). It is set aside in {aside}.")
+        write_record(folder / RECORD, made_with, **notes)
+    elif (folder / WEIGHTS_FILE).is_file():
+        try:
+            return load_finished(folder)
+        except WeightsError as error:
+            set_aside(folder / WEIGHTS_FILE, error)
+    return None
+
+
+def _set_aside(folder: Path) -> Path | None:
+    """Move what a training left into a folder named by the date; None if there is nothing."""
+    left = [folder / name for name in LEFT if (folder / name).exists()]
+    if not left:
+        return None
+    aside = folder / "replaced" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+    aside.mkdir(parents=True)
+    for path in left:
+        path.rename(aside / path.name)
+    return aside
+
+
+def _changes(folder: Path, made_with: dict) -> str:
+    """The names of what differs from the training that is recorded in a folder."""
+    record = read_record(folder / RECORD)
+    if record is None:
+        return "there is no record of it"
+    before, now = _flat(record["made_with"]), _flat(made_with)
+    names = [name for name in now if before.get(name) != now[name]]
+    return f"with another {', '.join(names)}" if names else "by another version"
+
+
+def _flat(made_with: dict) -> dict:
+    config = made_with.get("config")
+    return {**made_with, "config": None, **(config if isinstance(config, dict) else {})}
+
+
+def settle_policy(policy: str, made_with: dict, folder: str | Path) -> str:
+    """The precision to train in. `"auto"` goes on with what the same training in `folder` began with.
+
+    So what a machine with a GPU trained is used on one without, and the other way round. Whoever wants
+    another precision names it.
+    """
+    if policy == "auto":
+        path = resolve_output(folder) / RECORD
+        record = read_record(path)
+        before = record and record["made_with"].get("policy")
+        if before and read_record(path, {**made_with, "policy": before}):
+            return before
+    return choose_policy(policy)
