@@ -73,11 +73,10 @@ def segment_clip(
     models = _train(clip, marked, run_dir, config, weights=weights, policy=policy, progress=progress)
     shares = _learned_shares(marked, len(models))
     where = (clip.davis, clip.name, masks.parent)
-    options = {"height": config.height, "scales": config.scales, "progress": progress}
     if len(models) == 1:
-        segment_sequence(models[0], *where, learned_share=shares[0], **options)
+        segment_sequence(models[0], *where, learned_share=shares[0], progress=progress)
     else:
-        segment_objects(models, *where, learned_shares=shares, **options)
+        segment_objects(models, *where, learned_shares=shares, progress=progress)
     write_record(done, made_with, masks={name: sha256(masks / name) for name in names})  # complete
     return masks
 

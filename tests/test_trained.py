@@ -117,16 +117,6 @@ def test_settings_that_cannot_be_read_are_no_record(tmp_path, content):
     assert (aside / WEIGHTS_FILE).read_bytes() == b"weights" and (aside / "config.json").exists()
 
 
-def test_finished_weights_that_are_damaged_are_set_aside_and_made_again(tiny, tmp_path, capsys):
-    whole = train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
-    finished = tmp_path / WEIGHTS_FILE
-    finished.write_bytes(finished.read_bytes()[:1000])
-    again = train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
-    np.testing.assert_allclose(weights_of(again), weights_of(whole), atol=1e-6)
-    assert (tmp_path / f"{WEIGHTS_FILE}.damaged").stat().st_size == 1000
-    assert f"{finished}: not the weights of this network, or a damaged file" in printed(capsys)
-
-
 def test_network_is_the_same_whether_it_was_trained_or_loaded(tiny, tmp_path):
     config = OnlineConfig(height=24, steps=2, scales=2)
     trained, loaded = (train_online(tiny, "cow", config, tmp_path, **QUIET) for _ in range(2))
