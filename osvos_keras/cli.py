@@ -103,6 +103,12 @@ def _add_each_sequence(command: argparse.ArgumentParser) -> None:
     many.add_argument(
         "--scheduler", metavar="tcp://HOST:PORT", help="a Dask scheduler to run on instead of this machine"
     )
+    for option, text in (
+        ("ca-file", "with a tls:// scheduler, the certificate that signed the cluster's"),
+        ("cert", "our certificate"),
+        ("key", "its key, unless that is in the same file"),
+    ):
+        many.add_argument(f"--tls-{option}", metavar="FILE.pem", help=text)
     many.add_argument(
         "--retries",
         metavar="N",
@@ -194,14 +200,17 @@ def _run_notebook(args) -> int:
     parameters = parse_parameters(args.parameters)
     if args.each_sequence is not None:
         return _run_each_sequence(args, parameters)
-    for option in ("workers", "scheduler", "retries"):
+    for option in ("workers", "scheduler", "tls_ca_file", "tls_cert", "tls_key", "retries"):
         if getattr(args, option) is not None:
-            raise ConfigError(f"--{option} belongs to --each-sequence: name a split or sequences with it.")
+            raise ConfigError(
+                f"--{option.replace('_', '-')} belongs to --each-sequence: name a split or sequences with it."
+            )
     print(run_alone(args.notebook, parameters, args.out))
     return 0
 
 
 def _run_each_sequence(args, parameters: dict[str, str]) -> int:
+    from osvos_keras.cluster import read_certificates
     from osvos_keras.each_sequence import FAILED, run_each_sequence
 
     if args.out is not None:
@@ -215,6 +224,7 @@ def _run_each_sequence(args, parameters: dict[str, str]) -> int:
         scheduler=args.scheduler,
         workers=read_number(args, "workers", 1),
         retries=RETRIES if args.retries is None else read_number(args, "retries", 0),
+        security=read_certificates(args.scheduler, args.tls_ca_file, args.tls_cert, args.tls_key),
     )
     return 1 if (table["state"] == FAILED).any() else 0
 

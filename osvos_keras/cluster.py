@@ -4,10 +4,16 @@ The driver (this process) plans, submits and reports. A worker runs one job at a
 Jupyter kernel, in which the notebook trains, and waits for it. Threads and GPUs reach the kernel
 through the worker's environment. When a driver is gone, its local workers end with it, and
 each kernel ends with its worker; on a cluster's workers, `StopKernels` ends the kernels.
+
+Whoever can talk to a scheduler or a worker can run code there. So the processes of this machine listen
+on its loopback alone and know each other by a certificate that lives as long as the batch: other users
+of the machine are kept out too. For a cluster, certificates of its own are passed on.
 """
 
+import asyncio
 import logging
 import os
+import ssl
 import subprocess
 import time
 import uuid
@@ -20,16 +26,22 @@ from typing import Any
 
 from dask.system import CPU_COUNT
 from distributed import Client, Future, Nanny, Scheduler, SpecCluster, WorkerPlugin, as_completed, get_worker
+from distributed.comm import connect
+from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 
 from osvos_keras.errors import ClusterError, ConfigError
+from osvos_keras.files import find_input
 from osvos_keras.jobs import Job, run_job
 
 JOB_MEMORY = 3 * 2**30  # bytes that a kernel needs on a CPU at 480p
 EVENTS = "osvos"  # the Dask topic on which workers say what they are doing
 KERNELS = {}  # in a worker: the running jobs' keys → their kernels
 QUIET = logging.CRITICAL  # Dask's own log: what goes wrong is told once, in our words
-DASHBOARD = "127.0.0.1:8787"  # or, if that port is taken, another one
+TIMEOUT = 10  # seconds in which a scheduler answers
+HOST = "127.0.0.1"
+DASHBOARD = f"{HOST}:8787"  # or, if that port is taken, another one
+CERTIFICATES = "--tls-ca-file, --tls-cert and --tls-key"
 
 
 def find_gpus() -> list[str]:
@@ -65,54 +77,102 @@ def worker_environments(workers: int) -> list[dict[str, str]]:
 
 
 def start_cluster(workers: int) -> SpecCluster:
-    """A scheduler in this process and worker processes with one job each at a time."""
+    """A scheduler in this process and worker processes with one job each at a time, closed to all others."""
+    shared = {"host": HOST, "protocol": "tls", "security": Security.temporary()}
     options = {
+        **shared,
         "nthreads": 1,
         "memory_limit": 0,  # it would count the worker's own memory, while the job's is in its kernel
         "silence_logs": QUIET,
         # Ctrl-C reaches every process of the terminal; the driver alone answers, and ends the workers.
         "preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
+        "config": {"distributed.worker.http.routes": []},  # no pages; their server cannot be left out
     }
     specs = {
         index: {"cls": Nanny, "options": {**options, "env": environment}}
         for index, environment in enumerate(worker_environments(workers))
     }
-    options = {"host": "127.0.0.1", "port": 0, "dashboard": True, "dashboard_address": DASHBOARD}
+    options = {**shared, "port": 0, "dashboard": True, "dashboard_address": DASHBOARD}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Port .* is already in use")  # the real one is printed
         return SpecCluster(
-            workers=specs, scheduler={"cls": Scheduler, "options": options}, silence_logs=QUIET
+            workers=specs,
+            scheduler={"cls": Scheduler, "options": options},
+            security=shared["security"],
+            silence_logs=QUIET,
         )
 
 
 @contextmanager
-def open_client(scheduler: str | None, workers: int | None, jobs: int) -> Iterator[Client]:
+def open_client(
+    scheduler: str | None, workers: int | None, jobs: int, security: Security | None = None
+) -> Iterator[Client]:
     """A client of the named scheduler, or of a cluster on this machine that ends with the block.
+
+    Args:
+        scheduler: its address; None starts workers on this machine.
+        workers: how many of these, though no more than `jobs`; None is as many as fit.
+        jobs: how many there are to run.
+        security: certificates for a `tls://` scheduler, from `read_certificates`.
 
     Raises:
         ClusterError: no scheduler answers at that address.
-        ConfigError: `workers` is below 1, or is given for a scheduler that has its own.
     """
-    if workers is not None and (workers < 1 or scheduler):
-        raise ConfigError(
-            f"--workers {workers}: it must be at least 1, and left out with --scheduler, which has its own."
-        )
     if scheduler:
-        with _connect(scheduler) as client:
+        with _connect(scheduler, security) as client:
             yield client
         return
-    with start_cluster(workers or count_workers(jobs)) as cluster, Client(cluster) as client:
+    with start_cluster(min(workers or count_workers(jobs), jobs)) as cluster, Client(cluster) as client:
         yield client
 
 
-def _connect(scheduler: str) -> Client:
+def _connect(scheduler: str, security: Security | None) -> Client:
     try:
-        return Client(scheduler, timeout=10)
-    except (OSError, ValueError) as error:
+        asyncio.run(asyncio.wait_for(_greet(scheduler, security or Security()), TIMEOUT))
+        return Client(scheduler, timeout=TIMEOUT, security=security)
+    except (OSError, ValueError, RuntimeError) as error:
         raise ClusterError(
-            f"{scheduler}: no Dask scheduler answers there. Start one with `dask scheduler` and workers with "
-            f"`dask worker {scheduler} --nthreads 1`, or leave --scheduler out."
+            f"{scheduler}: no Dask scheduler answers there, or it refuses our certificate. Start one with "
+            f"`dask scheduler` and workers with `dask worker {scheduler} --nthreads 1`, or leave --scheduler "
+            "out. One with certificates has an address that begins with tls://."
         ) from error
+
+
+async def _greet(scheduler: str, security: Security) -> None:
+    """See that a Dask process answers; the client itself would wait for ever for one that says nothing."""
+    comm = await connect(scheduler, timeout=TIMEOUT, **security.get_connection_args("client"))
+    await comm.close()
+
+
+def read_certificates(
+    scheduler: str | None, ca_file: str | None, cert: str | None, key: str | None
+) -> Security | None:
+    """What we show to a `tls://` scheduler, from files in PEM format; None where there is no need of any.
+
+    Where no file is named, those of Dask's own configuration are taken.
+
+    Raises:
+        ConfigError: the scheduler needs them and they are not there, or the other way round.
+        ClusterError: a file is missing, or the three do not belong together.
+    """
+    given = {"tls_ca_file": ca_file, "tls_client_cert": cert, "tls_client_key": key}
+    given = {name: str(find_input(path)) for name, path in given.items() if path is not None}
+    encrypted = str(scheduler).startswith("tls://")
+    if given and not encrypted:
+        raise ConfigError(f"{CERTIFICATES} are for a scheduler whose address begins with tls://.")
+    if not encrypted:
+        return None
+    security = Security(require_encryption=True, **given)
+    try:
+        context = security.get_connection_args("client")["ssl_context"]
+    except (OSError, ssl.SSLError) as error:
+        files = ", ".join(given.values()) or "the files in Dask's configuration"
+        raise ClusterError(
+            f"{files}: not a CA file, a certificate and its key in PEM format, as tls:// needs ({error})."
+        ) from error
+    if context is None:
+        raise ConfigError(f"{scheduler}: give the cluster's certificates by {CERTIFICATES}.")
+    return security
 
 
 class StopKernels(WorkerPlugin):
@@ -141,11 +201,17 @@ def work(job: Job) -> dict[str, Any]:
     try:
         scores = run_job(job, on_kernel=partial(KERNELS.__setitem__, key), progress=False)
     except Exception as error:
-        worker.log_event(EVENTS, {"key": key, "state": "attempt failed", "text": str(error)})
+        worker.log_event(EVENTS, {"key": key, "state": "attempt failed", "text": describe(error)})
         raise
     finally:
         KERNELS.pop(key, None)
     return {"scores": scores, "seconds": time.perf_counter() - start, "worker": worker.address}
+
+
+def describe(error: BaseException) -> str:
+    """What an exception says, never nothing, in letters that can be sent."""
+    text = str(error).strip() or type(error).__name__
+    return text.encode(errors="backslashreplace").decode()
 
 
 def run_on(

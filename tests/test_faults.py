@@ -2,7 +2,8 @@
 
 The notebook here is a short one that trains and predicts with the library's own functions. At a
 given step or frame it writes a file `at_<where>` and waits for as long as there is a file
-`hold_<where>`: so a test knows where a kill falls, and waits for nothing but events.
+`hold_<where>`: so a test knows where a kill falls, and waits for nothing but events. In the same way any
+process stops, where a test wants it, when half of a file is written.
 """
 
 import contextlib
@@ -13,11 +14,8 @@ import socket
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
-import nbformat
 import numpy as np
 import pandas as pd
 import psutil
@@ -27,10 +25,10 @@ from osvos_keras.davis import Davis, read_annotation
 from osvos_keras.files import PROJECT
 from osvos_keras.training import WEIGHTS_FILE
 from osvos_keras.verification import write_lists
+from tests.batches import Driver, await_death, write_notebook
 from tests.conftest import write_sequence
 
 SEQUENCES = ("cow", "dog")
-DEADLINE = 300  # seconds that no event takes, even on a busy machine
 PARAMETERS = """
 DAVIS_ROOT = "data/sample"  # data set
 RUN_DIR = "runs/course"  # where results go
@@ -78,6 +76,29 @@ inference.segment_sequence(model, davis, SEQUENCE, run / "masks", progress=False
 write_json(run / "notebooks" / f"short_{SEQUENCE}.json", {"J_mean": 0.5})
 """
 
+# As sitecustomize it runs in every process of a batch.
+PAUSING = """
+import os, time
+from contextlib import contextmanager
+from pathlib import Path
+from osvos_keras import files
+
+write_whole = files.write_atomically
+
+@contextmanager
+def write_atomically(path):
+    with write_whole(path) as temporary:
+        yield temporary
+        hold = Path(os.environ["HOLD_WRITING"])
+        if hold.exists() and str(path).endswith(hold.read_text()):
+            os.truncate(temporary, temporary.stat().st_size // 2)
+            hold.with_name("at_writing").touch()
+            while hold.exists():
+                time.sleep(0.01)
+
+files.write_atomically = write_atomically
+"""
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
@@ -86,85 +107,41 @@ def home(tmp_path_factory) -> Path:
     for seed, name in enumerate(("ant", *SEQUENCES)):
         write_sequence(home / "davis", name, seed=seed)
     write_lists(Davis(home / "davis"), SEQUENCES)
-    cells = [
-        nbformat.v4.new_code_cell(PARAMETERS.strip(), metadata={"tags": ["parameters"]}),
-        nbformat.v4.new_code_cell(WORK),
-    ]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), home / "short.ipynb")
-    driver = Driver(home, home / "undisturbed")
+    write_notebook(home / "short.ipynb", PARAMETERS, WORK)
+    (home / "pausing").mkdir()
+    (home / "pausing" / "sitecustomize.py").write_text(PAUSING)
+    driver = run_batch(home, home / "undisturbed")
     assert driver.finish() == 0, driver.output
     return home
 
 
-class Driver:
-    """`osvos run … --each-sequence val` in a process of its own, its output in a file.
+def run_batch(home: Path, run: Path, *arguments: str, davis: Path | None = None) -> Driver:
+    """`osvos run … --each-sequence val` over the short notebook.
 
     With one worker, unless told otherwise: the number of workers decides the threads of each, and
     those the last bits of a sum, which the tests compare.
     """
-
-    started: ClassVar[list["Driver"]] = []
-
-    def __init__(self, home: Path, run: Path, *arguments: str):
-        self.run, self.log = run, home / f"{run.name}-{time.monotonic_ns()}.log"
-        command = [sys.executable, "-m", "osvos_keras.cli", "run", str(home / "short.ipynb")]
-        command += ["--each-sequence", "val", "-p", f"DAVIS_ROOT={home / 'davis'}", "-p", f"RUN_DIR={run}"]
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [*command, *(arguments or ("--workers", "1"))],
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-                cwd=PROJECT,
-                start_new_session=True,
-                # Tests that a shell runs in the background ignore Ctrl-C, and would pass that on.
-                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-            )
-        self.tree = psutil.Process(self.process.pid)
-        self.started.append(self)
-
-    @property
-    def output(self) -> str:
-        return self.log.read_text()
-
-    def finish(self) -> int:
-        return self.process.wait(DEADLINE)
-
-    def descendants(self, *words: str) -> list[psutil.Process]:
-        """The processes below the driver whose command line has all these words."""
-        return [
-            process
-            for process in self.tree.children(recursive=True)
-            if all(word in " ".join(process.cmdline()) for word in words)
-        ]
+    return Driver(
+        home / "short.ipynb",
+        home / f"{run.name}-{time.monotonic_ns()}.log",
+        *("--each-sequence", "val"),
+        *("-p", f"DAVIS_ROOT={davis or home / 'davis'}", "-p", f"RUN_DIR={run}"),
+        *(arguments or ("--workers", "1")),
+        PYTHONPATH=os.pathsep.join([str(home / "pausing"), os.environ.get("PYTHONPATH", "")]),
+        HOLD_WRITING=str(run / "hold_writing"),
+    )
 
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind():
     """A failing test must not leave its run going."""
     yield
-    while Driver.started:
-        driver = Driver.started.pop()
-        if driver.process.poll() is None:
-            driver.process.kill()  # its workers and kernels end with it
-            driver.process.wait()
-
-
-def await_event(happened, driver: Driver) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not happened():
-        assert time.monotonic() < deadline, driver.output
-        time.sleep(0.02)
+    Driver.end_all()
 
 
 def hold(run: Path, where: str) -> None:
     run.mkdir(exist_ok=True)
     (run / f"hold_{where}").touch()
-
-
-def await_pause(driver: Driver, where: str) -> None:
-    await_event((driver.run / f"at_{where}").exists, driver)
 
 
 def release(run: Path) -> None:
@@ -189,6 +166,11 @@ def assert_like_undisturbed(home: Path, run: Path) -> None:
         assert weights_of(weights[0]).keys() == weights_of(weights[1]).keys()
         for name, value in weights_of(weights[0]).items():
             np.testing.assert_array_equal(value, weights_of(weights[1])[name])
+        tables = [
+            pd.read_csv(folder / "online" / sequence / "history.csv").drop(columns="seconds_per_step")
+            for folder in (run, home / "undisturbed")
+        ]
+        pd.testing.assert_frame_equal(*tables)
     table = pd.read_csv(run / "notebooks" / "short.csv")
     assert table["sequence"].tolist() == list(SEQUENCES)
     assert set(table["state"]) <= {"finished", "finished before"}
@@ -208,25 +190,10 @@ def weights_of(path: Path) -> dict[str, np.ndarray]:
 def assert_rerun_computes_nothing(home: Path, run: Path) -> None:
     before = {name: steps_done(run, name) for name in SEQUENCES}
     stamps = {path: path.stat().st_mtime_ns for path in (run / "masks").rglob("*.png")}
-    again = Driver(home, run)
+    again = run_batch(home, run)
     assert again.finish() == 0 and "2 finished before, 0 to run" in again.output
     assert {name: steps_done(run, name) for name in SEQUENCES} == before
     assert {path: path.stat().st_mtime_ns for path in (run / "masks").rglob("*.png")} == stamps
-
-
-def await_death(processes: list[psutil.Process]) -> None:
-    """All end of their own accord, or fail."""
-    deadline = time.monotonic() + 15
-    while lingering := [process for process in processes if is_alive(process)]:
-        assert time.monotonic() < deadline, lingering
-        time.sleep(0.02)
-
-
-def is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_second_run_computes_nothing(home):
@@ -241,8 +208,8 @@ def test_killed(home, tmp_path, victim, where):
     """cow is finished, dog is in the middle of training, or of writing masks."""
     run = tmp_path / "run"
     hold(run, where)
-    driver = Driver(home, run)
-    await_pause(driver, where)
+    driver = run_batch(home, run)
+    driver.await_files(run / f"at_{where}")
     cow = steps_done(run, "cow")
     processes = driver.tree.children(recursive=True)
     (kernel,) = driver.descendants("ipykernel_launcher")
@@ -252,7 +219,7 @@ def test_killed(home, tmp_path, victim, where):
     release(run)  # only now, or the kernel would do another step before it notices
     if victim == "driver":
         assert driver.finish() == -signal.SIGKILL
-        driver = Driver(home, run)
+        driver = run_batch(home, run)
     assert driver.finish() == 0, driver.output
     assert steps_done(run, "cow") == cow == [1, 2, 3, 4, 5, 6]
     again = [5, 6] if "step" in where else []  # from the backup after step 4; or trained already
@@ -261,21 +228,65 @@ def test_killed(home, tmp_path, victim, where):
     assert_rerun_computes_nothing(home, run)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("victim", "file"),
+    [
+        ("kernel", "online/dog/config.json"),
+        ("kernel", "online/dog/history.csv"),
+        ("kernel", "online/dog/backup/latest.weights.h5"),
+        ("kernel", "online/dog/osvos.weights.h5"),
+        ("kernel", "masks/dog/00001.png"),
+        ("worker", "masks/dog/00001.png"),
+        ("driver", "masks/dog/00001.png"),
+        ("kernel", "notebooks/short_dog.json"),
+        ("worker", "notebooks/short_dog.done.json"),
+        ("driver", "notebooks/short.csv"),
+    ],
+)
+def test_killed_while_a_file_is_half_written(home, tmp_path, victim, file):
+    """The half under its temporary name is no mask, no weights and no record, and goes with the next try."""
+    run = tmp_path / "run"
+    shutil.copytree(home / "undisturbed", run)  # only what comes after is done again, to save time
+    (run / "notebooks" / "short_dog.done.json").unlink()
+    for folder in ["masks", "online"] if "online" in file else ["masks"]:
+        shutil.rmtree(run / folder / "dog")
+    (run / "hold_writing").write_text(file)
+    driver = run_batch(home, run)
+    driver.await_files(run / "at_writing")
+    (half,) = run.rglob(".tmp-*")
+    assert half.parent == (run / file).parent and half.name.endswith(Path(file).name)
+    (worker,), kernels = driver.descendants("spawn_main"), driver.descendants("ipykernel_launcher")
+    target = {"driver": driver.tree, "worker": worker, "kernel": (kernels or [None])[0]}[victim]
+    target.kill()
+    await_death({"driver": [worker, *kernels], "worker": [worker, *kernels], "kernel": kernels}[victim])
+    assert half.exists()
+    release(run)
+    if victim == "driver":
+        assert driver.finish() == -signal.SIGKILL
+        driver = run_batch(home, run)
+    assert driver.finish() == 0, driver.output
+    assert list(run.rglob(".tmp-*")) == []
+    assert steps_done(run, "cow") == [1, 2, 3, 4, 5, 6]
+    assert_like_undisturbed(home, run)
+    assert_rerun_computes_nothing(home, run)
+
+
 def stop_in_training(home: Path, run: Path) -> Driver:
     """A run that stands still in step 5 of dog's training, after the backup of step 4."""
     hold(run, "dog_step5")
-    driver = Driver(home, run)
-    await_pause(driver, "dog_step5")
+    driver = run_batch(home, run)
+    driver.await_files(run / "at_dog_step5")
     return driver
 
 
-def stop(driver: Driver, send) -> int:
+def stop(driver: Driver, run: Path, send) -> int:
     """End a standing run by `send`; nothing of it may linger. Returns its exit status."""
     processes = driver.tree.children(recursive=True)
     send()
     status = driver.finish()
     await_death(processes)
-    release(driver.run)
+    release(run)
     return status
 
 
@@ -283,10 +294,10 @@ def stop(driver: Driver, send) -> int:
 def test_ctrl_c(home, tmp_path):
     run = tmp_path / "run"
     driver = stop_in_training(home, run)
-    assert stop(driver, lambda: os.killpg(driver.process.pid, signal.SIGINT)) == 1
+    assert stop(driver, run, lambda: os.killpg(driver.process.pid, signal.SIGINT)) == 1
     assert driver.output.splitlines()[-1] == "osvos: stopped; run the same command again to go on."
     assert "Traceback" not in driver.output  # of the driver or of a worker
-    again = Driver(home, run)
+    again = run_batch(home, run)
     assert again.finish() == 0 and "1 finished before, 1 to run" in again.output
     assert steps_done(run, "dog") == [1, 2, 3, 4, 5, 5, 6]
     assert_like_undisturbed(home, run)
@@ -296,10 +307,10 @@ def test_ctrl_c(home, tmp_path):
 def test_corrupt_backup(home, tmp_path):
     run = tmp_path / "run"
     driver = stop_in_training(home, run)
-    assert stop(driver, driver.process.kill) == -signal.SIGKILL
+    assert stop(driver, run, driver.process.kill) == -signal.SIGKILL
     backup = run / "online" / "dog" / "backup" / "latest.weights.h5"
     os.truncate(backup, backup.stat().st_size // 2)
-    assert Driver(home, run).finish() == 0
+    assert run_batch(home, run).finish() == 0
     assert steps_done(run, "dog") == [1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 6]
     assert_like_undisturbed(home, run)
 
@@ -308,11 +319,11 @@ def test_corrupt_backup(home, tmp_path):
 def test_second_run_in_the_same_folder_is_refused_until_the_first_is_gone(home, tmp_path):
     run = tmp_path / "run"
     driver = stop_in_training(home, run)
-    second = Driver(home, run)
+    second = run_batch(home, run)
     assert second.finish() == 1
     assert f"osvos: error: {run}: another run is writing there." in second.output
-    assert stop(driver, driver.process.kill) == -signal.SIGKILL  # and leaves no lock behind
-    assert Driver(home, run).finish() == 0
+    assert stop(driver, run, driver.process.kill) == -signal.SIGKILL  # and leaves no lock behind
+    assert run_batch(home, run).finish() == 0
     assert_like_undisturbed(home, run)
 
 
@@ -323,14 +334,14 @@ def test_sequence_that_always_fails_among_good_ones(home, tmp_path):
     annotation = Davis(root).annotations("cow")[0]
     good = annotation.read_bytes()
     annotation.write_bytes(good[:40])
-    driver = Driver(home, run, "--workers", "1", "--retries", "1", "-p", f"DAVIS_ROOT={root}")
+    driver = run_batch(home, run, "--workers", "1", "--retries", "1", davis=root)
     assert driver.finish() == 1
     assert driver.output.count("attempt failed") == 2 and "00000.png: " in driver.output
     table = pd.read_csv(run / "notebooks" / "short.csv").set_index("sequence")
     assert table["state"].to_dict() == {"cow": "failed", "dog": "finished"}
     assert "short_cow.ipynb" in table.loc["cow", "error"]
     annotation.write_bytes(good)
-    again = Driver(home, run, "--workers", "1", "-p", f"DAVIS_ROOT={root}")
+    again = run_batch(home, run, "--workers", "1", davis=root)
     assert again.finish() == 0 and "1 finished before, 1 to run" in again.output
     assert_like_undisturbed(home, run)
 
@@ -349,7 +360,7 @@ def small_disk(tmp_path):
 
 @pytest.mark.slow
 def test_full_disk(home, small_disk):
-    driver = Driver(home, small_disk / "run", "--workers", "1", "--retries", "0")
+    driver = run_batch(home, small_disk / "run", "--workers", "1", "--retries", "0")
     assert driver.finish() == 1
     run = small_disk / "run"
     table = pd.read_csv(run / "notebooks" / "short.csv").set_index("sequence")
@@ -357,7 +368,7 @@ def test_full_disk(home, small_disk):
     assert "No space left on device" in table.loc["dog", "error"]
     assert not list(run.rglob(".tmp-*"))
     subprocess.run(["mount", "-o", "remount,size=1g", small_disk], check=True)
-    again = Driver(home, run)
+    again = run_batch(home, run)
     assert again.finish() == 0 and "1 finished before, 1 to run" in again.output
     assert_like_undisturbed(home, run)
 
@@ -411,14 +422,14 @@ def test_driver_killed_on_a_cluster_that_stays(home, tmp_path, by_hand):
     """The workers are not the driver's: they live on, but the job that nobody waits for must end."""
     run, cluster = tmp_path / "run", by_hand()
     hold(run, "dog_step5")
-    driver = Driver(home, run, "--scheduler", cluster.address)
-    await_pause(driver, "dog_step5")
+    driver = run_batch(home, run, "--scheduler", cluster.address)
+    driver.await_files(run / "at_dog_step5")
     (kernel,) = [one for one in cluster.worker.children(recursive=True) if "ipykernel" in str(one.cmdline())]
     driver.process.kill()
     await_death([kernel])
     release(run)
     assert driver.finish() == -signal.SIGKILL and cluster.worker.is_running()
-    again = Driver(home, run, "--scheduler", cluster.address)
+    again = run_batch(home, run, "--scheduler", cluster.address)
     assert again.finish() == 0, again.output
     assert steps_done(run, "dog") == [1, 2, 3, 4, 5, 5, 6]
     assert_like_undisturbed(home, run)
@@ -428,8 +439,8 @@ def test_driver_killed_on_a_cluster_that_stays(home, tmp_path, by_hand):
 def test_scheduler_goes_away_and_comes_back(home, tmp_path, by_hand):
     run, cluster = tmp_path / "run", by_hand()
     hold(run, "dog_step5")
-    driver = Driver(home, run, "--scheduler", cluster.address)
-    await_pause(driver, "dog_step5")
+    driver = run_batch(home, run, "--scheduler", cluster.address)
+    driver.await_files(run / "at_dog_step5")
     (kernel,) = [one for one in cluster.worker.children(recursive=True) if "ipykernel" in str(one.cmdline())]
     cluster.scheduler.kill()
     assert driver.finish() == 1
@@ -437,7 +448,7 @@ def test_scheduler_goes_away_and_comes_back(home, tmp_path, by_hand):
     await_death([kernel])
     release(run)
     cluster.stop()
-    again = Driver(home, run, "--scheduler", by_hand().address)
+    again = run_batch(home, run, "--scheduler", by_hand().address)
     assert again.finish() == 0, again.output
     assert steps_done(run, "dog") == [1, 2, 3, 4, 5, 5, 6]
     assert_like_undisturbed(home, run)

@@ -1,23 +1,28 @@
 """Jobs of a batch: what is planned, what counts as finished, who holds a run folder, what a worker gets."""
 
+import errno
 import os
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
 import pandas as pd
+import psutil
 import pytest
 
-from osvos_keras import cluster
+from osvos_keras import __version__
 from osvos_keras.batch import run_notebook
 from osvos_keras.cli import main
 from osvos_keras.davis import Davis, write_mask
-from osvos_keras.errors import ClusterError, ConfigError, DataError, FolderError, NotebookError
+from osvos_keras.errors import ConfigError, DataError, FolderError, NotebookError
 from osvos_keras.files import lock_folder
-from osvos_keras.jobs import is_finished, plan_jobs, run_job
+from osvos_keras.jobs import is_finished, plan_jobs, read_scores, run_job
+from tests.batches import await_death, write_notebook
+from tests.conftest import write_sequence
 
 PARAMETERS = """
 DAVIS_ROOT = "data/sample"  # data set
@@ -42,14 +47,7 @@ print(os.environ["OMP_NUM_THREADS"])
 @pytest.fixture
 def quick(tmp_path) -> Path:
     """A notebook that claims a score within a second."""
-    cells = [
-        nbformat.v4.new_code_cell(PARAMETERS.strip(), metadata={"tags": ["parameters"]}),
-        nbformat.v4.new_code_cell(WORK),
-    ]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    path = tmp_path / "quick.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
-    return path
+    return write_notebook(tmp_path / "quick.ipynb", PARAMETERS, WORK)
 
 
 @pytest.fixture
@@ -90,6 +88,10 @@ def test_a_job_for_every_sequence_with_absolute_paths(quick, given, tmp_path, mo
         ({"SEQUENCE": "cow"}, "val", ConfigError, "SEQUENCE=cow and --each-sequence exclude each other"),
         ({"SCORES": "1"}, "val", ConfigError, r"no parameter SCORES; did you mean SCORE\?"),
         ({}, "cow,unicorn", DataError, "unicorn: no such sequence"),
+        ({}, "", DataError, "'' names no sequence"),
+        ({}, " ,,", DataError, "' ,,' names no sequence"),
+        ({}, "cow,ant,cow", DataError, "cow"),
+        ({"RUN_DIR": ""}, "val", ConfigError, "a path is empty"),
     ],
 )
 def test_mistakes_are_found_before_anything_runs(quick, given, changes, sequences, error, message):
@@ -134,15 +136,131 @@ def lose_mask(davis, job, quick):
     (job.masks / "00000.png").unlink()
 
 
-def break_record(davis, job, quick):
-    os.truncate(job.done, 10)
+def change_later_frame(davis, job, quick):
+    path = davis.frames("cow")[2]
+    content = bytearray(path.read_bytes())
+    content[-10] ^= 1  # of the same size
+    path.write_bytes(content)
 
 
-@pytest.mark.parametrize("change", [change_annotation, add_frame, change_notebook, lose_mask, break_record])
+def lose_later_annotation(davis, job, quick):
+    davis.annotations("cow")[2].unlink()
+
+
+def change_scores(davis, job, quick):
+    """Another run of the notebook, by itself, left other results in the same place."""
+    job.scores.write_text('{"J_mean": 0.9}')
+
+
+def change_version(davis, job, quick):
+    job.done.write_text(job.done.read_text().replace(f'"{__version__}"', '"0.0"'))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        change_annotation,
+        add_frame,
+        change_notebook,
+        lose_mask,
+        change_later_frame,
+        lose_later_annotation,
+        change_scores,
+        change_version,
+    ],
+)
 def test_what_has_changed_is_not_finished(tiny, finished, quick, given, change):
     change(tiny, finished, quick)
     (job,) = plan_jobs(quick, "cow", given)
     assert not is_finished(job)
+
+
+def empty(path):
+    path.write_text("")
+
+
+def truncate(path):
+    os.truncate(path, 10)
+
+
+def list_instead(path):
+    path.write_text("[1, 2]")
+
+
+def lose_keys(path):
+    path.write_text("{}")
+
+
+def strange_values(path):
+    path.write_text('{"made_with": [], "masks": {"a": null}, "scores": 3, "J_mean": "high"}')
+
+
+def encode_otherwise(path):
+    path.write_text(path.read_text(), encoding="utf-16")
+
+
+def nest(path):
+    path.write_text('{"made_with":' * 100_000)
+
+
+def folder_instead(path):
+    path.unlink()
+    (path / "inner").mkdir(parents=True)
+
+
+def fifo_instead(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+DAMAGES = [
+    empty,
+    truncate,
+    list_instead,
+    lose_keys,
+    strange_values,
+    encode_otherwise,
+    nest,
+    folder_instead,
+    fifo_instead,
+]
+
+
+@pytest.mark.parametrize("name", ["done", "scores"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_state_is_no_record_and_the_job_is_run_again(finished, monkeypatch, damage, name):
+    scores = finished.scores.read_text()
+
+    def run_notebook(notebook, parameters, output, **options):
+        assert not finished.scores.exists()  # an earlier run's would be taken for this one's
+        finished.scores.write_text(scores)
+
+    monkeypatch.setattr("osvos_keras.jobs.run_notebook", run_notebook)
+    damage(getattr(finished, name))
+    assert not is_finished(finished)
+    assert run_job(finished) == {"J_mean": 0.5, "F_mean": 0.5} and is_finished(finished)
+    aside = list(finished.done.parent.glob("quick_cow*.json.*"))
+    assert len(aside) == (damage in (folder_instead, fifo_instead))  # not deleted: it is not ours
+
+
+def test_scores_that_are_no_numbers_are_left_out(finished):
+    finished.scores.write_text(f'{{"J_mean": "high", "F_mean": NaN, "seconds": 1{"0" * 400}, "other": 2.5}}')
+    assert read_scores(finished) == {"other": 2.5}
+
+
+def test_moved_weights_stay_finished_and_are_found_by_a_worker_elsewhere(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("one.weights.h5").write_bytes(b"weights")
+    (before,) = plan_jobs("04_online_training", "cow", {**given, "WEIGHTS": "one.weights.h5"})
+    assert before.parameters["WEIGHTS"] == str(tmp_path / "one.weights.h5")
+    Path("one.weights.h5").rename("other.weights.h5")
+    (after,) = plan_jobs("04_online_training", "cow", {**given, "WEIGHTS": "other.weights.h5"})
+    assert before.made_with == after.made_with
+
+
+def test_temporary_files_are_no_masks(finished):
+    (finished.masks / ".tmp-123-00001.png").touch()
+    assert is_finished(finished)
 
 
 def test_changed_parameter_or_weights_are_not_finished(finished, quick, given, tmp_path):
@@ -153,7 +271,7 @@ def test_changed_parameter_or_weights_are_not_finished(finished, quick, given, t
     for content in (b"one", b"other"):
         weights.write_bytes(content)
         (job,) = plan_jobs("04_online_training", "cow", {**given, "WEIGHTS": str(weights)})
-        records.append(job.record)
+        records.append(job.made_with)
     assert records[0] != records[1]
 
 
@@ -185,45 +303,93 @@ def test_command_runs_every_sequence_reports_the_bad_one_and_goes_on(quick, give
     assert "2 finished before, 0 to run" in capfd.readouterr().out
 
 
+def test_sequences_with_wrong_data_and_strange_names_among_good_ones(tiny, quick, given, capfd):
+    """One that cannot be run has its row; the others end with masks, also with a first annotation only."""
+    strange = ["<img src=x onerror=alert(1)>", "a|b"]
+    for name in (*strange, "lost"):
+        write_sequence(tiny.root, name)
+    tiny.annotations("lost")[0].unlink()
+    for path in tiny.annotations("cow")[1:]:
+        path.unlink()
+    names = [strange[0], "lost", strange[1], "cow"]
+    assert run_each(quick, given, "--each-sequence", ",".join(names), "--workers", "1") == 1
+    out, err = capfd.readouterr()
+    assert "4 sequences: 0 finished before, 3 to run, 1 with mistakes" in out and "Traceback" not in out + err
+    table = pd.read_csv(Path(given["RUN_DIR"], "notebooks", "quick.csv"))
+    assert table["sequence"].tolist() == names
+    assert table["state"].tolist() == ["finished", "failed", "finished", "finished"]
+    assert "lost/00000.png: no such " in table["error"][1]
+    for name in (*strange, "cow"):
+        assert Path(given["RUN_DIR"], "masks", name, "00000.png").is_file()
+        assert Path(given["RUN_DIR"], "notebooks", f"quick_{name}.ipynb").is_file()
+
+
+def test_name_too_long_for_its_files_is_found_before_computing(tiny, quick, given):
+    long = "w" * 238
+    write_sequence(tiny.root, long)
+    jobs = plan_jobs(quick, f"{long},cow", given)
+    assert "Use at most" in jobs[0].mistake and not jobs[1].mistake
+
+
+def test_batch_of_nothing_but_mistakes_starts_no_worker(tiny, quick, given, capfd):
+    tiny.annotations("cow")[0].unlink()
+    assert run_each(quick, given, "--each-sequence", "cow") == 1
+    out, _ = capfd.readouterr()
+    assert "1 failed" in out and "dashboard" not in out
+
+
+def test_sequence_without_scores_says_so(quick, given, capfd):
+    quick.write_text(quick.read_text().replace('Path(RUN_DIR, \\"notebooks', "#"))
+    assert run_each(quick, given, "--each-sequence", "cow") == 0
+    out, _ = capfd.readouterr()
+    assert "nothing to score, " in out and "mean J" not in out
+
+
+def test_nobody_reads_on(quick, given, tmp_path):
+    """`osvos run … | head -1`: it stops at the next line, and leaves no process behind."""
+    quick.write_text(
+        quick.read_text().replace("assert SEQUENCE", "import time; time.sleep(2); assert SEQUENCE")
+    )
+    parameters = [word for name, value in given.items() for word in ("-p", f"{name}={value}")]
+    command = [sys.executable, "-m", "osvos_keras.cli", "run", str(quick), *parameters]
+    command += ["--each-sequence", "ant,bee,cow", "--workers", "1"]
+    batch = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    assert batch.stdout.readline() == b"3 sequences: 0 finished before, 3 to run\n"
+    while not (processes := psutil.Process(batch.pid).children(recursive=True)):
+        time.sleep(0.05)
+    batch.stdout.close()
+    assert batch.wait(60) == 1
+    await_death(processes)
+    assert not Path(given["RUN_DIR"], "notebooks", "quick_cow.ipynb").exists()
+
+
+def test_full_disk_under_the_table_is_told_after_the_summary(finished, quick, given, monkeypatch, capfd):
+    def fail(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", fail)
+    message = run_each(quick, given, "--each-sequence", "cow")
+    assert (
+        "quick.csv: cannot be written (No space left on device; " in message and "bytes are free" in message
+    )
+    assert "1 finished before in 0 s; mean J 0.500" in capfd.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--workers", "2"], "belong to --each-sequence"),
         (["--each-sequence", "val", "--out", "a.ipynb"], "--out names one notebook"),
-        (["--each-sequence", "val", "--workers", "0"], "--workers 0: it must be at least 1"),
+        (["--each-sequence", "val", "--workers", "0"], "workers must be at least 1"),
+        (["--each-sequence", "val", "--retries", "-1"], "retries"),
+        (["--each-sequence", "val", "--tls-cert", "a.pem"], "address begins with tls://"),
         (["--each-sequence", "val", "--workers", "1", "--scheduler", "tcp://127.0.0.1:9"], "has its own"),
     ],
 )
 def test_options_that_do_not_go_together(quick, given, arguments, message):
     assert message in run_each(quick, given, *arguments)
-
-
-def test_scheduler_that_does_not_answer(monkeypatch):
-    with (
-        pytest.raises(ClusterError, match=r"tcp://127\.0\.0\.1:9: no Dask scheduler answers there"),
-        cluster.open_client("tcp://127.0.0.1:9", None, 1),
-    ):
-        pass
-
-
-def test_each_worker_has_its_own_gpu_and_its_share_of_threads(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
-    monkeypatch.setattr(cluster, "CPU_COUNT", 16)
-    assert cluster.count_workers(jobs=12) == 2
-    first, second = cluster.worker_environments(2)
-    assert (first["CUDA_VISIBLE_DEVICES"], second["CUDA_VISIBLE_DEVICES"]) == ("0", "3")
-    assert first["TF_NUM_INTRAOP_THREADS"] == first["OMP_NUM_THREADS"] == "8"
-
-
-@pytest.mark.parametrize(
-    ("cores", "gigabytes", "jobs", "workers"),
-    [(16, 128, 100, 16), (16, 12, 100, 4), (2, 1, 5, 1), (8, 64, 3, 3)],
-)
-def test_without_a_gpu_cores_memory_and_jobs_bound_the_workers(monkeypatch, cores, gigabytes, jobs, workers):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr(cluster, "CPU_COUNT", cores)
-    monkeypatch.setattr(cluster, "MEMORY_LIMIT", gigabytes * 2**30)
-    assert cluster.count_workers(jobs) == workers
 
 
 def test_kernels_started_together_use_no_ports(quick, given, monkeypatch):

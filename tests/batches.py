@@ -1,0 +1,96 @@
+"""Notebooks for tests of batches: written on the spot, run by the real command in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+import nbformat
+import psutil
+
+from osvos_keras.files import PROJECT
+
+DEADLINE = 300  # seconds that no event takes, even on a busy machine
+
+
+def write_notebook(path: Path, parameters: str, work: str) -> Path:
+    """A notebook of two cells: its parameters, and what it does."""
+    cells = [
+        nbformat.v4.new_code_cell(parameters.strip(), metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(work),
+    ]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
+    return path
+
+
+class Driver:
+    """`osvos run NOTEBOOK --each-sequence …` in a process of its own, its output in a file."""
+
+    started: ClassVar[list["Driver"]] = []
+
+    def __init__(self, notebook: Path, log: Path, *arguments: str, **environment: str):
+        self.log = log
+        with log.open("w") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "osvos_keras.cli", "run", str(notebook), *arguments],
+                stdout=file,
+                stderr=file,
+                env={**os.environ, "CUDA_VISIBLE_DEVICES": "", **environment},
+                cwd=PROJECT,
+                start_new_session=True,
+                # Tests that a shell runs in the background ignore Ctrl-C, and would pass that on.
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+            )
+        self.tree = psutil.Process(self.process.pid)
+        self.started.append(self)
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def finish(self) -> int:
+        return self.process.wait(DEADLINE)
+
+    def descendants(self, *words: str) -> list[psutil.Process]:
+        """The processes below the driver whose command line has all these words."""
+        return [
+            process
+            for process in self.tree.children(recursive=True)
+            if all(word in " ".join(process.cmdline()) for word in words)
+        ]
+
+    def await_files(self, *paths: Path) -> None:
+        deadline = time.monotonic() + DEADLINE
+        while not all(path.exists() for path in paths):
+            assert self.process.poll() is None and time.monotonic() < deadline, self.output
+            time.sleep(0.02)
+
+    @classmethod
+    def end_all(cls) -> None:
+        """Kill those that still run; their workers and kernels end with them."""
+        while cls.started:
+            driver = cls.started.pop()
+            if driver.process.poll() is None:
+                driver.process.kill()
+                driver.process.wait()
+
+
+def await_death(processes: Iterable[psutil.Process]) -> None:
+    """All end of their own accord, or fail."""
+    deadline = time.monotonic() + 15
+    while lingering := [process for process in processes if is_alive(process)]:
+        assert time.monotonic() < deadline, lingering
+        time.sleep(0.02)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
