@@ -380,10 +380,11 @@ def test_full_disk_under_the_table_is_told_after_the_summary(finished, quick, gi
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--workers", "2"], "belong to --each-sequence"),
+        (["--workers", "2"], "--workers belongs to --each-sequence"),
+        (["--tls-ca-file", "a.pem"], "--tls-ca-file belongs to --each-sequence"),
         (["--each-sequence", "val", "--out", "a.ipynb"], "--out names one notebook"),
-        (["--each-sequence", "val", "--workers", "0"], "workers must be at least 1"),
-        (["--each-sequence", "val", "--retries", "-1"], "retries"),
+        (["--each-sequence", "val", "--workers", "0"], "--workers is 0; it must be above zero"),
+        (["--each-sequence", "val", "--retries", "-1"], "--retries is -1"),
         (["--each-sequence", "val", "--tls-cert", "a.pem"], "address begins with tls://"),
         (["--each-sequence", "val", "--workers", "1", "--scheduler", "tcp://127.0.0.1:9"], "has its own"),
     ],
