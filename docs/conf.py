@@ -30,6 +30,7 @@ add_module_names = False
 maximum_signature_line_length = 60
 python_use_unqualified_type_names = True
 
+smartquotes = False  # the name of a sequence is shown as it is
 html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "osvos-keras"

@@ -2,9 +2,7 @@
 
 import textwrap
 from dataclasses import dataclass
-from pathlib import Path
 
-import nbformat
 from bs4 import BeautifulSoup
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -26,13 +24,16 @@ class Lesson:
 
 
 def read_lesson(notebook: NotebookNode, page: str, sequence: str, repeats: bool) -> Lesson:
-    """A lesson from the notebook's first cell: its title, picture and first "you will be able to"."""
-    lines = _inlines(notebook.cells[0].source)
+    """A lesson from the notebook's first cell: its title, picture and first "you will be able to".
+
+    All of it is plain text, to be escaped where it is shown.
+    """
+    lines = _inlines(notebook.cells[0].source) if notebook.cells else []
     images = [child for line in lines for child in line.children if child.type == "image"]
     goals = [_plain(line).rstrip(";.") for line in lines if line.level > 1]  # in a list
     return Lesson(
         page,
-        title=_plain(lines[0]) + (f" ({sequence})" if sequence else ""),
+        title=(_plain(lines[0]) if lines else page) + (f" ({sequence})" if sequence else ""),
         goal=goals[0] if goals else "",
         picture=images[0].attrs["src"] if images else "",
         alt=images[0].content if images else "",
@@ -70,10 +71,6 @@ def relink_videos(notebook: NotebookNode, find_page_path) -> None:
             output["data"]["text/html"] = str(html)
 
 
-def read_notebook(path: Path) -> NotebookNode:
-    return nbformat.read(path, as_version=4)
-
-
 def _text_after(cells: list[NotebookNode]) -> str:
     """The first paragraph of the next cell, if that begins with a paragraph."""
     if not cells or cells[0].cell_type != "markdown":
@@ -88,9 +85,8 @@ def _text_after(cells: list[NotebookNode]) -> str:
 
 def _text_before(cells: list[NotebookNode]) -> str:
     """The last text above."""
-    return next(
-        (_plain(_inlines(cell.source)[-1]) for cell in reversed(cells) if cell.cell_type == "markdown"), ""
-    )
+    texts = (_inlines(cell.source) for cell in reversed(cells) if cell.cell_type == "markdown")
+    return next((_plain(lines[-1]) for lines in texts if lines), "")
 
 
 def _inlines(source: str) -> list[Token]:

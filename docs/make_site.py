@@ -6,7 +6,9 @@ are those that `osvos course` left in the run folder, and where one is missing, 
 """
 
 import argparse
+import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,16 +16,18 @@ import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 import nbformat
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader
-from lessons import Lesson, describe_pictures, read_lesson, read_notebook, relink_videos
+from lessons import Lesson, describe_pictures, read_lesson, relink_videos
 from sphinx.cmd.build import build_main
 
 from osvos_keras.batch import COURSE
-from osvos_keras.errors import NotebookError, OsvosError
-from osvos_keras.files import NOTEBOOKS, PROJECT, find_input, make_folder, resolve_output
+from osvos_keras.errors import DataError, NotebookError, OsvosError
+from osvos_keras.files import NOTEBOOKS, PROJECT, find_input, list_files, make_folder, resolve_output
+from osvos_keras.parameters import read_notebook
 
 DOCS = Path(__file__).parent
 CARDS = ("README.md", "data/README.md", "data/weights/README.md")
@@ -49,7 +53,7 @@ def main() -> None:
 def require_course(run_dir: Path) -> None:
     """Run the course unless each of its notebooks was executed in `run_dir`, for any sequence."""
     folder = run_dir / "notebooks"
-    missing = [stem for stem in COURSE if not any(folder.glob(f"{stem}*.ipynb"))]
+    missing = [stem for stem in COURSE if not list_executed(folder, stem)]
     if missing:
         print(f"{folder}: no executed {', '.join(missing)}; running the course first.", flush=True)
         command = [sys.executable, "-m", "osvos_keras.cli", "course", "--run-dir", run_dir]
@@ -77,6 +81,7 @@ def list_videos(run_dir: Path, site: Path) -> list[Path]:
         path
         for path in sorted(run_dir.rglob("*"))
         if path.suffix in VIDEOS
+        and path.is_file()
         and site not in path.parents
         and not any(folder.name.startswith(TEMPORARY) for folder in path.parents)
     ]
@@ -96,12 +101,13 @@ def gather_pages(run_dir: Path, source: Path, videos: list[Path]) -> None:
     copy_videos(copies, source / "extra")
     lessons = list(gather_lessons(run_dir / "notebooks", source / "notebooks", copies))
     templates = Environment(loader=FileSystemLoader(DOCS / "templates"), keep_trailing_newline=True)
+    templates.filters.update(text=escape_markdown, line=join_lines)
     render = {
         "index.md": {
             "lessons": lessons,
             "gallery": gallery.exists(),
             "scores": read_scores(run_dir / "evaluation"),
-            "videos": [copy.as_posix() for copy in copies.values()],
+            "videos": [(quote(copy.as_posix()), copy.as_posix()) for copy in copies.values()],
         },
         "reference.md": {"modules": list_modules()},
     }
@@ -120,38 +126,74 @@ def copy_videos(copies: dict[Path, Path], extra: Path) -> None:
 def gather_lessons(executed: Path, pages: Path, videos: dict[Path, Path]) -> Iterator[Lesson]:
     """Write the executed notebooks as pages.
 
-    Of a notebook that ran once a sequence, the first is the page that the others link to.
+    Of a notebook that ran once a sequence, the first is the page that the others link to. A page is named
+    by letters, digits, `_` and `-`, whatever its sequence is called.
     """
-    for stem in sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")):
-        for path in sorted(executed.glob(f"{stem}*.ipynb")):
+    names = set()
+    for stem in (path.stem for path in list_files(NOTEBOOKS, ".ipynb")):
+        for path in list_executed(executed, stem):
             notebook = read_notebook(path)
             if notebook.metadata.get("papermill", {}).get("exception"):
                 raise NotebookError(f"{path}: this notebook failed when it ran. Run it again (osvos course).")
             describe_pictures(notebook)
             relink_videos(notebook, partial(find_video, path, videos))
-            repeats = (pages / f"{stem}.ipynb").exists()
-            page = path.stem if repeats else stem
+            repeats = stem in names
+            page = make_page_name(path.stem, names) if repeats else stem
+            names.add(page)
             nbformat.write(notebook, pages / f"{page}.ipynb")
             yield read_lesson(notebook, page, path.stem[len(stem) + 1 :], repeats)
+
+
+def list_executed(folder: Path, stem: str) -> list[Path]:
+    """The executed copies of a notebook, one for each sequence where it ran for several."""
+    return [path for path in list_files(folder, ".ipynb") if path.stem.startswith(stem)]
+
+
+def make_page_name(name: str, taken: set[str]) -> str:
+    """A name for a page that needs no quoting anywhere, other than those that are taken."""
+    plain = re.sub(r"[^\w-]+", "-", name)
+    candidates = itertools.chain([plain], (f"{plain}-{number}" for number in itertools.count(2)))
+    return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def escape_markdown(text: str) -> str:
+    """Text that reads as it stands in Markdown, on one line: no HTML, link, table or emphasis."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", join_lines(text))
+
+
+def join_lines(text: str) -> str:
+    return " ".join(text.split())
 
 
 def find_video(notebook: Path, videos: dict[Path, Path], source: str) -> str:
     """The path from a notebook's page to the copy of a video that the notebook shows."""
     for path in (notebook.parent / source, find_input(source)):
         if path.resolve() in videos:
-            return f"../{videos[path.resolve()].as_posix()}"
+            return quote(f"../{videos[path.resolve()].as_posix()}")
     raise NotebookError(
         f"{notebook}: shows the video {source}, which is not in its run's folder. Run the notebook again."
     )
 
 
 def read_scores(evaluation: Path) -> str:
-    """The run's scores as a Markdown table, the mean of all sequences last; empty where there are none."""
+    """The run's scores as a Markdown table, the mean of all sequences last; empty where there are none.
+
+    Raises:
+        DataError: a table of the evaluation is damaged.
+    """
     if not (evaluation / "per_sequence.csv").exists():
         return ""
-    scores = pd.read_csv(evaluation / "per_sequence.csv")
-    mean = pd.read_csv(evaluation / "global.csv").assign(sequence="**mean**")
-    return pd.concat([scores, mean]).to_markdown(index=False, floatfmt=".3f")
+    try:
+        scores = pd.read_csv(evaluation / "per_sequence.csv", converters={"sequence": str})
+        names = [*map(escape_markdown, scores.pop("sequence")), "**mean**"]
+        table = pd.concat([scores, pd.read_csv(evaluation / "global.csv")]).apply(pd.to_numeric)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(
+            f"{evaluation}: its tables are no scores ({error}). Run notebook 05 again."
+        ) from error
+    table.insert(0, "sequence", names)
+    table = table.rename(columns=escape_markdown)
+    return table.to_markdown(index=False, floatfmt=".3f", disable_numparse=[0])
 
 
 def list_modules() -> list[str]:

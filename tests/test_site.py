@@ -23,7 +23,9 @@ from osvos_keras.evaluation import STATISTICS
 from osvos_keras.files import PROJECT
 from tests.browser import open_browser
 
-SEQUENCES = "ant", "bee"
+# A folder may be called so; nothing of it may be more than text on a page.
+HOSTILE = """<img src=x onerror="document.title='alive'"> | [a](b) `c` $d$ *e* {f}`g` &lt; 100% #1"""
+SEQUENCES = HOSTILE, "bee", f"cat {HOSTILE}"
 PHONE = {"width": 390, "height": 844}
 LOADED = "img[src], script[src], video[src], source[src], link[rel=stylesheet], link[rel=icon]"
 # What sticks out of the window, but for what scrolls inside a part of the article.
@@ -55,7 +57,7 @@ def make_site(run_dir: Path) -> subprocess.CompletedProcess:
 
 def write_run(run_dir: Path) -> None:
     """What a course leaves, in small: executed notebooks, scores, the gallery, a video."""
-    video = write_video(run_dir / "overlays" / "ant.webm")
+    video = write_video(run_dir / "overlays" / f"{HOSTILE}.webm")
     for stem in COURSE:
         for suffix in [f"_{name}" for name in SEQUENCES] if stem == ONLINE else [""]:
             write_notebook(run_dir / "notebooks" / f"{stem}{suffix}.ipynb", stem, video)
@@ -63,7 +65,8 @@ def write_run(run_dir: Path) -> None:
     evaluation.mkdir()
     (evaluation / "gallery.png").write_bytes(make_png(90))
     scores = pd.DataFrame([[0.51234] * len(STATISTICS)] * len(SEQUENCES), columns=STATISTICS)
-    scores.assign(sequence=SEQUENCES).to_csv(evaluation / "per_sequence.csv", index=False)
+    names = ["ant", "1e5", f"{HOSTILE}\n\n<b>NA</b>"]
+    scores.assign(sequence=names).to_csv(evaluation / "per_sequence.csv", index=False)
     scores[:1].to_csv(evaluation / "global.csv", index=False)
 
 
@@ -137,6 +140,16 @@ def test_the_front_page_leads_everywhere(site, pages):
     assert article.select_one("img[src$='gallery.png']")
 
 
+def test_names_are_nothing_but_text(site, pages):
+    alive = [(path.name, tag) for path, page in pages.items() for tag in page.select("[onerror], article b")]
+    assert alive == []
+    front = pages[site / "index.html"]
+    for places in (".sd-card-title", 'article p > a[href^="notebooks/"]', "figcaption", ".sidebar-tree"):
+        assert any(HOSTILE in place.get_text() for place in front.select(places)), places
+    cells = [row.find("td").get_text() for row in front.find("article").select("tbody tr")]
+    assert cells == ["ant", "1e5", f"{HOSTILE} <b>NA</b>", "mean"]
+
+
 def test_links_and_pictures_resolve(pages):
     broken = []
     for path, page in pages.items():
@@ -207,6 +220,15 @@ def test_a_failed_notebook_is_named(tmp_path):
     assert result.returncode == 1
     assert f"{COURSE[0]}.ipynb: this notebook failed" in result.stderr
     assert not (tmp_path / "site").exists()
+
+
+def test_damaged_scores_are_one_sentence(tmp_path):
+    write_run(tmp_path)
+    (tmp_path / "evaluation" / "per_sequence.csv").write_text("nothing,here\nx,y\n")
+    result = make_site(tmp_path)
+    assert result.returncode == 1
+    assert f"{tmp_path / 'evaluation'}: its tables are no scores" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.fixture(scope="module")
