@@ -193,7 +193,8 @@ def read_cell(
     """Frame, mask and annotation of the frame at `path`, at most `width` pixels wide.
 
     The mask of a sequence's first frame is its annotation; one that is not there is empty. An annotation that
-    is not there is None. Several objects are shown as one. With `scores` the masks are those that were scored, whatever their names.
+    is not there is None. Several objects are shown as one. With `scores` the masks are those that were
+    scored, whatever their names.
     """
     sequence, annotation = path.parent.name, davis.annotation_path(path)
     plan = {} if scores is None else {pair.frame: pair for pair in scores.plan.get(sequence, ())}
