@@ -30,7 +30,7 @@ from osvos_keras.files import NOTEBOOKS, PROJECT, find_input, list_files, make_f
 from osvos_keras.parameters import read_notebook
 
 DOCS = Path(__file__).parent
-CARDS = ("README.md", "data/README.md", "data/weights/README.md")
+CARDS = ("README.md", "CONTRIBUTING.md", "data/README.md", "data/weights/README.md")
 VIDEOS = {".webm", ".mp4"}
 TEMPORARY = ".site-"
 
@@ -89,11 +89,12 @@ def list_videos(run_dir: Path, site: Path) -> list[Path]:
 
 def gather_pages(run_dir: Path, source: Path, videos: list[Path]) -> None:
     """Everything that Sphinx reads, in the project's layout."""
-    shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("__pycache__", "*.md"))
     shutil.copytree(NOTEBOOKS / "figures", source / "notebooks/figures")
-    for card in CARDS:
-        (source / card).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(PROJECT / card, source / card)
+    guides = [path.relative_to(PROJECT).as_posix() for path in list_files(DOCS, ".md")]
+    for page in (*CARDS, *guides):
+        (source / page).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROJECT / page, source / page)
     gallery = run_dir / "evaluation/gallery.png"
     if gallery.exists():
         shutil.copy(gallery, source)
@@ -105,6 +106,7 @@ def gather_pages(run_dir: Path, source: Path, videos: list[Path]) -> None:
     render = {
         "index.md": {
             "lessons": lessons,
+            "guides": [guide.removesuffix(".md") for guide in guides],
             "gallery": gallery.exists(),
             "scores": read_scores(run_dir / "evaluation"),
             "videos": [(quote(copy.as_posix()), copy.as_posix()) for copy in copies.values()],

@@ -54,7 +54,7 @@ class _Config:
     decay: str = "cosine"  # of the learning rate over the steps: "cosine" to zero, or "none"
     weight_decay: float = 0.0  # decoupled (AdamW)
     frozen_blocks: int = 0  # the first blocks of VGG16's five that are held as they are
-    # Of the loss: 1 is the paper's, 0 counts every pixel alike. Why a half: data/weights/README.md
+    # Of the loss: 1 is the paper's, 0 counts every pixel alike. Why a half: docs/experiments.md
     balance: float = 0.5
     side_weight: float = 0.5  # what each side output's loss counts beside the fused one …
     side_end: float | None = None  # … falling to nothing at this share of training; None holds it
@@ -78,7 +78,7 @@ class ParentConfig(_Config):
 
     epochs: float = 20  # a part of one counts
     batch: int = 2
-    frozen_blocks: int = 2  # no worse in the same seconds: data/weights/README.md
+    frozen_blocks: int = 2  # no worse in the same seconds: docs/experiments.md
     side_weight: float = 1.0
     side_end: float | None = 1.0
 
@@ -93,7 +93,7 @@ class OnlineConfig(_Config):
 
     steps: int = 100
     decay: str = "none"
-    frozen_blocks: int = 4  # 0.008 J for less than half the time: tests/benchmarks/quality.py
+    frozen_blocks: int = 4  # for less than half the time: docs/benchmarks.md
     # Sizes at which the network sees a frame, each half of the one before; it learns them in turn, and
     # its masks are of their mean logits.
     scales: int = 1

@@ -8,7 +8,7 @@ A parent keeps the conventions that it was trained under, `conventions.OSVOS_PYT
 own code's forward pass at every pixel of a frame of any size, to float32's accuracy. A backbone alone
 has branches to be trained yet, and gets our conventions; its first convolution absorbs the difference of
 the mean colours.
-`data/weights/README.md` has the measurements.
+`docs/converting.md` has the measurements.
 """
 
 import re

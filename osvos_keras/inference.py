@@ -33,7 +33,7 @@ from osvos_keras.pipeline import (
 from osvos_keras.refinement import drop_unclear, snap_contour
 
 THRESHOLD = 0.5  # of the probability
-# Of objects that grow; chosen on training sequences: data/weights/README.md
+# Of objects that grow; chosen on training sequences: docs/experiments.md
 SECOND_LOOKS = {1.25: 0.75, 1.6: 0.5, 2.4: 0.35, 3.4: 0.25}  # growth, at least: scale of the second look
 SHRINKING = 0.9  # what is left of an object's length, at the least, from one frame to the next
 _FUSED: WeakKeyDictionary[keras.Model, keras.Model] = WeakKeyDictionary()  # Keras traces a graph for each

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-# Chosen on training sequences: data/weights/README.md
+# Chosen on training sequences: docs/experiments.md
 CLEAR_LOGIT, CLEAR_SHARE = 4.0, 0.05  # a probability of 0.98, in so large a share of a part's pixels
 SURE = 1 / (1 + np.exp(-2.0))  # from this probability on, or its complement down, nothing is moved
 COLOURS = 5  # clusters that GrabCut makes of object and background each
