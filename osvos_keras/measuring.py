@@ -9,9 +9,9 @@ import numpy as np
 from osvos_keras.davis import Davis
 from osvos_keras.db_info import read_db_info
 from osvos_keras.mask_folder import Pair
+from osvos_keras.outlines import find_outline
 from osvos_keras.scoring import FrameTask, Stability, in_pool, pool_of
 from osvos_keras.several_objects import Reader
-from osvos_keras.stability import find_outline
 
 
 @dataclass

@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from osvos_keras.mask_folder import Pair, check_size
 from osvos_keras.metrics import contour_accuracy, count_pixels, region_similarity
+from osvos_keras.outlines import find_outline
 from osvos_keras.several_objects import Reader
-from osvos_keras.stability import BATCH, find_outline, pair_costs
+from osvos_keras.stability import BATCH, pair_costs
 
 CHUNK = 2 * BATCH  # pairs of outlines per task
 

@@ -14,10 +14,11 @@ from osvos_keras.evaluate_command import add_evaluate_arguments, default_output,
 from osvos_keras.evaluation import STATISTICS, evaluate, evaluate_methods, pooled_scores
 from osvos_keras.mask_files import read_mask
 from osvos_keras.mask_folder import repeat_first_mask
+from osvos_keras.outlines import find_outline
 from osvos_keras.plots import read_cell
 from osvos_keras.report import report_scores
 from osvos_keras.several_objects import Reader
-from osvos_keras.stability import find_outline, temporal_stability
+from osvos_keras.stability import temporal_stability
 
 
 def parse(*arguments):

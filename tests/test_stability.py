@@ -5,10 +5,10 @@ import pytest
 
 from osvos_keras.db_info import read_db_info
 from osvos_keras.mask_files import read_annotation, read_mask
+from osvos_keras.outlines import find_outline
 from osvos_keras.stability import (
     SCALE,
     _align,
-    find_outline,
     mean_of_costs,
     pair_costs,
     shape_contexts,
