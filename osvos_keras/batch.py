@@ -14,12 +14,13 @@ from jupyter_client import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
+from osvos_keras.backend import check_backend
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, DataError, FolderError, NotebookError
 from osvos_keras.files import FULL, lock_folder, make_folder, read_json, resolve_output
 from osvos_keras.kernel import keep_signals, open_kernel
 from osvos_keras.literals import check_known
-from osvos_keras.parameters import check_parameters, find_notebook, read_parameters
+from osvos_keras.parameters import TRAINING, check_parameters, find_notebook, read_parameters
 
 COURSE = (
     "00_start_here",
@@ -110,6 +111,8 @@ def check_run(
     """
     notebook = find_notebook(notebook)
     parameters = check_parameters(notebook, given)
+    if TRAINING & read_parameters(notebook).keys():
+        check_backend()
     output = default_output(notebook, parameters) if output is None else resolve_output(output)
     resolve_output(output.with_suffix(LONGEST_SUFFIX))  # too long a name, seen before and not after the work
     if output.suffix != ".ipynb":

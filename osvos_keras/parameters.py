@@ -14,6 +14,7 @@ from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, NotebookError
 from osvos_keras.files import NOTEBOOKS, check_name, find_input, list_files
 from osvos_keras.literals import check_known, check_type, parse_pairs, read_literal
+from osvos_keras.weights import find_conventions
 
 # Parameters that are a setting of a training, and others that say how it is trained.
 SETTINGS = {"HEIGHT": "height", "SEED": "seed", "ONLINE_STEPS": "steps", "PARENT_EPOCHS": "epochs"}
@@ -117,7 +118,7 @@ def check_parameters(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]
     Raises:
         ConfigError: the notebook has no such parameter, the value is of another type or out of range, or
             cannot be a name where it must be one.
-        DataError: the data set lacks what the value names.
+        DataError, WeightsError: the data set, or the weights, that the value names are not there.
         NotebookError: as `inspect_parameters`.
     """
     parameters = inspect_parameters(notebook)
@@ -134,6 +135,8 @@ def check_parameters(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]
         _check_training(values)
     if DATA & checked.keys() and "DAVIS_ROOT" in values:
         _check_data(values, checked)
+    if "WEIGHTS" in checked:
+        find_conventions(checked["WEIGHTS"])
     return checked
 
 

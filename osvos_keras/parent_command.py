@@ -60,8 +60,10 @@ def run_parent(args: argparse.Namespace) -> int:
     Raises:
         OsvosError: whatever is wrong; in a process of a team, it ends here with a message.
     """
+    from osvos_keras.backend import check_backend
     from osvos_keras.davis import Davis
     from osvos_keras.files import lock_folder, resolve_output
+    from osvos_keras.weights import find_conventions
 
     chunk = read_number(args, "chunk", 1)
     config = read_config(args, "parent", NUMBERS)
@@ -69,6 +71,8 @@ def run_parent(args: argparse.Namespace) -> int:
     folder = resolve_output(args.run_dir) / "parent"
     davis = Davis(args.davis, args.resolution)
     sequences = davis.select(args.sequences)
+    find_conventions(args.weights)  # raises where there are no such weights
+    check_backend()
     team = _join(*machines)
 
     from osvos_keras.training import WEIGHTS_FILE, train_parent

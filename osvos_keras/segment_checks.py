@@ -1,33 +1,13 @@
 """What `osvos segment` checks before anything is written: no file that goes in is one that comes out."""
 
-import os
 from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from osvos_keras.clip import clip_name, find_source
 from osvos_keras.clip_images import list_images
 from osvos_keras.errors import ConfigError
-from osvos_keras.files import find_input, read_json
+from osvos_keras.files import find_input
 from osvos_keras.overlay import overlay_files
-
-BACKENDS = ("tensorflow", "jax", "torch")
-
-
-def check_backend() -> None:
-    """See that Keras would start, without starting it.
-
-    Raises:
-        ConfigError: the backend that the environment or Keras's own settings choose is not there.
-    """
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    settings = read_json(home / "keras.json") or {}
-    backend = os.environ.get("KERAS_BACKEND") or settings.get("backend") or BACKENDS[0]
-    if backend not in BACKENDS or find_spec(backend) is None:
-        raise ConfigError(
-            f"Keras's backend is to be {backend!r} (KERAS_BACKEND, or {home / 'keras.json'}), which is not "
-            "installed. Run with KERAS_BACKEND=tensorflow."
-        )
 
 
 def check_places(source: str | Path, given: Iterable[str | Path], run_dir: Path, out: Path) -> None:

@@ -91,9 +91,10 @@ def run_segment(args: argparse.Namespace) -> int:
     Raises:
         OsvosError: whatever is wrong; what can be told from arguments and files, before TensorFlow starts.
     """
+    from osvos_keras.backend import check_backend
     from osvos_keras.clip import RATES, find_clip_folder
     from osvos_keras.files import lock_folder, make_folder, resolve_output
-    from osvos_keras.segment_checks import check_backend, check_places
+    from osvos_keras.segment_checks import check_places
     from osvos_keras.weights import find_conventions, find_weights
 
     config, marks, out = read_config(args, "online", NUMBERS), read_marks(args), resolve_output(args.out)

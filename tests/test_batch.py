@@ -114,6 +114,13 @@ def test_no_output_lands_among_the_projects_notebooks_or_nowhere(in_project, arg
     assert message in str(leaving.value.code)
 
 
+@pytest.mark.parametrize("arguments", [["run", "04_online_training"], ["parent"], ["course"]])
+def test_a_backend_that_is_not_there_is_one_sentence(monkeypatch, arguments):
+    monkeypatch.setenv("KERAS_BACKEND", "nope")
+    with pytest.raises(SystemExit, match=r"Keras's backend is to be 'nope' .* KERAS_BACKEND=tensorflow"):
+        main(arguments)
+
+
 def test_the_notebook_that_is_run_is_never_the_output(notebook, tmp_path):
     before = notebook.read_bytes()
     (tmp_path / "link.ipynb").symlink_to(notebook)
