@@ -25,8 +25,8 @@ def temporal_stability(outlines: Sequence[np.ndarray | None]) -> float:
     """T of consecutive outlines, lower is steadier; NaN if no two neighbours have an outline.
 
     Args:
-        outlines: of the first annotation and then of the mask of every scored frame, as `outlines.find_outline`
-            returns them.
+        outlines: of the first annotation and then of the mask of every scored frame, as
+            `outlines.find_outline` returns them.
     """
     return mean_of_costs(pair_costs(outlines))
 

@@ -125,7 +125,13 @@ def test_every_page_is_there(site, pages):
     names = {path.relative_to(site).as_posix() for path in pages}
     assert {f"notebooks/{stem}.html" for stem in COURSE} <= names
     assert f"notebooks/{ONLINE}_bee.html" in names
-    assert {"index.html", "data/README.html", "data/weights/README.html", "CONTRIBUTING.html", "docs/results.html"} <= names
+    assert {
+        "index.html",
+        "data/README.html",
+        "data/weights/README.html",
+        "CONTRIBUTING.html",
+        "docs/results.html",
+    } <= names
     modules = {path.stem for path in (PROJECT / "osvos_keras").glob("[!_]*.py")}
     assert {f"reference/osvos_keras.{module}.html" for module in modules} <= names
 
