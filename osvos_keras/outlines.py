@@ -160,10 +160,8 @@ def _simplify(loop: np.ndarray) -> np.ndarray:
 
     As DAVIS's code does, it counts in half pixels and takes straight runs out first.
     """
-    points = 2 * loop
-    for tolerance in (0.1, TOLERANCE):
-        points = _keep_far_points(_thin(points, tolerance), tolerance)
-    return points / 2
+    points = _keep_far_points(2 * loop, 0.1)
+    return _keep_far_points(_thin(points, TOLERANCE), TOLERANCE) / 2
 
 
 def _keep_far_points(points: np.ndarray, tolerance: float) -> np.ndarray:

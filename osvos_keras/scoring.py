@@ -19,7 +19,7 @@ from osvos_keras.outlines import find_outline
 from osvos_keras.several_objects import Reader
 from osvos_keras.stability import BATCH, pair_costs
 
-CHUNK = 2 * BATCH  # pairs of outlines per task
+CHUNK = 4 * BATCH  # pairs of outlines per task
 
 
 @dataclass(frozen=True)
