@@ -29,6 +29,7 @@ from distributed import Client, Future, Nanny, Scheduler, SpecCluster, WorkerPlu
 from distributed.comm import connect
 from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
+from jupyter_core.utils import run_sync
 
 from osvos_keras.errors import ClusterError, ConfigError
 from osvos_keras.files import find_input
@@ -128,19 +129,20 @@ def open_client(
 
 def _connect(scheduler: str, security: Security | None) -> Client:
     try:
-        asyncio.run(asyncio.wait_for(_greet(scheduler, security or Security()), TIMEOUT))
+        run_sync(_greet)(scheduler, security or Security())
         return Client(scheduler, timeout=TIMEOUT, security=security)
     except (OSError, ValueError, RuntimeError) as error:
         raise ClusterError(
-            f"{scheduler}: no Dask scheduler answers there, or it refuses our certificate. Start one with "
-            f"`dask scheduler` and workers with `dask worker {scheduler} --nthreads 1`, or leave --scheduler "
-            "out. One with certificates has an address that begins with tls://."
+            f"{scheduler}: no Dask scheduler answers there, or it refuses our certificate "
+            f"({describe(error)}). Start one with `dask scheduler` and workers with `dask worker {scheduler} "
+            "--nthreads 1`, or leave --scheduler out. The address of one with certificates begins with tls://."
         ) from error
 
 
 async def _greet(scheduler: str, security: Security) -> None:
     """See that a Dask process answers; the client itself would wait for ever for one that says nothing."""
-    comm = await connect(scheduler, timeout=TIMEOUT, **security.get_connection_args("client"))
+    options = security.get_connection_args("client")
+    comm = await asyncio.wait_for(connect(scheduler, timeout=TIMEOUT, **options), TIMEOUT)
     await comm.close()
 
 

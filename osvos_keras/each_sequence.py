@@ -58,7 +58,6 @@ def run_each_sequence(
     jobs = plan_jobs(notebook, sequences, given)
     path = jobs[0].output.with_name(f"{jobs[0].notebook.stem}.csv")
     with lock_folder(jobs[0].parameters["RUN_DIR"]):
-        clear_temporaries(path.parent)
         make_way(path)
         rows = _known_rows(jobs)
         todo = [job for job in jobs if job.sequence not in rows]
@@ -68,6 +67,7 @@ def run_each_sequence(
                 rows |= _run(client, todo, retries)
         table = pd.DataFrame([rows[job.sequence] for job in jobs], columns=COLUMNS)
         _print_summary(table, time.perf_counter() - start)
+        clear_temporaries(path.parent)  # of processes that were killed, now or before
         _save(table, path)
     print(path)
     return table

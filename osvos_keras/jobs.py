@@ -147,7 +147,7 @@ def _inputs_sha256(davis: Davis, sequence: str) -> str:
     for path in files:
         require_file(path)
     listing = "".join(f"{path.name} {path.stat().st_size}\n" for path in files)
-    return hashlib.sha256((sha256(*files) + listing).encode()).hexdigest()
+    return hashlib.sha256((sha256(*files) + listing).encode(errors="surrogateescape")).hexdigest()
 
 
 def is_finished(job: Job) -> bool:

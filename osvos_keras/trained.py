@@ -16,7 +16,7 @@ from tqdm import tqdm
 from osvos_keras.config import InferenceConfig
 from osvos_keras.device import choose_policy
 from osvos_keras.errors import WeightsError
-from osvos_keras.files import resolve_output
+from osvos_keras.files import clear_temporaries, resolve_output
 from osvos_keras.model import build_osvos
 from osvos_keras.records import read_record, write_record
 from osvos_keras.weights import set_aside
@@ -50,6 +50,8 @@ def load_or_start(folder: Path, made_with: dict, **notes) -> keras.Model | None:
 
     What is there of a training with other settings, and damaged weights, are set aside, and said.
     """
+    for part in (folder, folder / "backup"):
+        clear_temporaries(part)
     if not read_record(folder / RECORD, made_with):
         aside = _set_aside(folder)
         if aside:

@@ -256,10 +256,14 @@ def test_killed_while_a_file_is_half_written(home, tmp_path, victim, file):
     driver.await_files(run / "at_writing")
     (half,) = run.rglob(".tmp-*")
     assert half.parent == (run / file).parent and half.name.endswith(Path(file).name)
-    (worker,), kernels = driver.descendants("spawn_main"), driver.descendants("ipykernel_launcher")
-    target = {"driver": driver.tree, "worker": worker, "kernel": (kernels or [None])[0]}[victim]
-    target.kill()
-    await_death({"driver": [worker, *kernels], "worker": [worker, *kernels], "kernel": kernels}[victim])
+    workers, kernels = driver.descendants("spawn_main"), driver.descendants("ipykernel_launcher")
+    target, dying = {
+        "driver": ([driver.tree], [*workers, *kernels]),
+        "worker": (workers, [*workers, *kernels]),
+        "kernel": (kernels, kernels),
+    }[victim]
+    target[0].kill()
+    await_death(dying)
     assert half.exists()
     release(run)
     if victim == "driver":
