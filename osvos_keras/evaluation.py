@@ -2,7 +2,7 @@
 
     <masks>/<sequence>/00000.png        DAVIS result layout, any method's
     →  per_frame.csv  per_sequence.csv  global.csv  attributes.csv  evaluation.json
-       and per_object.csv where annotations number several objects
+    and per_object.csv where annotations number several objects
 
 As in the DAVIS toolkits the first and the last frame of a sequence are not scored, and the overall numbers
 are means over sequences (over objects, if there are several), not over frames. No TensorFlow and no Keras
