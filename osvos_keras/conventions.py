@@ -44,9 +44,14 @@ class Conventions:
         small = (self.least - 1) // size  # 0 from `least` on
         return size + -size % self.grid + self.least * small
 
-    def crop(self, upsampled: int, size: int) -> int:
-        """How many of the upsampled rows lie above a frame of `size` rows; a tensor gives a tensor."""
-        return (upsampled - self.pad(size) + self.extra) // 2
+    def crop(self, upsampled: int, covered: int, size: int) -> int:
+        """How many of the upsampled rows lie above a frame of `size` rows; a tensor gives a tensor.
+
+        `covered` is how many rows of the frame the coarse rows cover: their number times the factor. Where
+        frames are padded to a grid, these are the rows of the padded frame.
+        """
+        kept = covered if self.grid > 1 else self.pad(size)
+        return (upsampled - kept + self.extra) // 2
 
     def record(self, store: MutableMapping) -> None:
         """Write the name into a group of a weights file, as bytes; ours goes without saying."""

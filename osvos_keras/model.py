@@ -89,13 +89,14 @@ class BilinearUpsample(keras.layers.Layer):
         self.kernel = np.outer(ramp, ramp)[..., None, None]
 
     def call(self, x, frame):
-        height, width = ops.shape(frame)[1:3]
+        (rows, columns), (height, width) = ops.shape(x)[1:3], ops.shape(frame)[1:3]
         border = self.conventions.border
         x = ops.pad(x, [[0, 0], [border, border], [border, border], [0, 0]], mode="symmetric")
         kernel = ops.cast(self.kernel, x.dtype)
         x = ops.conv_transpose(x, kernel, strides=self.factor, data_format="channels_last")
-        (rows, columns), crop = ops.shape(x)[1:3], self.conventions.crop
-        top, left = crop(rows, height), crop(columns, width)
+        (upsampled, wide), crop = ops.shape(x)[1:3], self.conventions.crop
+        top = crop(upsampled, rows * self.factor, height)
+        left = crop(wide, columns * self.factor, width)
         return x[:, top : top + height, left : left + width]
 
     def compute_output_spec(self, x, frame):

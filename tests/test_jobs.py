@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import h5py
 import nbformat
 import pandas as pd
 import psutil
@@ -248,9 +249,15 @@ def test_scores_that_are_no_numbers_are_left_out(finished):
     assert read_scores(finished) == {"other": 2.5}
 
 
+def write_weights(path: Path, number: int) -> None:
+    """A file that could hold weights: HDF5."""
+    with h5py.File(path, "w") as file:
+        file["number"] = number
+
+
 def test_moved_weights_stay_finished_and_are_found_by_a_worker_elsewhere(given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("one.weights.h5").write_bytes(b"weights")
+    write_weights(Path("one.weights.h5"), 1)
     (before,) = plan_jobs("04_online_training", "cow", {**given, "WEIGHTS": "one.weights.h5"})
     assert before.parameters["WEIGHTS"] == str(tmp_path / "one.weights.h5")
     Path("one.weights.h5").rename("other.weights.h5")
@@ -268,8 +275,8 @@ def test_changed_parameter_or_weights_are_not_finished(finished, quick, given, t
     assert not is_finished(job)
     weights = tmp_path / "some.weights.h5"
     records = []
-    for content in (b"one", b"other"):
-        weights.write_bytes(content)
+    for number in (1, 2):
+        write_weights(weights, number)
         (job,) = plan_jobs("04_online_training", "cow", {**given, "WEIGHTS": str(weights)})
         records.append(job.made_with)
     assert records[0] != records[1]
@@ -408,6 +415,8 @@ def test_kernels_started_together_use_no_ports(quick, given, monkeypatch):
             progress=False,
         )
 
+    for name in "abcdef":
+        write_sequence(Path(given["DAVIS_ROOT"]), name)
     Path(given["RUN_DIR"], "notebooks").mkdir(parents=True)
     with ThreadPoolExecutor(6) as pool:
         outputs = list(pool.map(run, "abcdef"))
