@@ -23,6 +23,7 @@ from osvos_keras.errors import ConfigError, OsvosError
 from osvos_keras.files import find_input, list_files, read_json, require_file, resolve_output, sha256
 from osvos_keras.parameters import check_parameters, find_notebook, read_parameters
 from osvos_keras.records import read_record, write_record
+from osvos_keras.weights import FILES, find_weights
 
 PLACES = {
     "DAVIS_ROOT": find_input,
@@ -132,8 +133,6 @@ def _fix_weights(values: dict[str, Any]) -> str | None:
     """
     if WEIGHTS not in values:
         return None
-    from osvos_keras.weights import FILES, find_weights  # not at the top: it brings Keras
-
     path = find_weights(values[WEIGHTS])
     if values[WEIGHTS] not in FILES:
         values[WEIGHTS] = str(path)

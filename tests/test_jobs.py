@@ -9,7 +9,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import h5py
 import nbformat
 import pandas as pd
 import psutil
@@ -22,6 +21,7 @@ from osvos_keras.davis import Davis, write_mask
 from osvos_keras.errors import ConfigError, DataError, FolderError, NotebookError
 from osvos_keras.files import lock_folder
 from osvos_keras.jobs import is_finished, plan_jobs, read_scores, run_job
+from osvos_keras.weights import find_weights
 from tests.batches import await_death, write_notebook
 from tests.conftest import write_sequence
 
@@ -249,15 +249,9 @@ def test_scores_that_are_no_numbers_are_left_out(finished):
     assert read_scores(finished) == {"other": 2.5}
 
 
-def write_weights(path: Path, number: int) -> None:
-    """A file that could hold weights: HDF5."""
-    with h5py.File(path, "w") as file:
-        file["number"] = number
-
-
 def test_moved_weights_stay_finished_and_are_found_by_a_worker_elsewhere(given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_weights(Path("one.weights.h5"), 1)
+    shutil.copy(find_weights("parent"), "one.weights.h5")
     (before,) = plan_jobs("04_online_training", "cow", {**given, "WEIGHTS": "one.weights.h5"})
     assert before.parameters["WEIGHTS"] == str(tmp_path / "one.weights.h5")
     Path("one.weights.h5").rename("other.weights.h5")
@@ -275,8 +269,8 @@ def test_changed_parameter_or_weights_are_not_finished(finished, quick, given, t
     assert not is_finished(job)
     weights = tmp_path / "some.weights.h5"
     records = []
-    for number in (1, 2):
-        write_weights(weights, number)
+    for other in ("imagenet", "parent"):
+        shutil.copy(find_weights(other), weights)
         (job,) = plan_jobs("04_online_training", "cow", {**given, "WEIGHTS": str(weights)})
         records.append(job.made_with)
     assert records[0] != records[1]
@@ -400,8 +394,10 @@ def test_options_that_do_not_go_together(quick, given, arguments, message):
     assert message in run_each(quick, given, *arguments)
 
 
-def test_kernels_started_together_use_no_ports(quick, given, monkeypatch):
+def test_kernels_started_together_use_no_ports(tiny, quick, given, monkeypatch):
     """Six at once, each connected through sockets in the file system of its own name."""
+    for name in "abcdef":
+        write_sequence(tiny.root, name, frames=1)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     seen = []
 
@@ -415,8 +411,6 @@ def test_kernels_started_together_use_no_ports(quick, given, monkeypatch):
             progress=False,
         )
 
-    for name in "abcdef":
-        write_sequence(Path(given["DAVIS_ROOT"]), name)
     Path(given["RUN_DIR"], "notebooks").mkdir(parents=True)
     with ThreadPoolExecutor(6) as pool:
         outputs = list(pool.map(run, "abcdef"))
