@@ -42,9 +42,9 @@ def make_optimizer(config: ParentConfig | OnlineConfig, steps: int) -> keras.opt
     options = {"learning_rate": rate, "weight_decay": config.weight_decay or None}
     if config.optimizer == "sgd":
         options["momentum"] = 0.9
-    if config.accumulate > 1:
-        kind = {"sgd": AccumulatingSGD, "adam": AccumulatingAdam}[config.optimizer]
-        return kind(accumulate=config.accumulate, steps=steps, **options)
+    if config.accumulate > 1 or config.layer_rates:
+        kind = {"sgd": PublishedSGD, "adam": PublishedAdam}[config.optimizer]
+        return kind(config.accumulate, steps, config.layer_rates, **options)
     return {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}[config.optimizer](**options)
 
 
@@ -54,25 +54,35 @@ def count_steps(model: keras.Model) -> int:
     return int(ops.convert_to_numpy(getattr(optimizer, "steps_done", optimizer.iterations)))
 
 
-class _Accumulating:
-    """Makes one of Keras's optimizers update once in `accumulate` steps, by their mean gradient.
+def layer_rate(name: str) -> float:
+    """What the paper multiplies the learning rate of a variable by."""
+    rate = 0.01 if "fuse" in name else 0.1 if "score" in name else 1.0
+    return 2 * rate if "bias" in name else rate
 
-    The last step of all updates too, by the mean of what is left. A learning-rate schedule counts steps;
-    Adam's `iterations` are updates. The sums are variables of the optimizer, so that a backup between two
-    updates has them.
+
+class _Published:
+    """Gives one of Keras's optimizers what published trainings need: steps to an update, and rates per layer.
+
+    An update is by the mean gradient of `accumulate` steps; that at the last step of all, of what is left.
+    A learning-rate schedule counts steps; `iterations`, which Adam goes by, are updates. The sums are
+    variables of the optimizer, so that a backup between two updates has them.
 
     Keras's own `gradient_accumulation_steps` drops what is left, and does not run on several replicas.
 
     Args:
         accumulate: steps for each update.
         steps: of the whole training.
+        layer_rates: whether the learning rate is multiplied by `layer_rate`.
         weight_decay: what each update takes off a weight, times the learning rate; None for nothing.
         **options: the optimizer's own.
     """
 
-    def __init__(self, accumulate: int, steps: int, weight_decay: float | None, **options):
+    def __init__(
+        self, accumulate: int, steps: int, layer_rates: bool, *, weight_decay: float | None, **options
+    ):
         super().__init__(**options)
-        self.accumulate, self.steps, self.decay = accumulate, steps, weight_decay or 0.0
+        self.accumulate, self.steps, self.layer_rates = accumulate, steps, layer_rates
+        self.decay = weight_decay or 0.0
 
     @property
     def steps_done(self):
@@ -92,6 +102,8 @@ class _Accumulating:
         total = ops.add(sums, ops.cast(gradient, variable.dtype))
         super().assign(sums, self._if_due(0.0, total))
         rate = ops.cast(learning_rate, variable.dtype)
+        if self.layer_rates:
+            rate = rate * layer_rate(getattr(variable, "path", variable.name))
         self.assign_sub(variable, ops.multiply(variable, self.decay * rate))
         count = ops.cast(ops.mod(self.steps_done, self.accumulate) + 1, variable.dtype)
         super().update_step(total / count, variable, rate)
@@ -112,9 +124,9 @@ class _Accumulating:
         super().assign_sub(variable, self._if_due(value, 0.0))
 
 
-class AccumulatingSGD(_Accumulating, keras.optimizers.SGD):
-    """SGD that updates once in several steps."""
+class PublishedSGD(_Published, keras.optimizers.SGD):
+    """SGD as the paper has it."""
 
 
-class AccumulatingAdam(_Accumulating, keras.optimizers.Adam):
-    """Adam that updates once in several steps."""
+class PublishedAdam(_Published, keras.optimizers.Adam):
+    """Adam, the same way."""

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from osvos_keras.config import ParentConfig
 from osvos_keras.conventions import CONVENTIONS, OURS, Conventions, read_record
 from osvos_keras.weights import find_conventions, find_weights, load_weights
 
@@ -26,9 +27,10 @@ SIDES = {
 }
 OUTPUTS = (*SIDES, "fused")
 SIDE_CHANNELS = 16
-# Standard deviations of the branches' initial weights. VGG16's features are in the hundreds, so
-# that a tenfold larger start gives logits in the tens, and masks that were measurably worse.
-PREP_SCALE, HEAD_SCALE = 0.001, 0.01
+# Standard deviation of the first weights of the branches' first layer; that of the others is `head_scale`.
+# VGG16's features are in the hundreds, so that a tenfold larger start gives logits in the tens, and masks
+# that were measurably worse.
+PREP_SCALE = 0.001
 
 
 @keras.saving.register_keras_serializable("osvos_keras")
@@ -141,6 +143,7 @@ def build_osvos(
     *,
     policy: str = "float32",
     seed: int = 0,
+    head_scale: float = ParentConfig.head_scale,
     conventions: Conventions | None = None,
 ) -> keras.Model:
     """The OSVOS network, for frames of any size.
@@ -152,6 +155,7 @@ def build_osvos(
         policy: Keras dtype policy, such as `"float32"` or `"mixed_bfloat16"`; the logits are
             float32 under each. `training.choose_policy` picks the device's best.
         seed: decides the branches' initial weights.
+        head_scale: standard deviation of the initial weights of the scores and of the fusion.
         conventions: what lies outside a frame; None is as the weights were trained.
 
     Returns:
@@ -168,7 +172,9 @@ def build_osvos(
         backbone = _backbone(prepared, conventions.pooling)
         if weights == "imagenet":
             load_weights(backbone, find_weights("imagenet"))
-        model = keras.Model(frame, _side_branches(frame, backbone, seed, conventions), name="osvos")
+        model = keras.Model(
+            frame, _side_branches(frame, backbone, seed, head_scale, conventions), name="osvos"
+        )
     if weights not in (None, "imagenet"):
         load_weights(model, find_weights(weights))
     return model
@@ -183,14 +189,16 @@ def _backbone(prepared, pooling: str) -> keras.Model:
     return backbone
 
 
-def _side_branches(frame, backbone: keras.Model, seed: int, conventions: Conventions) -> dict:
+def _side_branches(
+    frame, backbone: keras.Model, seed: int, head_scale: float, conventions: Conventions
+) -> dict:
     """The logits of every side branch and of their fusion."""
     outputs, shares = {}, []
     for index, (side, (layer, factor)) in enumerate(SIDES.items()):
         branch_seed = (10 * seed + index) % 2**32  # what every backend of Keras takes
         prep = _convolution(SIDE_CHANNELS, 3, PREP_SCALE, f"{side}_prep", branch_seed)
-        score = _convolution(1, 1, HEAD_SCALE, f"{side}_score", branch_seed, dtype="float32")
-        share = _convolution(1, 1, HEAD_SCALE, f"{side}_fuse", branch_seed, dtype="float32", use_bias=False)
+        score = _convolution(1, 1, head_scale, f"{side}_score", branch_seed, dtype="float32")
+        share = _convolution(1, 1, head_scale, f"{side}_fuse", branch_seed, dtype="float32", use_bias=False)
         upsample = partial(BilinearUpsample, factor, conventions.name, dtype="float32")
         x = prep(backbone.get_layer(layer).output)
         outputs[side] = upsample(name=f"{side}_upsample")(score(x), frame)

@@ -9,7 +9,9 @@ import tensorflow as tf
 from osvos_keras.errors import MaskError, MaskWarning
 from osvos_keras.pipeline import resize_to_height
 
-LEAST = 64  # pixels of the object, at the network's lines
+# Pixels of the object, at the network's lines. Of three sequences of DAVIS seen at 12 to 108 lines, J was
+# 0.00 to 0.53 with fewer than the least, and 0.51 to 0.84 with more than enough.
+LEAST, ENOUGH = 64, 256
 
 
 def check_visible(annotations: np.ndarray, height: int, name: str) -> None:
@@ -47,10 +49,13 @@ def _count_at(annotation: np.ndarray, height: int) -> int:
 
 
 def _advise(pixels: int, own: int) -> str:
-    enough = math.ceil(own * math.sqrt(LEAST / pixels)) if pixels else own + 1
+    """What to do about an object of so many pixels in frames of `own` lines."""
+    enough = math.ceil(own * math.sqrt(ENOUGH / pixels)) if pixels else own + 1
     if enough <= own:
         return f"HEIGHT = {enough} (--height {enough}) would do."
+    if pixels >= LEAST:
+        return f"HEIGHT = 0 (--height 0), the frame's own {own} lines, shows all of its {pixels} pixels."
     return (
-        f"At its own {own} lines it has {pixels} pixels: cut the frames to a window around the object and "
-        "enlarge them, or film from nearer."
+        f"At the frame's own {own} lines it covers {pixels}: cut the frames to a window around the object "
+        "and enlarge them, or film from nearer."
     )

@@ -135,10 +135,12 @@ def train_online(
         **options: `chunk`, steps between backups; `progress`, whether to show a bar;
             `tensorboard`, whether to write its logs; `callbacks`, more Keras callbacks.
 
-    Returns, raises: as `train_parent`, and
+    Returns:
+        As `train_parent`.
 
     Raises:
         MaskError: the object vanishes at `config.height` lines.
+        others: as `train_parent`.
 
     Warns:
         MaskWarning: little of it is left there.
@@ -231,7 +233,7 @@ def _fit(
     history, backup = (folder / name if team.leads else None for name in ("history.csv", "backup"))
 
     def build(weights: str | Path | None) -> tuple[keras.Model, keras.Model]:
-        model = build_osvos(weights, seed=config.seed, **kind)
+        model = build_osvos(weights, seed=config.seed, head_scale=config.head_scale, **kind)
         freeze_blocks(model, config.frozen_blocks)
         trained = compile_for_training(model, config, steps, choose_steps_per_execution(chunk))
         trained.inference = config.inference

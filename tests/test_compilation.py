@@ -68,7 +68,30 @@ def test_fewer_steps_than_an_update_takes_are_one_update():
 
 def test_a_config_without_accumulation_has_keras_own_optimizer():
     assert type(make_optimizer(OnlineConfig(), 1)) is keras.optimizers.Adam
-    assert type(make_optimizer(get_config("online", "paper", accumulate=1), 1)) is keras.optimizers.SGD
+    assert (
+        type(make_optimizer(get_config("online", "paper", accumulate=1, layer_rates=False), 1))
+        is keras.optimizers.SGD
+    )
+
+
+def test_layers_have_the_papers_rates_if_asked_for():
+    """1 and 2 for weights and biases, a tenth of that for scores, a hundredth for the fusion."""
+    model = build_osvos(None)
+    before = {variable.path: np.array(variable) for variable in model.trainable_variables}
+    config = OnlineConfig(optimizer="sgd", layer_rates=True, learning_rate=0.5, decay="none")
+    optimizer = make_optimizer(config, 1)
+    optimizer.apply([np.ones_like(value) for value in before.values()], model.trainable_variables)
+    moved = {
+        variable.path: float(np.mean(before[variable.path] - variable)) / 0.5
+        for variable in model.trainable_variables
+    }
+    expected = {
+        path: {"weight": 1.0, "bias": 2.0}["bias" if "bias" in path else "weight"]
+        * {"sco": 0.1, "fus": 0.01}.get(path.split("/")[0].split("_")[-1][:3], 1.0)
+        for path in before
+    }
+    assert set(expected.values()) == {1, 2, 0.1, 0.2, 0.01, 0.02}
+    np.testing.assert_allclose(list(moved.values()), list(expected.values()), rtol=1e-4)
 
 
 def test_compiling_leaves_the_layers_of_the_network_as_they_were():

@@ -76,7 +76,7 @@ class Curve(keras.callbacks.Callback):
         self.model.reset_metrics()
 
 
-def small_network(weights=None, *, policy="float32", seed=0, conventions=None) -> keras.Model:
+def small_network(weights=None, *, policy="float32", seed=0, **_) -> keras.Model:
     """A network with OSVOS's outputs that every backend compiles in a second, with fixed first weights."""
     frame = keras.Input((None, None, 3), name="frame")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1, dtype=policy)(frame)

@@ -8,7 +8,7 @@ import pytest
 from osvos_keras.config import OnlineConfig
 from osvos_keras.davis import write_mask
 from osvos_keras.errors import MaskError, MaskWarning
-from osvos_keras.small_objects import LEAST, check_visible
+from osvos_keras.small_objects import ENOUGH, LEAST, check_visible
 from osvos_keras.training import train_online
 
 
@@ -21,7 +21,7 @@ def square(side: int, height: int = 1080, width: int = 1920) -> np.ndarray:
 
 def test_object_that_vanishes_is_an_error_and_names_a_way():
     """3 × 3 pixels in 1920 × 1080 are nothing at 240 lines, and too few at their own size too."""
-    message = r"cow: .* vanishes at 240 lines\. At its own 1080 lines it has 9 pixels"
+    message = r"cow: .* vanishes at 240 lines\. At the frame's own 1080 lines it covers 9: cut"
     with pytest.raises(MaskError, match=message):
         check_visible(square(3), 240, "cow")
 
@@ -31,11 +31,19 @@ def test_object_of_which_little_is_left_is_a_warning_with_the_height_that_would_
     with pytest.warns(MaskWarning, match=message) as caught:
         check_visible(square(20), 240, "cow")
     advised = int(str(caught[0].message).split("HEIGHT = ")[1].split()[0])
-    assert advised == np.ceil(1080 * np.sqrt(LEAST) / 20)
+    assert advised == np.ceil(1080 * np.sqrt(ENOUGH) / 20)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_visible(square(20), advised + 10, "cow")
         check_visible(square(20), 0, "cow")
+
+
+def test_object_that_only_its_own_size_shows_is_advised_that():
+    with pytest.warns(
+        MaskWarning, match="HEIGHT = 0 .* the frame's own 1080 lines, shows all of its 100 pixels"
+    ):
+        check_visible(square(10), 240, "cow")
+    assert LEAST < 100 < ENOUGH
 
 
 def test_of_several_annotated_frames_the_one_that_shows_most_counts():

@@ -18,7 +18,7 @@ from osvos_keras.training import train_online
 
 davis = Davis(sys.argv[1])
 options = {"policy": "float32", "progress": False, "chunk": 10}
-network = train_online(davis, "cow", OnlineConfig(height=24, steps=30, scales=2), sys.argv[2], **options)
+network = train_online(davis, "cow", OnlineConfig(height=24, steps=30), sys.argv[2], **options)
 masks = segment_sequence(network, davis, "cow", sys.argv[2], progress=False)
 assert len(list(masks.iterdir())) == 4
 assert predict_logits(network, davis.first("cow")[0])["fused"].shape == (24, 33)

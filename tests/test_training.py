@@ -53,6 +53,20 @@ def test_online_training_finds_the_object_in_later_frames(tiny, tmp_path):
     assert (mask & last).sum() / (mask | last).sum() > 0.6
 
 
+@pytest.mark.parametrize("phase", ["parent", "online"])
+def test_the_papers_preset_learns(tiny, tmp_path, phase):
+    """Through three updates, from ImageNet. With one rate for all layers its loss is in the hundreds then."""
+    if phase == "parent":
+        config = get_config("parent", "paper", height=0, epochs=30 / 8)
+        train_parent(tiny, ["ant", "bee"], config, tmp_path, **{**QUIET, "chunk": 10})
+    else:
+        config = get_config("online", "paper", height=0, steps=30)
+        train_online(tiny, "cow", config, tmp_path, **{**QUIET, "chunk": 10})
+    history = read_history(tmp_path / "history.csv")
+    assert history["step"].tolist() == [10, 20, 30]
+    assert history["fused_loss" if phase == "parent" else "loss"].iloc[-1] < 0.9 * history["loss"].iloc[0]
+
+
 def test_parent_training_leaves_weights_history_and_settings(tiny, tmp_path):
     config = ParentConfig(height=0, epochs=1, batch=2)
     model = train_parent(tiny, ["ant", "bee"], config, tmp_path, **QUIET)

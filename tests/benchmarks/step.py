@@ -151,7 +151,7 @@ def _time_steps(policy: str, args: argparse.Namespace) -> list[float]:
     """Steps as `fit` runs them, with the pipeline's transforms: fused alone, or every output."""
     import keras
 
-    from osvos_keras.compilation import compile_for_training
+    from osvos_keras.compilation import compile_for_training, freeze_blocks
     from osvos_keras.config import OnlineConfig, get_config
     from osvos_keras.model import build_osvos
     from osvos_keras.pipeline import online_dataset
@@ -176,7 +176,9 @@ def _time_steps(policy: str, args: argparse.Namespace) -> list[float]:
         frozen_blocks=0 if every_block else get_config(phase).frozen_blocks,
     )
 
-    trained = compile_for_training(build_osvos(policy=policy), config, config.steps)
+    network = build_osvos(policy=policy)
+    freeze_blocks(network, config.frozen_blocks)
+    trained = compile_for_training(network, config, config.steps)
     clock = Clock()
     trained.fit(online_dataset(*_random_pair(args), config), callbacks=[clock], shuffle=False, verbose=0)
     return [after - before for before, after in zip(clock.ticks, clock.ticks[1:], strict=False)]
