@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 from tqdm import tqdm
 
-from osvos_keras.config import InferenceConfig
+from osvos_keras.config import POLICIES, InferenceConfig
 from osvos_keras.device import choose_policy
 from osvos_keras.errors import WeightsError
 from osvos_keras.files import clear_temporaries, resolve_output
@@ -99,10 +99,6 @@ def settle_policy(policy: str, made_with: dict, folder: str | Path) -> str:
     So what a machine with a GPU trained is used on one without, and the other way round. Whoever wants
     another precision names it.
     """
-    if policy == "auto":
-        path = resolve_output(folder) / RECORD
-        record = read_record(path)
-        before = record and record["made_with"].get("policy")
-        if before and read_record(path, {**made_with, "policy": before}):
-            return before
-    return choose_policy(policy)
+    path = resolve_output(folder) / RECORD
+    begun = [name for name in POLICIES if read_record(path, {**made_with, "policy": name})]
+    return begun[0] if policy == "auto" and begun else choose_policy(policy)

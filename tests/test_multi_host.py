@@ -156,10 +156,10 @@ needs_jax = pytest.mark.skipif(
 
 
 @needs_jax
-@pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_two_processes_give_the_training_of_one(tiny, tmp_path, monkeypatch, devices):
+@pytest.mark.parametrize(("devices", "accumulate"), [(1, 3), pytest.param(2, 1, marks=pytest.mark.slow)])
+def test_two_processes_give_the_training_of_one(tiny, tmp_path, monkeypatch, devices, accumulate):
     """Two on JAX against one on TensorFlow: losses of every step, weights, and the same files."""
-    config = {**CONFIG, "batch": 2 * devices, "epochs": 5 * devices}
+    config = {**CONFIG, "batch": 2 * devices, "epochs": 5 * devices, "accumulate": accumulate}
     runs = train(tiny, tmp_path / "two", config=config, devices=devices)
     curve = Curve()
     for module in (training, trained):
