@@ -18,6 +18,7 @@ from osvos_keras.files import NOTEBOOKS, PROJECT, list_files
 from osvos_keras.parameters import inspect_parameters, read_parameters
 from tests.exercises import read
 
+pytestmark = pytest.mark.timeout(2400)  # the whole course, perhaps on a busy machine
 PATHS = list_files(NOTEBOOKS, ".ipynb")
 SHARED_PARAMETERS = {  # name → default, and types if not the default's: the same in every notebook with it
     "DAVIS_ROOT": ("data/sample",),
