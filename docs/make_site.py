@@ -26,8 +26,9 @@ from sphinx.cmd.build import build_main
 
 from osvos_keras.batch import COURSE
 from osvos_keras.errors import DataError, NotebookError, OsvosError
-from osvos_keras.files import NOTEBOOKS, PROJECT, find_input, list_files, make_folder, resolve_output
+from osvos_keras.files import list_files, make_folder
 from osvos_keras.parameters import read_notebook
+from osvos_keras.paths import NOTEBOOKS, PROJECT, find_input, resolve_output
 
 DOCS = Path(__file__).parent
 CARDS = ("README.md", "CONTRIBUTING.md", "data/README.md", "data/weights/README.md")

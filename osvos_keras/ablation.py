@@ -21,10 +21,11 @@ from osvos_keras.config import OnlineConfig
 from osvos_keras.davis import Davis
 from osvos_keras.device import choose_policy
 from osvos_keras.errors import ConfigError
-from osvos_keras.files import list_files, lock_folder, resolve_output, sha256
+from osvos_keras.files import list_files, lock_folder, sha256
 from osvos_keras.inference import segment_sequence
 from osvos_keras.mask_folder import plan_sequence
 from osvos_keras.metrics import region_similarity
+from osvos_keras.paths import resolve_output
 from osvos_keras.records import read_record, write_record
 from osvos_keras.training import train_online
 from osvos_keras.weights import find_weights

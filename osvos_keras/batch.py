@@ -17,10 +17,11 @@ from papermill.exceptions import PapermillExecutionError
 from osvos_keras.backend import check_backend
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, DataError, FolderError, NotebookError
-from osvos_keras.files import FULL, lock_folder, make_folder, read_json, resolve_output
+from osvos_keras.files import FULL, lock_folder, make_folder, read_json
 from osvos_keras.kernel import keep_signals, open_kernel
 from osvos_keras.literals import check_known
 from osvos_keras.parameters import TRAINING, check_parameters, find_notebook, read_parameters
+from osvos_keras.paths import resolve_output
 
 COURSE = (
     "00_start_here",

@@ -20,7 +20,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from google.protobuf.message import DecodeError
 
 from osvos_keras.errors import WeightsError
-from osvos_keras.files import find_input
+from osvos_keras.paths import find_input
 
 HDF5, KERAS = "an HDF5 file", "a whole Keras model (.keras)"
 PYTORCH, MINDSPORE, SAFETENSORS = "a PyTorch checkpoint", "a MindSpore checkpoint", "a safetensors file"

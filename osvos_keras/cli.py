@@ -12,11 +12,9 @@ from contextlib import suppress
 from typing import NoReturn
 
 from osvos_keras import __version__
-from osvos_keras.config_arguments import read_number
-from osvos_keras.errors import ConfigError, OsvosError
+from osvos_keras.errors import OsvosError
 
 SAMPLE = "data/sample"
-RETRIES = 2
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -44,18 +42,6 @@ def _add_command(commands, name: str, run, text: str) -> argparse.ArgumentParser
     return command
 
 
-def _add_parameters(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "-p",
-        "--set",
-        dest="parameters",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="set a notebook parameter; may be repeated",
-    )
-
-
 def _add_davis(command: argparse.ArgumentParser) -> None:
     command.add_argument("--davis", default=SAMPLE, help="data set in DAVIS layout (default: %(default)s)")
     command.add_argument(
@@ -69,51 +55,20 @@ def _add_places(command: argparse.ArgumentParser) -> None:
 
 
 def _add_course(commands) -> None:
+    from osvos_keras.run_command import add_parameters
+
     command = _add_command(
         commands, "course", _run_course, "Run every notebook in order, ending with scores."
     )
     _add_places(command)
-    _add_parameters(command)
+    add_parameters(command)
 
 
 def _add_run(commands) -> None:
-    command = _add_command(
-        commands, "run", _run_notebook, "Run one notebook headless, its parameters checked."
-    )
-    command.add_argument("notebook", help="a path, or a name such as 04_online_training")
-    command.add_argument(
-        "--out",
-        help="the executed notebook (default: notebooks/ in the run's folder, named after the notebook)",
-    )
-    _add_parameters(command)
-    _add_each_sequence(command)
+    from osvos_keras.run_command import add_run_arguments, run_notebook_command
 
-
-def _add_each_sequence(command: argparse.ArgumentParser) -> None:
-    many = command.add_argument_group(
-        "many sequences",
-        "One job a sequence. Run the same command again to go on after a stop: what is finished is skipped.",
-    )
-    many.add_argument("--each-sequence", metavar="val|A,B,…", help="a split, or comma-separated names")
-    many.add_argument(
-        "--workers",
-        metavar="N",
-        help="jobs at a time (default: one a GPU; on a CPU as many as cores and memory allow)",
-    )
-    many.add_argument(
-        "--scheduler", metavar="tcp://HOST:PORT", help="a Dask scheduler to run on instead of this machine"
-    )
-    for option, text in (
-        ("ca-file", "with a tls:// scheduler, the certificate that signed the cluster's"),
-        ("cert", "our certificate"),
-        ("key", "its key, unless that is in the same file"),
-    ):
-        many.add_argument(f"--tls-{option}", metavar="FILE.pem", help=text)
-    many.add_argument(
-        "--retries",
-        metavar="N",
-        help=f"new attempts after a failure (default: {RETRIES})",
-    )
+    text = "Run one notebook headless, its parameters checked; or once for each sequence."
+    add_run_arguments(_add_command(commands, "run", run_notebook_command, text))
 
 
 def _add_parent(commands) -> None:
@@ -191,42 +146,6 @@ def _run_course(args) -> int:
 
     run_course(args.davis, args.run_dir, parse_parameters(args.parameters), args.resolution)
     return 0
-
-
-def _run_notebook(args) -> int:
-    from osvos_keras.batch import run_alone
-    from osvos_keras.parameters import parse_parameters
-
-    parameters = parse_parameters(args.parameters)
-    if args.each_sequence is not None:
-        return _run_each_sequence(args, parameters)
-    for option in ("workers", "scheduler", "tls_ca_file", "tls_cert", "tls_key", "retries"):
-        if getattr(args, option) is not None:
-            raise ConfigError(
-                f"--{option.replace('_', '-')} belongs to --each-sequence: name a split or sequences with it."
-            )
-    print(run_alone(args.notebook, parameters, args.out))
-    return 0
-
-
-def _run_each_sequence(args, parameters: dict[str, str]) -> int:
-    from osvos_keras.cluster import read_certificates
-    from osvos_keras.each_sequence import FAILED, run_each_sequence
-
-    if args.out is not None:
-        raise ConfigError("--out names one notebook; with --each-sequence they go to notebooks/ in RUN_DIR.")
-    if not args.each_sequence.strip(", "):
-        raise ConfigError("--each-sequence is empty (an unset variable?). Name a split or sequences.")
-    table = run_each_sequence(
-        args.notebook,
-        args.each_sequence,
-        parameters,
-        scheduler=args.scheduler,
-        workers=read_number(args, "workers", 1),
-        retries=RETRIES if args.retries is None else read_number(args, "retries", 0),
-        security=read_certificates(args.scheduler, args.tls_ca_file, args.tls_cert, args.tls_key),
-    )
-    return 1 if (table["state"] == FAILED).any() else 0
 
 
 def _convert_weights(args) -> int:

@@ -34,19 +34,12 @@ from osvos_keras.clip_images import (
 )
 from osvos_keras.davis import Davis
 from osvos_keras.errors import FolderError, VideoError
-from osvos_keras.files import (
-    clear_temporaries,
-    find_input,
-    list_files,
-    make_folder,
-    resolve_output,
-    sha256,
-    write_atomically,
-)
+from osvos_keras.files import clear_temporaries, list_files, make_folder, sha256, write_atomically
 from osvos_keras.images import SUFFIXES, open_image, orientation, read_frame
 from osvos_keras.kept import require_absent, set_aside
 from osvos_keras.literals import check_range, check_type
 from osvos_keras.mask_files import write_indexed, write_mask
+from osvos_keras.paths import find_input, resolve_output
 from osvos_keras.records import read_record, write_record
 from osvos_keras.video import count_declared, read_video
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from PIL import Image, ImageSequence
 
 from osvos_keras.errors import VideoError, VideoWarning
-from osvos_keras.files import LONGEST_NAME, list_files, natural_key
+from osvos_keras.files import list_files, natural_key
 from osvos_keras.images import FORMATS, SUFFIXES, frame_pixels, image_size, note_depth, open_image
+from osvos_keras.paths import LONGEST_NAME
 from osvos_keras.video import TimedFrame, in_order
 
 SIDES = 16, 65_500  # pixels each way: the step of the network's coarsest layer, and the most that JPEG holds

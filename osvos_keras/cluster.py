@@ -32,8 +32,8 @@ from distributed.system import MEMORY_LIMIT
 from jupyter_core.utils import run_sync
 
 from osvos_keras.errors import ClusterError, ConfigError
-from osvos_keras.files import find_input
 from osvos_keras.jobs import Job, run_job
+from osvos_keras.paths import find_input
 
 JOB_MEMORY = 3 * 2**30  # bytes that a kernel needs on a CPU at 480p
 EVENTS = "osvos"  # the Dask topic on which workers say what they are doing

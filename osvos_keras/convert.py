@@ -20,7 +20,8 @@ import numpy as np
 from osvos_keras.checkpoints import Checkpoint, read_checkpoint
 from osvos_keras.conventions import OSVOS_MINDSPORE, OSVOS_PYTORCH, OURS, Conventions
 from osvos_keras.errors import WeightsError
-from osvos_keras.files import find_input, resolve_output, sha256
+from osvos_keras.files import sha256
+from osvos_keras.paths import find_input, resolve_output
 from osvos_keras.weights import save_weights
 
 # VGG16's thirteen convolutions: name here, channels, and their place in the others' containers.

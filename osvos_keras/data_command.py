@@ -45,7 +45,7 @@ def run_lists(args: argparse.Namespace) -> int:
 def run_download(args: argparse.Namespace) -> int:
     """`osvos data download`; the command's exit status."""
     from osvos_keras.download import DAVIS_2016_URL, download_davis
-    from osvos_keras.files import resolve_output
+    from osvos_keras.paths import resolve_output
 
     davis = download_davis(resolve_output(args.to), args.url or DAVIS_2016_URL, args.sha256)
     print(

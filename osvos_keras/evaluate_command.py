@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from osvos_keras.errors import ConfigError
-from osvos_keras.files import find_input, resolve_output
+from osvos_keras.paths import find_input, resolve_output
 
 
 def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,10 +19,10 @@ import pandas as pd
 from osvos_keras import __version__
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, DataError, FolderError
-from osvos_keras.files import find_input, make_folder, read_json, resolve_output, write_atomically, write_json
+from osvos_keras.files import make_folder, read_json, write_atomically, write_json
 from osvos_keras.mask_folder import Pair, find_masks, plan_sequence, why_unscorable
 from osvos_keras.measuring import measure_methods
-from osvos_keras.metrics import pooled_dice, pooled_iou
+from osvos_keras.paths import find_input, resolve_output
 from osvos_keras.several_objects import Reader, find_reader
 from osvos_keras.tables import STATISTICS as STATISTICS
 from osvos_keras.tables import make_tables
@@ -217,24 +217,6 @@ def _scorable(davis: Davis, sequences: str | Iterable[str] | None, notes: list[s
         raise DataError(" ".join(reasons.values()))
     notes += [f"{reason} It is left out." for reason in reasons.values()]
     return [name for name in names if name not in reasons]
-
-
-def pooled_scores(
-    masks: str | Path, davis: Davis, sequences: str | Iterable[str] | None = None
-) -> pd.DataFrame:
-    """The MindSpore implementation's numbers: sequence, pooled_iou, pooled_dice; not J and F.
-
-    All frames count, the first and the last too, and their mask must be there. Errors as for
-    `evaluate`.
-    """
-    rows = []
-    names = davis.select("val" if sequences is None else sequences)
-    masks = find_masks(masks, names)
-    for sequence in names:
-        plan = plan_sequence(masks, davis, sequence, first_and_last=True)
-        found, annotations = zip(*(pair.read() for pair in plan), strict=True)
-        rows.append((sequence, pooled_iou(found, annotations), pooled_dice(found, annotations)))
-    return pd.DataFrame(rows, columns=["sequence", "pooled_iou", "pooled_dice"])
 
 
 def compare(scores: Mapping[str, Scores]) -> pd.DataFrame:

@@ -16,8 +16,8 @@ from matplotlib.transforms import Bbox
 
 from osvos_keras.errors import MaskError
 from osvos_keras.figures import COLOURS, SKY
-from osvos_keras.files import find_input
 from osvos_keras.mask_files import read_values, write_indexed, write_mask
+from osvos_keras.paths import find_input
 
 FARTHEST = 1e12  # pixels from the frame's corner; beyond, numbers are surely no pixels
 BORDER = 8192  # pixels around the frame at which polygons are cut: half a pixel there is none in the frame

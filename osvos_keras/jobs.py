@@ -20,8 +20,9 @@ from typing import Any
 from osvos_keras.batch import LONGEST_SUFFIX, default_output, run_notebook
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, OsvosError
-from osvos_keras.files import find_input, list_files, read_json, require_file, resolve_output, sha256
+from osvos_keras.files import list_files, read_json, require_file, sha256
 from osvos_keras.parameters import check_parameters, find_notebook, read_parameters
+from osvos_keras.paths import find_input, resolve_output
 from osvos_keras.records import read_record, write_record
 from osvos_keras.weights import FILES, find_weights
 

@@ -14,9 +14,10 @@ import numpy as np
 
 from osvos_keras.davis import Davis
 from osvos_keras.errors import DataError
-from osvos_keras.files import find_input, list_files, make_folder
+from osvos_keras.files import list_files, make_folder
 from osvos_keras.images import open_image
 from osvos_keras.mask_files import read_annotation, read_mask, write_mask
+from osvos_keras.paths import find_input
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 MIDDLE_GREY = 128

@@ -20,9 +20,9 @@ from ipywidgets import HTML, BoundedIntText, Button, HBox, IntSlider, Layout, To
 from matplotlib.colors import to_hex
 
 from osvos_keras.errors import OsvosError
-from osvos_keras.files import resolve_output
 from osvos_keras.first_mask import MAX_OBJECTS, object_palette, read_objects
 from osvos_keras.mask_drawing import MaskDrawing
+from osvos_keras.paths import resolve_output
 
 TOOLS = {
     "Polygon": "Click the corners of the object one by one, and the first one again to close it.",

@@ -11,9 +11,10 @@ import numpy as np
 from tqdm import tqdm
 
 from osvos_keras.davis import Davis
-from osvos_keras.files import clear_temporaries, make_folder, resolve_output
+from osvos_keras.files import clear_temporaries, make_folder
 from osvos_keras.inference import THRESHOLD, predict_sequence
 from osvos_keras.mask_files import write_indexed
+from osvos_keras.paths import resolve_output
 
 
 def merge_probabilities(probabilities: Sequence[np.ndarray]) -> np.ndarray:

@@ -13,11 +13,12 @@ from tqdm import tqdm
 
 from osvos_keras.clip import Clip
 from osvos_keras.figures import new_figure, save_figure
-from osvos_keras.files import TEMPORARY, resolve_output, sha256
+from osvos_keras.files import TEMPORARY, sha256
 from osvos_keras.first_mask import object_palette
 from osvos_keras.images import read_frame
 from osvos_keras.kept import set_aside
 from osvos_keras.mask_files import read_indexed
+from osvos_keras.paths import resolve_output
 from osvos_keras.plots import show_frame, shrink
 from osvos_keras.records import read_record, write_record
 from osvos_keras.video import write_gif, write_webm

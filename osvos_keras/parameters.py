@@ -12,8 +12,9 @@ import nbformat
 from osvos_keras.config import get_config
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, NotebookError
-from osvos_keras.files import NOTEBOOKS, check_name, find_input, list_files
+from osvos_keras.files import list_files
 from osvos_keras.literals import check_known, check_type, parse_pairs, read_literal
+from osvos_keras.paths import NOTEBOOKS, check_name, find_input
 from osvos_keras.weights import find_conventions
 
 # Parameters that are a setting of a training, and others that say how it is trained.

@@ -62,7 +62,8 @@ def run_parent(args: argparse.Namespace) -> int:
     """
     from osvos_keras.backend import check_backend
     from osvos_keras.davis import Davis
-    from osvos_keras.files import lock_folder, resolve_output
+    from osvos_keras.files import lock_folder
+    from osvos_keras.paths import resolve_output
     from osvos_keras.weights import find_conventions
 
     chunk = read_number(args, "chunk", 1)

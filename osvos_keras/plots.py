@@ -18,10 +18,10 @@ from matplotlib.figure import Figure
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation import Scores
 from osvos_keras.figures import BLUE, SKY, figure_for, new_figure, save_figure
-from osvos_keras.files import find_input
 from osvos_keras.images import read_frame
 from osvos_keras.mask_folder import Pair
 from osvos_keras.mistakes import read_regions
+from osvos_keras.paths import find_input
 from osvos_keras.several_objects import find_reader
 from osvos_keras.tables import mean_over_objects
 

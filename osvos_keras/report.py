@@ -10,8 +10,9 @@ from tqdm import tqdm
 
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation import Scores, compare, evaluate_methods, require_own_folder
-from osvos_keras.files import find_input, make_folder, write_atomically
+from osvos_keras.files import make_folder, write_atomically
 from osvos_keras.mask_folder import require_folder
+from osvos_keras.paths import find_input
 from osvos_keras.scoring import pool_of
 
 

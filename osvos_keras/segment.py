@@ -18,11 +18,12 @@ import numpy as np
 from osvos_keras.clip import Clip, write_annotations
 from osvos_keras.config import OnlineConfig
 from osvos_keras.errors import MaskError
-from osvos_keras.files import clear_temporaries, resolve_output, sha256
+from osvos_keras.files import clear_temporaries, sha256
 from osvos_keras.images import read_frame
 from osvos_keras.inference import segment_sequence
 from osvos_keras.kept import require_absent, set_aside
 from osvos_keras.objects import segment_objects
+from osvos_keras.paths import resolve_output
 from osvos_keras.records import read_record, write_record
 from osvos_keras.training import train_online
 from osvos_keras.weights import find_weights

@@ -6,8 +6,8 @@ from pathlib import Path
 from osvos_keras.clip import clip_name, find_source
 from osvos_keras.clip_images import list_images
 from osvos_keras.errors import ConfigError
-from osvos_keras.files import find_input
 from osvos_keras.overlay import overlay_files
+from osvos_keras.paths import find_input
 
 
 def check_places(source: str | Path, given: Iterable[str | Path], run_dir: Path, out: Path) -> None:

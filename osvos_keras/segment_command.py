@@ -93,7 +93,8 @@ def run_segment(args: argparse.Namespace) -> int:
     """
     from osvos_keras.backend import check_backend
     from osvos_keras.clip import RATES, find_clip_folder
-    from osvos_keras.files import lock_folder, make_folder, resolve_output
+    from osvos_keras.files import lock_folder, make_folder
+    from osvos_keras.paths import resolve_output
     from osvos_keras.segment_checks import check_places
     from osvos_keras.weights import find_conventions, find_weights
 
@@ -169,9 +170,9 @@ def read_marks(args: argparse.Namespace) -> Marks:
         ConfigError, MaskError: something cannot be understood.
         DataError: a file is missing or no image.
     """
-    from osvos_keras.files import find_input
     from osvos_keras.first_mask import check_box, check_polygon
     from osvos_keras.images import open_image
+    from osvos_keras.paths import find_input
 
     boxes, polygons = [parse_box(text) for text in args.box], [parse_points(text) for text in args.polygon]
     corrections = [parse_correction(text) for text in args.correct]
@@ -201,8 +202,8 @@ def read_corrections(
         VideoError: there is no such frame.
         DataError, MaskError: as `first_mask.read_correction`.
     """
-    from osvos_keras.files import find_input
     from osvos_keras.first_mask import read_correction
+    from osvos_keras.paths import find_input
 
     found = {}
     for name, path in corrections:

@@ -12,8 +12,9 @@ from pathlib import Path
 import nbformat
 
 from osvos_keras.errors import ConfigError, FolderError
-from osvos_keras.files import NOTEBOOKS, find_input, list_files, make_folder, resolve_output, write_atomically
+from osvos_keras.files import list_files, make_folder, write_atomically
 from osvos_keras.parameters import read_notebook
+from osvos_keras.paths import NOTEBOOKS, find_input, resolve_output
 
 try:
     from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, ClearSolutions, LockCells

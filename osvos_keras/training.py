@@ -23,9 +23,10 @@ from osvos_keras.config import OnlineConfig, ParentConfig
 from osvos_keras.davis import Davis
 from osvos_keras.device import check_batch, choose_policy, choose_steps_per_execution, choose_strategy
 from osvos_keras.errors import DataError, TrainingError
-from osvos_keras.files import lock_folder, resolve_output, sha256
+from osvos_keras.files import lock_folder, sha256
 from osvos_keras.model import build_osvos
 from osvos_keras.multi_host import ALONE, Team
+from osvos_keras.paths import resolve_output
 from osvos_keras.pipeline import naming_files, online_dataset, parent_dataset, resized_size
 from osvos_keras.small_objects import check_visible
 from osvos_keras.trained import WEIGHTS_FILE, load_finished, load_or_start, settle_policy

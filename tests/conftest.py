@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from osvos_keras.davis import Davis, read_annotation, write_mask
-from osvos_keras.files import PROJECT
+from osvos_keras.davis import Davis
+from osvos_keras.mask_files import read_annotation, write_mask
+from osvos_keras.paths import PROJECT
 from osvos_keras.verification import write_lists
 
 SHARED = PROJECT.parent / "shared"

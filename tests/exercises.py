@@ -6,7 +6,7 @@ from functools import cache
 
 import nbformat
 
-from osvos_keras.files import NOTEBOOKS
+from osvos_keras.paths import NOTEBOOKS
 
 
 @dataclass(frozen=True)

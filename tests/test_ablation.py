@@ -12,10 +12,10 @@ from osvos_keras import ablation
 from osvos_keras.ablation import read_ablation, run_ablation
 from osvos_keras.callbacks import AtSteps
 from osvos_keras.config import OnlineConfig, get_config
-from osvos_keras.davis import write_mask
 from osvos_keras.errors import ConfigError
 from osvos_keras.evaluation import evaluate
 from osvos_keras.inference import segment_sequence
+from osvos_keras.mask_files import write_mask
 from osvos_keras.score_plots import ablation_curves
 from osvos_keras.training import train_online
 

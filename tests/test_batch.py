@@ -13,7 +13,7 @@ from osvos_keras.batch import plan_course, run_alone, run_course, run_notebook
 from osvos_keras.cli import main
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, DataError, FolderError, NotebookError
-from osvos_keras.files import NOTEBOOKS, PROJECT
+from osvos_keras.paths import NOTEBOOKS, PROJECT
 from osvos_keras.verification import write_lists
 
 PARAMETERS = """

@@ -10,12 +10,17 @@ import pytest
 from PIL import Image
 
 from osvos_keras import __version__
-from osvos_keras.davis import read_annotation, write_mask
 from osvos_keras.errors import ConfigError, DataError
-from osvos_keras.evaluation import STATISTICS, compare, evaluate, pooled_scores, published_scores
-from osvos_keras.mask_files import read_mask
+from osvos_keras.evaluation import STATISTICS, compare, evaluate, published_scores
+from osvos_keras.mask_files import read_annotation, read_mask, write_mask
 from osvos_keras.mask_folder import repeat_first_mask
-from osvos_keras.metrics import contour_accuracy, mean_recall_decay, pooled_iou, region_similarity
+from osvos_keras.metrics import (
+    contour_accuracy,
+    mean_recall_decay,
+    pooled_dice,
+    pooled_iou,
+    region_similarity,
+)
 from tests.conftest import write_sequence
 
 
@@ -295,14 +300,15 @@ def test_methods_are_compared_side_by_side(masks, davis, tmp_path):
         compare({})
 
 
-def test_pooled_scores_count_every_frame(masks, davis):
-    table = pooled_scores(masks, davis, "cow")
+def test_pooled_numbers_count_every_frame(masks, davis):
+    table = evaluate(masks, davis, "cow", pooled=True, progress=False).per_sequence
     annotations = [read_annotation(path) for path in davis.annotations("cow")]
     found = [read_mask(path) for path in sorted((masks / "cow").iterdir())]
     assert table["pooled_iou"][0] == pooled_iou(found, annotations)
+    assert table["pooled_dice"][0] == pooled_dice(found, annotations)
     (masks / "cow" / "00000.png").unlink()
     with pytest.raises(DataError, match=r"00000\.png: no such mask"):
-        pooled_scores(masks, davis, "cow")
+        evaluate(masks, davis, "cow", pooled=True, progress=False)
 
 
 def test_published_scores_are_facts_with_sources(shared):

@@ -21,8 +21,9 @@ import pandas as pd
 import psutil
 import pytest
 
-from osvos_keras.davis import Davis, read_annotation
-from osvos_keras.files import PROJECT
+from osvos_keras.davis import Davis
+from osvos_keras.mask_files import read_annotation
+from osvos_keras.paths import PROJECT
 from osvos_keras.training import WEIGHTS_FILE
 from osvos_keras.verification import write_lists
 from tests.batches import Driver, await_death, write_notebook

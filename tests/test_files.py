@@ -9,16 +9,14 @@ import pytest
 from osvos_keras import files
 from osvos_keras.errors import ConfigError, FolderError
 from osvos_keras.files import (
-    PROJECT,
     clear_temporaries,
-    find_input,
     list_files,
     lock_folder,
     read_json,
-    resolve_output,
     write_atomically,
     write_json,
 )
+from osvos_keras.paths import PROJECT, find_input, resolve_output
 
 
 def test_outputs_go_below_the_working_folder_even_where_the_project_has_such_a_path(tmp_path, monkeypatch):

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from osvos_keras.config import InferenceConfig
-from osvos_keras.davis import read_annotation
 from osvos_keras.errors import DataError, FolderError, MaskWarning
 from osvos_keras.evaluation import evaluate
 from osvos_keras.inference import (
@@ -21,6 +20,7 @@ from osvos_keras.inference import (
     sample_similarity,
     segment_sequence,
 )
+from osvos_keras.mask_files import read_annotation
 from osvos_keras.model import OUTPUTS, build_osvos
 
 

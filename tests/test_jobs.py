@@ -17,10 +17,11 @@ import pytest
 from osvos_keras import __version__
 from osvos_keras.batch import run_notebook
 from osvos_keras.cli import main
-from osvos_keras.davis import Davis, write_mask
+from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, DataError, FolderError, NotebookError
 from osvos_keras.files import lock_folder
 from osvos_keras.jobs import is_finished, plan_jobs, read_scores, run_job
+from osvos_keras.mask_files import write_mask
 from osvos_keras.weights import find_weights
 from tests.batches import await_death, write_notebook
 from tests.conftest import write_sequence

@@ -13,7 +13,7 @@ import pytest
 
 from osvos_keras import kernel
 from osvos_keras.batch import run_notebook
-from osvos_keras.files import PROJECT
+from osvos_keras.paths import PROJECT
 
 CELL = """
 import sys, tempfile, time

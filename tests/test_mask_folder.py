@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from osvos_keras.davis import Davis, read_annotation
+from osvos_keras.davis import Davis
 from osvos_keras.errors import DataError
 from osvos_keras.evaluation import evaluate
+from osvos_keras.mask_files import read_annotation
 from osvos_keras.mask_folder import repeat_first_mask
 from tests.conftest import write_sequence
 

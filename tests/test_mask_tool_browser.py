@@ -22,10 +22,10 @@ import pytest
 from PIL import Image
 
 from osvos_keras.davis import Davis
-from osvos_keras.files import PROJECT
 from osvos_keras.first_mask import read_objects, write_objects
 from osvos_keras.mask_drawing import line_mask
 from osvos_keras.metrics import region_similarity
+from osvos_keras.paths import PROJECT
 from tests.browser import open_browser
 
 SETUP = """

@@ -23,9 +23,9 @@ from osvos_keras.callbacks import read_history
 from osvos_keras.cli import main
 from osvos_keras.config import ParentConfig
 from osvos_keras.errors import ClusterError, ConfigError, DataError
-from osvos_keras.files import PROJECT
 from osvos_keras.model import OUTPUTS, build_osvos
 from osvos_keras.multi_host import Team, join
+from osvos_keras.paths import PROJECT
 from osvos_keras.pipeline import parent_dataset
 from osvos_keras.roll_call import call_roll, parse_address
 from osvos_keras.training import WEIGHTS_FILE, train_parent

@@ -12,10 +12,12 @@ import pytest
 
 from osvos_keras.batch import COURSE, run_course
 from osvos_keras.config import get_config
-from osvos_keras.davis import Davis, read_annotation
+from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError
-from osvos_keras.files import NOTEBOOKS, PROJECT, list_files
+from osvos_keras.files import list_files
+from osvos_keras.mask_files import read_annotation
 from osvos_keras.parameters import inspect_parameters, read_parameters
+from osvos_keras.paths import NOTEBOOKS, PROJECT
 from tests.exercises import read
 
 pytestmark = pytest.mark.timeout(2400)  # the whole course, perhaps on a busy machine

@@ -6,7 +6,6 @@ import nbformat
 import pytest
 
 from osvos_keras.errors import ConfigError, DataError, NotebookError
-from osvos_keras.files import NOTEBOOKS
 from osvos_keras.parameters import (
     check_parameters,
     find_notebook,
@@ -14,6 +13,7 @@ from osvos_keras.parameters import (
     parse_parameters,
     read_parameters,
 )
+from osvos_keras.paths import NOTEBOOKS
 
 ONLINE = NOTEBOOKS / "04_online_training.ipynb"
 PARAMETERS = '''

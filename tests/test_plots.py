@@ -11,9 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from osvos_keras.davis import Davis, read_annotation, read_frame, write_mask
+from osvos_keras.davis import Davis
 from osvos_keras.evaluation import evaluate
 from osvos_keras.figures import save_figure
+from osvos_keras.images import read_frame
+from osvos_keras.mask_files import read_annotation, write_mask
 from osvos_keras.mask_folder import repeat_first_mask
 from osvos_keras.plots import (
     best_median_worst,

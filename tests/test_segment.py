@@ -16,13 +16,13 @@ from osvos_keras import overlay, segment
 from osvos_keras.cli import main
 from osvos_keras.clip import import_clip
 from osvos_keras.config import OnlineConfig
-from osvos_keras.davis import read_annotation, read_frame, write_mask
 from osvos_keras.errors import ConfigError, MaskError, VideoWarning
-from osvos_keras.files import PROJECT
 from osvos_keras.first_mask import given_objects, read_correction
-from osvos_keras.mask_files import davis_palette, read_indexed, write_indexed
+from osvos_keras.images import read_frame
+from osvos_keras.mask_files import davis_palette, read_annotation, read_indexed, write_indexed, write_mask
 from osvos_keras.objects import merge_probabilities
 from osvos_keras.overlay import contact_sheet, draw_objects, pick_frames, write_overlays
+from osvos_keras.paths import PROJECT
 from osvos_keras.segment import segment_clip
 from osvos_keras.segment_command import parse_points, plain_warnings
 from osvos_keras.training import WEIGHTS_FILE

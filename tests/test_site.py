@@ -20,7 +20,7 @@ from PIL import Image
 
 from osvos_keras.batch import COURSE, ONLINE
 from osvos_keras.evaluation import STATISTICS
-from osvos_keras.files import PROJECT
+from osvos_keras.paths import PROJECT
 from tests.browser import open_browser
 
 # A folder may be called so; nothing of it may be more than text on a page.

@@ -13,7 +13,7 @@ import pytest
 
 from osvos_keras.cli import main
 from osvos_keras.errors import CheckError, FolderError
-from osvos_keras.files import PROJECT
+from osvos_keras.paths import PROJECT
 from tests.exercises import EXERCISES, read
 
 nbgrader = pytest.importorskip("nbgrader", reason='needs nbgrader: pip install -e ".[student]"')

@@ -18,10 +18,11 @@ from osvos_keras import weights
 from osvos_keras.config import OnlineConfig
 from osvos_keras.davis import Davis
 from osvos_keras.errors import FolderError, WeightsError
-from osvos_keras.files import PROJECT, sha256
+from osvos_keras.files import sha256
 from osvos_keras.inference import predict_logits
 from osvos_keras.metrics import region_similarity
 from osvos_keras.model import build_osvos
+from osvos_keras.paths import PROJECT
 from osvos_keras.training import WEIGHTS_FILE, train_online
 from osvos_keras.weights import find_weights, load_weights, save_state, save_weights
 from tests.checkpoint_files import write_mindspore

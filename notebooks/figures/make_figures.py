@@ -21,14 +21,15 @@ from matplotlib.patches import FancyArrowPatch
 
 from osvos_keras.ablation import read_ablation
 from osvos_keras.config import OnlineConfig
-from osvos_keras.davis import Davis, read_frame
+from osvos_keras.davis import Davis
 from osvos_keras.evaluation import evaluate
 from osvos_keras.figures import BLUE, ORANGE, new_figure, save_figure
-from osvos_keras.files import resolve_output
+from osvos_keras.images import read_frame
 from osvos_keras.inference import predict_logits
 from osvos_keras.mask_files import read_indexed, read_mask
 from osvos_keras.model import SIDES
 from osvos_keras.overlay import draw_objects
+from osvos_keras.paths import resolve_output
 from osvos_keras.pipeline import online_dataset, resize_to_height
 from osvos_keras.plots import gallery, show_frame, show_overlay
 from osvos_keras.score_plots import ablation_curves
