@@ -166,7 +166,7 @@ def test_course_leaves_executed_notebooks_masks_scores_and_gallery(course):
     per_sequence = pd.read_csv(course / "evaluation" / "per_sequence.csv")
     assert per_sequence["sequence"].tolist() == davis.sequences("val")
     assert list(per_sequence.columns) == [
-        "sequence", "J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay", "J&F"
+        "sequence", "J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay", "J&F", "T"
     ]  # fmt: skip
     per_frame = pd.read_csv(course / "evaluation" / "per_frame.csv")
     means = per_frame.groupby("sequence", sort=False)["J"].mean()
