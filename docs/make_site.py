@@ -24,11 +24,11 @@ from jinja2 import Environment, FileSystemLoader
 from lessons import Lesson, describe_pictures, read_lesson, relink_videos
 from sphinx.cmd.build import build_main
 
-from osvos_keras.batch import COURSE
+from osvos_keras.batch.notebooks import COURSE
+from osvos_keras.batch.parameters import read_notebook
 from osvos_keras.errors import DataError, NotebookError, OsvosError
-from osvos_keras.files import list_files, make_folder
-from osvos_keras.parameters import read_notebook
-from osvos_keras.paths import NOTEBOOKS, PROJECT, find_input, resolve_output
+from osvos_keras.io.files import list_files, make_folder
+from osvos_keras.io.paths import NOTEBOOKS, PROJECT, find_input, resolve_output
 
 DOCS = Path(__file__).parent
 CARDS = ("README.md", "CONTRIBUTING.md", "data/README.md", "data/weights/README.md")
@@ -201,8 +201,9 @@ def read_scores(evaluation: Path) -> str:
 
 def list_modules() -> list[str]:
     """The library's modules, and those of the packages in it."""
-    paths = (path.relative_to(PROJECT) for path in (PROJECT / "osvos_keras").rglob("[!_]*.py"))
-    return sorted(".".join(path.with_suffix("").parts) for path in paths)
+    paths = (path.relative_to(PROJECT) for path in (PROJECT / "osvos_keras").rglob("*.py"))
+    names = (".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths)
+    return sorted(name for name in names if not name.endswith("__main__"))
 
 
 if __name__ == "__main__":

@@ -1,3 +1,21 @@
-"""One-Shot Video Object Segmentation (OSVOS) in Keras 3, with a course of notebooks over it."""
+"""One-Shot Video Object Segmentation (OSVOS) in Keras 3, with a course of notebooks over it.
+
+The names below are imported when they are first used, so that `import osvos_keras` starts neither Keras
+nor TensorFlow.
+"""
+
+import lazy_loader
 
 __version__ = "0.2.0"  # raise it when the same settings give another result: records compare it
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "config": ["get_config"],
+        "davis": ["Davis"],
+        "evaluation": ["evaluate"],
+        "inference": ["segment_sequence"],
+        "model": ["build_osvos"],
+        "training": ["train_online", "train_parent"],
+    },
+)

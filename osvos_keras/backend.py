@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from osvos_keras.errors import ConfigError
-from osvos_keras.files import read_json
+from osvos_keras.io.files import read_json
 
 BACKENDS = ("tensorflow", "jax", "torch")
 

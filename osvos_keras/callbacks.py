@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from osvos_keras.compilation import count_steps
 from osvos_keras.errors import DataError, TrainingError, WeightsError
-from osvos_keras.files import write_atomically
-from osvos_keras.multi_host import undistributed
+from osvos_keras.io.files import write_atomically
+from osvos_keras.multihost import undistributed
 from osvos_keras.weights import load_weights, save_state, set_aside
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import NoneType
 
 from osvos_keras.errors import ConfigError
-from osvos_keras.literals import check_known, check_range, check_type, parse_pairs, read_literal
+from osvos_keras.io.literals import check_known, check_range, check_type, parse_pairs, read_literal
 
 # The least and the most that a setting may be; where the least is above zero, zero means nothing.
 RANGES = {

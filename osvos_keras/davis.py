@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from osvos_keras.errors import DataError
-from osvos_keras.files import list_files, natural_key, read_lines
-from osvos_keras.images import SUFFIXES, image_size, read_frame
-from osvos_keras.mask_files import read_annotation
-from osvos_keras.paths import check_name, find_input
+from osvos_keras.io.files import list_files, natural_key, read_lines
+from osvos_keras.io.images import SUFFIXES, image_size, read_frame
+from osvos_keras.io.masks import read_annotation
+from osvos_keras.io.paths import check_name, find_input
 
 NO_SEQUENCES = ("__MACOSX", "__pycache__")
 

@@ -18,12 +18,12 @@ from osvos_keras.config import InferenceConfig
 from osvos_keras.davis import Davis
 from osvos_keras.device import use_xla
 from osvos_keras.errors import MaskWarning
-from osvos_keras.files import clear_temporaries, make_folder
-from osvos_keras.images import image_size, read_frame
-from osvos_keras.mask_files import read_annotation, write_mask
+from osvos_keras.io.files import clear_temporaries, make_folder
+from osvos_keras.io.images import image_size, read_frame
+from osvos_keras.io.masks import read_annotation, write_mask
+from osvos_keras.io.paths import resolve_output
 from osvos_keras.metrics import region_similarity
 from osvos_keras.model import keep_outputs
-from osvos_keras.paths import resolve_output
 from osvos_keras.pipeline import (
     frame_dataset,
     naming_files,

@@ -3,7 +3,7 @@
 All functions take NumPy arrays; none reads a file or knows a data set. The definitions are those
 of DAVIS 2016 (Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object
 Segmentation", CVPR 2016, section 5), to the last digit those of its public toolkit. Temporal
-stability T is in `stability`.
+stability T is in `evaluation.stability`.
 """
 
 from collections.abc import Iterable, Sequence

@@ -18,9 +18,9 @@ from osvos_keras.augment import augment
 from osvos_keras.config import OnlineConfig, ParentConfig
 from osvos_keras.davis import Davis
 from osvos_keras.errors import DataError
-from osvos_keras.images import image_size, read_frame
+from osvos_keras.io.images import image_size, read_frame
+from osvos_keras.io.masks import read_annotation
 from osvos_keras.losses import side_weight
-from osvos_keras.mask_files import read_annotation
 from osvos_keras.model import SIDES
 
 LARGEST = 1 << 24  # pixels, to which a frame may be enlarged; about twice a 4K film's

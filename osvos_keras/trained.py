@@ -16,10 +16,10 @@ from tqdm import tqdm
 from osvos_keras.config import POLICIES, InferenceConfig
 from osvos_keras.device import choose_policy
 from osvos_keras.errors import WeightsError
-from osvos_keras.files import clear_temporaries
+from osvos_keras.io.files import clear_temporaries
+from osvos_keras.io.paths import resolve_output
+from osvos_keras.io.records import read_record, write_record
 from osvos_keras.model import build_osvos
-from osvos_keras.paths import resolve_output
-from osvos_keras.records import read_record, write_record
 from osvos_keras.weights import set_aside
 
 WEIGHTS_FILE, RECORD = "osvos.weights.h5", "config.json"

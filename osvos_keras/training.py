@@ -23,10 +23,10 @@ from osvos_keras.config import OnlineConfig, ParentConfig
 from osvos_keras.davis import Davis
 from osvos_keras.device import check_batch, choose_policy, choose_steps_per_execution, choose_strategy
 from osvos_keras.errors import DataError, TrainingError
-from osvos_keras.files import lock_folder, sha256
+from osvos_keras.io.files import lock_folder, sha256
+from osvos_keras.io.paths import resolve_output
 from osvos_keras.model import build_osvos
-from osvos_keras.multi_host import ALONE, Team
-from osvos_keras.paths import resolve_output
+from osvos_keras.multihost import ALONE, Team
 from osvos_keras.pipeline import naming_files, online_dataset, parent_dataset, resized_size
 from osvos_keras.small_objects import check_visible
 from osvos_keras.trained import WEIGHTS_FILE, load_finished, load_or_start, settle_policy
@@ -73,7 +73,7 @@ def train_parent(
         policy: Keras dtype policy, or `"auto"` for the device's best (or the one that the same training
             was begun with in `folder`).
         strategy: how to spread over devices; None is `choose_strategy()`.
-        team: the processes to train with, from `multi_host.join`.
+        team: the processes to train with, from `multihost.join`.
         **options: `chunk`, `progress`, `tensorboard` and `callbacks`, as in `train_online`.
 
     Returns:

@@ -19,11 +19,11 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from osvos_keras.checkpoints import HDF5, KERAS, MINDSPORE, PYTORCH, SAFETENSORS, SEAL, recognize
 from osvos_keras.conventions import OURS, Conventions, read_record
 from osvos_keras.errors import WeightsError
-from osvos_keras.files import write_atomically
-from osvos_keras.paths import PROJECT, find_input
+from osvos_keras.io.files import write_atomically
+from osvos_keras.io.formats import HDF5, KERAS, MINDSPORE, PYTORCH, SAFETENSORS, SEAL, recognize
+from osvos_keras.io.paths import PROJECT, find_input
 
 if TYPE_CHECKING:
     import keras  # where it is needed, functions import it: a wrong path is found before it has started

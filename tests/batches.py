@@ -13,7 +13,7 @@ from typing import ClassVar
 import nbformat
 import psutil
 
-from osvos_keras.paths import PROJECT
+from osvos_keras.io.paths import PROJECT
 
 DEADLINE = 300  # seconds that no event takes, even on a busy machine
 

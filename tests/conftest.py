@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from osvos_keras.dataset.verification import write_lists
 from osvos_keras.davis import Davis
-from osvos_keras.mask_files import read_annotation, write_mask
-from osvos_keras.paths import PROJECT
-from osvos_keras.verification import write_lists
+from osvos_keras.io.masks import read_annotation, write_mask
+from osvos_keras.io.paths import PROJECT
 
 SHARED = PROJECT.parent / "shared"
 FRAMES = 4

@@ -6,7 +6,7 @@ from functools import cache
 
 import nbformat
 
-from osvos_keras.paths import NOTEBOOKS
+from osvos_keras.io.paths import NOTEBOOKS
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Exercise:
         return names[ast.parse(self.check).body[0].value.args[0].id]
 
     def run_check(self, function) -> None:
-        from osvos_keras import checks
+        from osvos_keras.course import checks
 
         getattr(checks, ast.parse(self.check).body[0].value.func.attr)(function)
 

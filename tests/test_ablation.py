@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osvos_keras import ablation
-from osvos_keras.ablation import read_ablation, run_ablation
 from osvos_keras.callbacks import AtSteps
 from osvos_keras.config import OnlineConfig, get_config
+from osvos_keras.course import ablation
+from osvos_keras.course.ablation import read_ablation, run_ablation
 from osvos_keras.errors import ConfigError
 from osvos_keras.evaluation import evaluate
 from osvos_keras.inference import segment_sequence
-from osvos_keras.mask_files import write_mask
-from osvos_keras.score_plots import ablation_curves
+from osvos_keras.io.masks import write_mask
+from osvos_keras.plots.scores import ablation_curves
 from osvos_keras.training import train_online
 
 CONFIG = OnlineConfig(height=0, seed=3)

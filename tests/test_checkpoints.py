@@ -7,8 +7,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from osvos_keras.checkpoints import read_checkpoint
-from osvos_keras.convert import convert_weights, find_layout
+from osvos_keras.convert.layouts import convert_weights, find_layout
+from osvos_keras.convert.readers import read_checkpoint
 from osvos_keras.errors import WeightsError
 from tests.checkpoint_files import add_checksum, message, varint, write_mindspore, write_safetensors
 

@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from osvos_keras import checks
-from osvos_keras.checks.compare import compare
+from osvos_keras.course import checks
+from osvos_keras.course.checks.compare import compare
 from osvos_keras.errors import CheckError
 from tests.exercises import EXERCISES
 

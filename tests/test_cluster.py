@@ -14,7 +14,7 @@ import pytest
 from distributed.comm import connect
 from distributed.security import Security
 
-from osvos_keras import cluster
+from osvos_keras.batch import cluster
 from osvos_keras.errors import ClusterError, ConfigError
 from tests.batches import Driver, write_notebook
 

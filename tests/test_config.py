@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from osvos_keras.cli.arguments import add_config_arguments, read_config
 from osvos_keras.config import PRESETS, OnlineConfig, ParentConfig, get_config, setting_types
-from osvos_keras.config_arguments import add_config_arguments, read_config
 from osvos_keras.errors import ConfigError
 
 PHASES = {"parent": ParentConfig, "online": OnlineConfig}

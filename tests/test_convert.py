@@ -15,16 +15,16 @@ import pytest
 from keras import ops
 
 from osvos_keras import cli
-from osvos_keras.checkpoints import Checkpoint
 from osvos_keras.config import OnlineConfig, ParentConfig
 from osvos_keras.conventions import OSVOS_MINDSPORE, OSVOS_PYTORCH, OURS
-from osvos_keras.convert import BACKBONE, convert_weights, find_layout, map_layers
+from osvos_keras.convert.layouts import BACKBONE, convert_weights, find_layout, map_layers
+from osvos_keras.convert.readers import Checkpoint
 from osvos_keras.errors import WeightsError
-from osvos_keras.files import sha256
-from osvos_keras.images import read_frame
+from osvos_keras.io.files import sha256
+from osvos_keras.io.images import read_frame
+from osvos_keras.io.paths import PROJECT
 from osvos_keras.model import OUTPUTS, build_osvos, keep_outputs
-from osvos_keras.multi_host import Team
-from osvos_keras.paths import PROJECT
+from osvos_keras.multihost import Team
 from osvos_keras.training import WEIGHTS_FILE, load_finished, train_online, train_parent
 from osvos_keras.weights import find_conventions
 from tests.checkpoint_files import add_checksum, write_mindspore, write_safetensors

@@ -10,9 +10,9 @@ from PIL import Image
 
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, DataError, OsvosError
-from osvos_keras.images import read_frame
-from osvos_keras.mask_files import read_annotation, write_mask
-from osvos_keras.paths import PROJECT
+from osvos_keras.io.images import read_frame
+from osvos_keras.io.masks import read_annotation, write_mask
+from osvos_keras.io.paths import PROJECT
 from tests.conftest import write_sequence
 
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from osvos_keras.db_info import SequenceInfo, read_db_info
 from osvos_keras.errors import DataError
 from osvos_keras.evaluation import evaluate
+from osvos_keras.evaluation.db_info import SequenceInfo, read_db_info
 
 
 def write(davis, text, folder="."):

@@ -9,9 +9,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from osvos_keras.download import download_davis
+from osvos_keras.dataset.download import download_davis
 from osvos_keras.errors import DataError, FolderError
-from osvos_keras.files import lock_folder
+from osvos_keras.io.files import lock_folder
 
 
 class Ranges(http.server.SimpleHTTPRequestHandler):
@@ -250,7 +250,7 @@ def test_two_downloads_into_one_folder_do_not_mix(server, archive, tmp_path):
 
 def disk_of(free, monkeypatch):
     usage = type("Usage", (), {"free": free})
-    monkeypatch.setattr("osvos_keras.download.shutil.disk_usage", lambda folder: usage)
+    monkeypatch.setattr("osvos_keras.dataset.download.shutil.disk_usage", lambda folder: usage)
 
 
 @pytest.mark.parametrize("share", [0.5, 1.01])

@@ -12,8 +12,8 @@ from PIL import Image
 from osvos_keras import __version__
 from osvos_keras.errors import ConfigError, DataError
 from osvos_keras.evaluation import STATISTICS, compare, evaluate, published_scores
-from osvos_keras.mask_files import read_annotation, read_mask, write_mask
-from osvos_keras.mask_folder import repeat_first_mask
+from osvos_keras.evaluation.folder import repeat_first_mask
+from osvos_keras.io.masks import read_annotation, read_mask, write_mask
 from osvos_keras.metrics import (
     contour_accuracy,
     mean_recall_decay,
@@ -326,7 +326,7 @@ def test_published_scores_are_facts_with_sources(shared):
 
 def test_neither_scores_nor_pictures_need_tensorflow():
     code = (
-        "import sys, osvos_keras.report; "
+        "import sys, osvos_keras.report.command; "
         "assert not {'tensorflow', 'keras', 'torch', 'jax'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from osvos_keras import files
 from osvos_keras.errors import ConfigError, FolderError
-from osvos_keras.files import (
+from osvos_keras.io import files
+from osvos_keras.io.files import (
     clear_temporaries,
     list_files,
     lock_folder,
@@ -16,7 +16,7 @@ from osvos_keras.files import (
     write_atomically,
     write_json,
 )
-from osvos_keras.paths import PROJECT, find_input, resolve_output
+from osvos_keras.io.paths import PROJECT, find_input, resolve_output
 
 
 def test_outputs_go_below_the_working_folder_even_where_the_project_has_such_a_path(tmp_path, monkeypatch):

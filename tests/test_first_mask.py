@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from osvos_keras.errors import DataError, MaskError
-from osvos_keras.first_mask import (
+from osvos_keras.io.masks import davis_palette
+from osvos_keras.marking.marks import (
     box_mask,
     check_mask,
     object_palette,
@@ -13,7 +14,6 @@ from osvos_keras.first_mask import (
     read_objects,
     write_objects,
 )
-from osvos_keras.mask_files import davis_palette
 
 ONE = np.array([[0, 0, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]], np.uint8)
 THREE = np.array([[0, 1, 1, 0], [2, 0, 0, 3], [2, 2, 0, 3]], np.uint8)

@@ -94,8 +94,8 @@ IMAGES = [*PNGS, *OTHERS]
 @fuzz
 @given(content=files(*IMAGES), suffix=st.sampled_from([".png", ".jpg"]))
 def test_images(tmp_path, content, suffix):
-    from osvos_keras.images import read_frame
-    from osvos_keras.mask_files import read_annotation, read_mask
+    from osvos_keras.io.images import read_frame
+    from osvos_keras.io.masks import read_annotation, read_mask
 
     path = tmp_path / f"image{suffix}"
     path.write_bytes(content)
@@ -107,7 +107,7 @@ def test_images(tmp_path, content, suffix):
 @fuzz
 @given(content=files(*IMAGES))
 def test_a_first_mask(tmp_path, content):
-    from osvos_keras.first_mask import read_objects
+    from osvos_keras.marking.marks import read_objects
 
     (tmp_path / "mask.png").write_bytes(content)
     accept("first mask", read_objects, tmp_path / "mask.png", (9, 7))
@@ -156,7 +156,7 @@ json_values = st.recursive(
     )
 )
 def test_db_info(tiny, content):
-    from osvos_keras.db_info import read_db_info
+    from osvos_keras.evaluation.db_info import read_db_info
 
     (tiny.root / "db_info.yml").write_bytes(content)
     accept("db_info.yml", read_db_info, tiny)
@@ -165,7 +165,7 @@ def test_db_info(tiny, content):
 @fuzz
 @given(content=files(b'{"made_with": {"a": 1}}') | json_values.map(lambda value: json.dumps(value).encode()))
 def test_state_files(tmp_path, content):
-    from osvos_keras.records import read_record
+    from osvos_keras.io.records import read_record
 
     (tmp_path / "state.json").write_bytes(content)
     accept("state file", read_record, tmp_path / "state.json", {"a": 1})
@@ -185,7 +185,7 @@ def notebook_bytes(parameters: str) -> bytes:
     )
 )
 def test_notebooks(tmp_path, content):
-    from osvos_keras.parameters import read_parameters
+    from osvos_keras.batch.parameters import read_parameters
 
     (tmp_path / "a.ipynb").write_bytes(content)
     accept("notebook", read_parameters, tmp_path / "a.ipynb")
@@ -197,7 +197,7 @@ def test_notebooks(tmp_path, content):
     value=st.text(max_size=40),
 )
 def test_parameters(name, value):
-    from osvos_keras.parameters import check_parameters, find_notebook, parse_parameters
+    from osvos_keras.batch.parameters import check_parameters, find_notebook, parse_parameters
 
     notebook = find_notebook("04_online_training")
     accept("parameter", lambda: check_parameters(notebook, parse_parameters([f"{name}={value}"])))
@@ -262,7 +262,7 @@ def ckpt_bytes() -> bytes:
 @fuzz
 @given(content=files(ckpt_bytes(), b"PK\x03\x04" + bytes(40), b"\x80\x02}q\x00."))
 def test_checkpoints(tmp_path, content):
-    from osvos_keras.checkpoints import read_checkpoint
+    from osvos_keras.convert.readers import read_checkpoint
 
     (tmp_path / "a.ckpt").write_bytes(content)
     accept("checkpoint", read_checkpoint, tmp_path / "a.ckpt")
@@ -291,7 +291,7 @@ VIDEOS = [
 @fuzz
 @given(content=files(*VIDEOS))
 def test_videos(tmp_path, content):
-    from osvos_keras.video import read_video
+    from osvos_keras.video.codec import read_video
 
     (tmp_path / "a.mp4").write_bytes(content)
     accept("video", lambda: sum(1 for _ in read_video(tmp_path / "a.mp4")))
@@ -309,8 +309,8 @@ EDGE_TEXT = st.sampled_from(
     | st.lists(st.floats(), max_size=8).map(lambda f: ",".join(map(str, f)))
 )
 def test_marks(text):
-    from osvos_keras.first_mask import box_region, polygon_mask
-    from osvos_keras.segment_command import parse_box, parse_points
+    from osvos_keras.cli.segment import parse_box, parse_points
+    from osvos_keras.marking.marks import box_region, polygon_mask
 
     accept("box", lambda: box_region(parse_box(text), (9, 7)))
     accept("polygon", lambda: polygon_mask(parse_points(text), (9, 7)))

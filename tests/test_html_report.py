@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from osvos_keras.dataset.verification import write_lists
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation import evaluate_methods
-from osvos_keras.html_report import write_html_report
-from osvos_keras.mask_files import write_mask
-from osvos_keras.mask_folder import repeat_first_mask
-from osvos_keras.scoring import pool_of
-from osvos_keras.verification import write_lists
+from osvos_keras.evaluation.folder import repeat_first_mask
+from osvos_keras.evaluation.scoring import pool_of
+from osvos_keras.io.masks import write_mask
+from osvos_keras.report.html import write_html_report
 from tests.browser import open_browser
 from tests.conftest import write_sequence
 

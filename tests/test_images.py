@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from osvos_keras.errors import DataError
-from osvos_keras.images import FORMATS, image_size, open_image, read_frame
+from osvos_keras.io.images import FORMATS, image_size, open_image, read_frame
 from osvos_keras.pipeline import load_frame
 
 HEIGHT, WIDTH = 6, 8

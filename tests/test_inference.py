@@ -20,7 +20,7 @@ from osvos_keras.inference import (
     sample_similarity,
     segment_sequence,
 )
-from osvos_keras.mask_files import read_annotation
+from osvos_keras.io.masks import read_annotation
 from osvos_keras.model import OUTPUTS, build_osvos
 
 

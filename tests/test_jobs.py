@@ -15,13 +15,13 @@ import psutil
 import pytest
 
 from osvos_keras import __version__
-from osvos_keras.batch import run_notebook
+from osvos_keras.batch.jobs import is_finished, plan_jobs, read_scores, run_job
+from osvos_keras.batch.notebooks import run_notebook
 from osvos_keras.cli import main
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, DataError, FolderError, NotebookError
-from osvos_keras.files import lock_folder
-from osvos_keras.jobs import is_finished, plan_jobs, read_scores, run_job
-from osvos_keras.mask_files import write_mask
+from osvos_keras.io.files import lock_folder
+from osvos_keras.io.masks import write_mask
 from osvos_keras.weights import find_weights
 from tests.batches import await_death, write_notebook
 from tests.conftest import write_sequence
@@ -107,7 +107,7 @@ def test_notebook_that_is_not_about_one_sequence(given):
 
 
 def test_finished_job_is_not_run_again(finished, monkeypatch):
-    monkeypatch.setattr("osvos_keras.jobs.run_notebook", lambda *_, **__: pytest.fail("ran again"))
+    monkeypatch.setattr("osvos_keras.batch.jobs.run_notebook", lambda *_, **__: pytest.fail("ran again"))
     assert is_finished(finished) and run_job(finished) == {"J_mean": 0.5, "F_mean": 0.5}
 
 
@@ -237,7 +237,7 @@ def test_damaged_state_is_no_record_and_the_job_is_run_again(finished, monkeypat
         assert not finished.scores.exists()  # an earlier run's would be taken for this one's
         finished.scores.write_text(scores)
 
-    monkeypatch.setattr("osvos_keras.jobs.run_notebook", run_notebook)
+    monkeypatch.setattr("osvos_keras.batch.jobs.run_notebook", run_notebook)
     damage(getattr(finished, name))
     assert not is_finished(finished)
     assert run_job(finished) == {"J_mean": 0.5, "F_mean": 0.5} and is_finished(finished)
@@ -278,7 +278,7 @@ def test_changed_parameter_or_weights_are_not_finished(finished, quick, given, t
 
 
 def test_folder_is_held_by_one_run_and_free_after_it(tmp_path):
-    code = f"from osvos_keras.files import lock_folder\nwith lock_folder({str(tmp_path)!r}): print('held')"
+    code = f"from osvos_keras.io.files import lock_folder\nwith lock_folder({str(tmp_path)!r}): print('held')"
     with (
         lock_folder(tmp_path),
         pytest.raises(FolderError, match=f"{tmp_path}: another run is writing there.*RUN_DIR"),

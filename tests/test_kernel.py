@@ -11,9 +11,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from osvos_keras import kernel
-from osvos_keras.batch import run_notebook
-from osvos_keras.paths import PROJECT
+from osvos_keras.batch import kernel
+from osvos_keras.batch.notebooks import run_notebook
+from osvos_keras.io.paths import PROJECT
 
 CELL = """
 import sys, tempfile, time

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from osvos_keras.errors import MaskError
-from osvos_keras.first_mask import object_palette, read_objects
-from osvos_keras.mask_drawing import UNDO_STEPS, MaskDrawing, line_mask
+from osvos_keras.marking.drawing import UNDO_STEPS, MaskDrawing, line_mask
+from osvos_keras.marking.marks import object_palette, read_objects
 
 SIZE = 9, 12
 

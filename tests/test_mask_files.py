@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from osvos_keras.errors import DataError
-from osvos_keras.first_mask import read_objects
-from osvos_keras.mask_files import (
+from osvos_keras.io.masks import (
     read_annotation,
     read_indexed,
     read_mask,
@@ -17,6 +16,7 @@ from osvos_keras.mask_files import (
     write_indexed,
     write_mask,
 )
+from osvos_keras.marking.marks import read_objects
 from osvos_keras.pipeline import load_annotation
 
 MASK = np.zeros((6, 8), bool)

@@ -14,8 +14,8 @@ from PIL import Image
 from osvos_keras.davis import Davis
 from osvos_keras.errors import DataError
 from osvos_keras.evaluation import evaluate
-from osvos_keras.mask_files import read_annotation
-from osvos_keras.mask_folder import repeat_first_mask
+from osvos_keras.evaluation.folder import repeat_first_mask
+from osvos_keras.io.masks import read_annotation
 from tests.conftest import write_sequence
 
 
@@ -123,10 +123,10 @@ def test_a_fifo_is_no_mask(masks, davis):
 def test_ctrl_c_ends_the_scoring_at_once(masks, davis):
     """The masks that still wait in the pool are dropped: 8 s of work end within a fraction of it."""
     code = (
-        "import os, signal, sys, threading, time; from osvos_keras import mask_folder\n"
+        "import os, signal, sys, threading, time; from osvos_keras.evaluation import folder\n"
         "from osvos_keras.davis import Davis; from osvos_keras.evaluation import evaluate\n"
-        "read = mask_folder.read_any_mask\n"
-        "mask_folder.read_any_mask = lambda path: time.sleep(1) or read(path)\n"
+        "read = folder.read_any_mask\n"
+        "folder.read_any_mask = lambda path: time.sleep(1) or read(path)\n"
         "threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
         "print(time.time(), flush=True)\n"
         "evaluate(sys.argv[1], Davis(sys.argv[2]), 'cow,bee', workers=2, progress=False)\n"

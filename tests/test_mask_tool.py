@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from osvos_keras.errors import MaskError
-from osvos_keras.first_mask import read_objects, write_objects
-from osvos_keras.mask_drawing import line_mask
-from osvos_keras.mask_tool import MaskTool
+from osvos_keras.marking.drawing import line_mask
+from osvos_keras.marking.marks import read_objects, write_objects
+from osvos_keras.marking.tool import MaskTool
 
 SIZE = 48, 64
 CORNERS = [(10, 10), (30, 10), (30, 20), (10, 20)]

@@ -22,15 +22,15 @@ import pytest
 from PIL import Image
 
 from osvos_keras.davis import Davis
-from osvos_keras.first_mask import read_objects, write_objects
-from osvos_keras.mask_drawing import line_mask
+from osvos_keras.io.paths import PROJECT
+from osvos_keras.marking.drawing import line_mask
+from osvos_keras.marking.marks import read_objects, write_objects
 from osvos_keras.metrics import region_similarity
-from osvos_keras.paths import PROJECT
 from tests.browser import open_browser
 
 SETUP = """
 from osvos_keras.davis import Davis
-from osvos_keras.mask_tool import MaskTool
+from osvos_keras.marking.tool import MaskTool
 
 frame, _ = Davis("data/sample").first("flower")
 """

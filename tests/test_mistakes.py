@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osvos_keras.mistakes import describe_mistakes, find_mistakes, worst_frames
+from osvos_keras.evaluation.mistakes import describe_mistakes, find_mistakes, worst_frames
 
 
 def region(*boxes):

@@ -23,9 +23,9 @@ from osvos_keras.callbacks import read_history
 from osvos_keras.cli import main
 from osvos_keras.config import ParentConfig
 from osvos_keras.errors import ClusterError, ConfigError, DataError
+from osvos_keras.io.paths import PROJECT
 from osvos_keras.model import OUTPUTS, build_osvos
-from osvos_keras.multi_host import Team, join
-from osvos_keras.paths import PROJECT
+from osvos_keras.multihost import Team, join
 from osvos_keras.pipeline import parent_dataset
 from osvos_keras.roll_call import call_roll, parse_address
 from osvos_keras.training import WEIGHTS_FILE, train_parent
@@ -42,7 +42,7 @@ import keras
 from osvos_keras import trained, training
 from osvos_keras.config import ParentConfig
 from osvos_keras.davis import Davis
-from osvos_keras.multi_host import join
+from osvos_keras.multihost import join
 from tests.test_multi_host import Curve, small_network
 
 options = json.loads(sys.argv[1])

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osvos_keras.batch import COURSE, run_course
+from osvos_keras.batch.notebooks import COURSE, run_course
+from osvos_keras.batch.parameters import inspect_parameters, read_parameters
 from osvos_keras.config import get_config
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError
-from osvos_keras.files import list_files
-from osvos_keras.mask_files import read_annotation
-from osvos_keras.parameters import inspect_parameters, read_parameters
-from osvos_keras.paths import NOTEBOOKS, PROJECT
+from osvos_keras.io.files import list_files
+from osvos_keras.io.masks import read_annotation
+from osvos_keras.io.paths import NOTEBOOKS, PROJECT
 from tests.exercises import read
 
 pytestmark = pytest.mark.timeout(2400)  # the whole course, perhaps on a busy machine

@@ -5,15 +5,15 @@ import json
 import nbformat
 import pytest
 
-from osvos_keras.errors import ConfigError, DataError, NotebookError
-from osvos_keras.parameters import (
+from osvos_keras.batch.parameters import (
     check_parameters,
     find_notebook,
     inspect_parameters,
     parse_parameters,
     read_parameters,
 )
-from osvos_keras.paths import NOTEBOOKS
+from osvos_keras.errors import ConfigError, DataError, NotebookError
+from osvos_keras.io.paths import NOTEBOOKS
 
 ONLINE = NOTEBOOKS / "04_online_training.ipynb"
 PARAMETERS = '''

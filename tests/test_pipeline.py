@@ -12,8 +12,8 @@ from osvos_keras import augment, pipeline
 from osvos_keras.augment import random_transform, warp
 from osvos_keras.config import OnlineConfig, ParentConfig
 from osvos_keras.errors import DataError
-from osvos_keras.images import read_frame
-from osvos_keras.mask_files import read_annotation, write_mask
+from osvos_keras.io.images import read_frame
+from osvos_keras.io.masks import read_annotation, write_mask
 from osvos_keras.pipeline import (
     frame_dataset,
     load_annotation,

@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from osvos_keras.dataset.verification import write_lists
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation import evaluate
-from osvos_keras.figures import save_figure
-from osvos_keras.images import read_frame
-from osvos_keras.mask_files import read_annotation, write_mask
-from osvos_keras.mask_folder import repeat_first_mask
-from osvos_keras.plots import (
+from osvos_keras.evaluation.folder import repeat_first_mask
+from osvos_keras.io.images import read_frame
+from osvos_keras.io.masks import read_annotation, write_mask
+from osvos_keras.plots.figures import save_figure
+from osvos_keras.plots.frames import (
     best_median_worst,
     gallery,
     show_frame,
@@ -25,14 +26,13 @@ from osvos_keras.plots import (
     show_overlay,
     show_side_outputs,
 )
-from osvos_keras.score_plots import (
+from osvos_keras.plots.scores import (
     attribute_bars,
     compare_bars,
     loss_curves,
     score_bars,
     score_over_time,
 )
-from osvos_keras.verification import write_lists
 from tests.conftest import write_sequence
 
 

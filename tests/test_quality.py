@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from osvos_keras.batch import run_notebook
+from osvos_keras.batch.notebooks import run_notebook
 from osvos_keras.davis import Davis
 
 pytestmark = pytest.mark.slow

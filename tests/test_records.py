@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from osvos_keras import records
 from osvos_keras.config import OnlineConfig
-from osvos_keras.files import write_json
-from osvos_keras.records import read_record, write_record
+from osvos_keras.io import records
+from osvos_keras.io.files import write_json
+from osvos_keras.io.records import read_record, write_record
 
 
 def test_the_same_settings_find_the_result_and_others_do_not(tmp_path):

@@ -9,17 +9,17 @@ import sys
 import pandas as pd
 import pytest
 
+from osvos_keras.cli.evaluate import add_evaluate_arguments, default_output, run_evaluate
 from osvos_keras.errors import DataError, FolderError
-from osvos_keras.evaluate_command import add_evaluate_arguments, default_output, run_evaluate
 from osvos_keras.evaluation import STATISTICS, evaluate, evaluate_methods
-from osvos_keras.mask_files import read_annotation, read_mask
-from osvos_keras.mask_folder import repeat_first_mask
+from osvos_keras.evaluation.folder import repeat_first_mask
+from osvos_keras.evaluation.objects import Reader
+from osvos_keras.evaluation.outlines import find_outline
+from osvos_keras.evaluation.stability import temporal_stability
+from osvos_keras.io.masks import read_annotation, read_mask
 from osvos_keras.metrics import pooled_dice, pooled_iou
-from osvos_keras.outlines import find_outline
-from osvos_keras.plots import read_cell
-from osvos_keras.report import report_scores
-from osvos_keras.several_objects import Reader
-from osvos_keras.stability import temporal_stability
+from osvos_keras.plots.frames import read_cell
+from osvos_keras.report.command import report_scores
 
 
 def parse(*arguments):
@@ -169,7 +169,7 @@ def test_the_tables_are_there_before_the_pictures(masks, davis, tmp_path, monkey
         assert "overall" in capsys.readouterr().out
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("osvos_keras.report.write_pictures", look)
+    monkeypatch.setattr("osvos_keras.report.command.write_pictures", look)
     with pytest.raises(KeyboardInterrupt):
         run_evaluate(parse(masks, "--davis", davis.root, "--out", tmp_path / "out"))
     run_evaluate(parse(masks, "--davis", davis.root, "--out", tmp_path / "out", "--no-pictures"))

@@ -12,21 +12,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from osvos_keras import overlay, segment
 from osvos_keras.cli import main
-from osvos_keras.clip import import_clip
+from osvos_keras.cli.segment import parse_points, plain_warnings
 from osvos_keras.config import OnlineConfig
 from osvos_keras.errors import ConfigError, MaskError, VideoWarning
-from osvos_keras.first_mask import given_objects, read_correction
-from osvos_keras.images import read_frame
-from osvos_keras.mask_files import davis_palette, read_annotation, read_indexed, write_indexed, write_mask
-from osvos_keras.objects import merge_probabilities
-from osvos_keras.overlay import contact_sheet, draw_objects, pick_frames, write_overlays
-from osvos_keras.paths import PROJECT
-from osvos_keras.segment import segment_clip
-from osvos_keras.segment_command import parse_points, plain_warnings
+from osvos_keras.io.images import read_frame
+from osvos_keras.io.masks import davis_palette, read_annotation, read_indexed, write_indexed, write_mask
+from osvos_keras.io.paths import PROJECT
+from osvos_keras.marking.marks import given_objects, read_correction
 from osvos_keras.training import WEIGHTS_FILE
-from osvos_keras.video import read_video, write_gif, write_webm
+from osvos_keras.video import overlay, segment
+from osvos_keras.video.clip import import_clip
+from osvos_keras.video.codec import read_video, write_gif, write_webm
+from osvos_keras.video.objects import merge_probabilities
+from osvos_keras.video.overlay import contact_sheet, draw_objects, pick_frames, write_overlays
+from osvos_keras.video.segment import segment_clip
 from tests.conftest import write_sequence
 
 CONFIG = OnlineConfig(height=24, steps=2)
@@ -88,7 +88,7 @@ def refuse(what):
 def test_second_run_computes_nothing(done, monkeypatch):
     folder, arguments = done
     files = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-    monkeypatch.setattr("osvos_keras.clip.read_video", refuse("read the clip"))
+    monkeypatch.setattr("osvos_keras.video.clip.read_video", refuse("read the clip"))
     monkeypatch.setattr(segment, "train_online", refuse("trained"))
     monkeypatch.setattr(segment, "segment_sequence", refuse("segmented"))
     monkeypatch.setattr(overlay, "write_webm", refuse("drew"))

@@ -7,9 +7,9 @@ from PIL import Image
 from osvos_keras.davis import Davis
 from osvos_keras.errors import DataError
 from osvos_keras.evaluation import evaluate
-from osvos_keras.mask_files import davis_palette, write_indexed
+from osvos_keras.evaluation.objects import VOID, Reader, find_reader
+from osvos_keras.io.masks import davis_palette, write_indexed
 from osvos_keras.metrics import contour_accuracy, mean_recall_decay, region_similarity
-from osvos_keras.several_objects import VOID, Reader, find_reader
 from tests.conftest import write_sequence
 
 SIZE = 60, 80

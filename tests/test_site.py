@@ -18,9 +18,9 @@ from IPython.display import Video
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from osvos_keras.batch import COURSE, ONLINE
+from osvos_keras.batch.notebooks import COURSE, ONLINE
 from osvos_keras.evaluation import STATISTICS
-from osvos_keras.paths import PROJECT
+from osvos_keras.io.paths import PROJECT
 from tests.browser import open_browser
 
 # A folder may be called so; nothing of it may be more than text on a page.

@@ -7,7 +7,7 @@ import pytest
 
 from osvos_keras.config import OnlineConfig
 from osvos_keras.errors import MaskError, MaskWarning
-from osvos_keras.mask_files import write_mask
+from osvos_keras.io.masks import write_mask
 from osvos_keras.small_objects import ENOUGH, LEAST, check_visible
 from osvos_keras.training import train_online
 

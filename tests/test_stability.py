@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from osvos_keras.db_info import read_db_info
-from osvos_keras.mask_files import read_annotation, read_mask
-from osvos_keras.outlines import find_outline
-from osvos_keras.stability import (
+from osvos_keras.evaluation.db_info import read_db_info
+from osvos_keras.evaluation.outlines import find_outline
+from osvos_keras.evaluation.stability import (
     SCALE,
     _align,
     mean_of_costs,
@@ -14,6 +13,7 @@ from osvos_keras.stability import (
     shape_contexts,
     temporal_stability,
 )
+from osvos_keras.io.masks import read_annotation, read_mask
 
 # DAVIS's own results for OSVOS: T, and the cost of the first pair, of the first annotation and a mask.
 PUBLISHED = {

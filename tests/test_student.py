@@ -13,7 +13,7 @@ import pytest
 
 from osvos_keras.cli import main
 from osvos_keras.errors import CheckError, FolderError
-from osvos_keras.paths import PROJECT
+from osvos_keras.io.paths import PROJECT
 from tests.exercises import EXERCISES, read
 
 nbgrader = pytest.importorskip("nbgrader", reason='needs nbgrader: pip install -e ".[student]"')
@@ -90,7 +90,7 @@ def test_the_blank_exercise_fails_with_its_task(key, folder):
 
 
 def test_answers_are_never_overwritten(folder, tmp_path):
-    from osvos_keras.student import write_student_edition
+    from osvos_keras.course.student import write_student_edition
 
     list(write_student_edition(tmp_path))
     list(write_student_edition(tmp_path))  # the same again does no harm
@@ -103,7 +103,7 @@ def test_answers_are_never_overwritten(folder, tmp_path):
 
 
 def test_a_figure_of_somebodys_own_is_never_overwritten(tmp_path):
-    from osvos_keras.student import write_student_edition
+    from osvos_keras.course.student import write_student_edition
 
     own = tmp_path / "figures" / "00_start_here.png"
     own.parent.mkdir()

@@ -10,7 +10,7 @@ from osvos_keras import trained, training
 from osvos_keras.callbacks import read_history
 from osvos_keras.config import InferenceConfig, OnlineConfig, ParentConfig
 from osvos_keras.errors import DataError, WeightsError
-from osvos_keras.records import read_record
+from osvos_keras.io.records import read_record
 from osvos_keras.trained import WEIGHTS_FILE, load_finished, load_or_start
 from osvos_keras.training import train_online, train_parent
 from osvos_keras.weights import save_weights
@@ -98,7 +98,7 @@ def test_automatic_precision_goes_on_as_it_was_begun(tiny, tmp_path, monkeypatch
 
 def test_a_result_of_another_version_is_not_taken_for_new(tiny, tmp_path, monkeypatch):
     train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
-    monkeypatch.setattr("osvos_keras.records.__version__", "99")
+    monkeypatch.setattr("osvos_keras.io.records.__version__", "99")
     train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
     assert len(list((tmp_path / "replaced").iterdir())) == 1
 

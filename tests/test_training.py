@@ -18,9 +18,9 @@ from osvos_keras import compilation, pipeline, training
 from osvos_keras.callbacks import read_history
 from osvos_keras.config import OnlineConfig, ParentConfig, get_config
 from osvos_keras.errors import ConfigError, DataError, FolderError, TrainingError
-from osvos_keras.files import lock_folder
 from osvos_keras.inference import predict_sequence
-from osvos_keras.mask_files import write_mask
+from osvos_keras.io.files import lock_folder
+from osvos_keras.io.masks import write_mask
 from osvos_keras.model import build_osvos
 from osvos_keras.trained import WEIGHTS_FILE, load_finished
 from osvos_keras.training import train_online, train_parent

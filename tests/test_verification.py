@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from osvos_keras.cli import main
+from osvos_keras.dataset.verification import verify, write_lists
 from osvos_keras.davis import Davis
 from osvos_keras.errors import DataError, FolderError
-from osvos_keras.mask_files import write_mask
-from osvos_keras.verification import verify, write_lists
+from osvos_keras.io.masks import write_mask
 from tests.conftest import FRAMES, write_sequence
 from tests.test_davis import annotation_of, frame_of, truncate
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from osvos_keras.errors import FolderError, VideoWarning
-from osvos_keras.video import read_video, write_gif, write_webm
+from osvos_keras.video.codec import read_video, write_gif, write_webm
 
 TIMES = [0.0, 0.04, 0.12, 0.13, 0.5, 0.54, 0.74]  # six frames at a variable rate, and the end
 

@@ -18,11 +18,11 @@ from osvos_keras import weights
 from osvos_keras.config import OnlineConfig
 from osvos_keras.davis import Davis
 from osvos_keras.errors import FolderError, WeightsError
-from osvos_keras.files import sha256
 from osvos_keras.inference import predict_logits
+from osvos_keras.io.files import sha256
+from osvos_keras.io.paths import PROJECT
 from osvos_keras.metrics import region_similarity
 from osvos_keras.model import build_osvos
-from osvos_keras.paths import PROJECT
 from osvos_keras.training import WEIGHTS_FILE, train_online
 from osvos_keras.weights import find_weights, load_weights, save_state, save_weights
 from tests.checkpoint_files import write_mindspore
@@ -121,7 +121,7 @@ def test_file_of_another_kind_is_named_for_what_it_is(tmp_path, content):
 
 BEFORE_TENSORFLOW = """
 import sys
-from osvos_keras.convert import convert_weights
+from osvos_keras.convert.layouts import convert_weights
 from osvos_keras.weights import find_weights
 for check in (lambda: find_weights("parent.pth"), lambda: convert_weights("some.ckpt", "to.weights.h5")):
     try:

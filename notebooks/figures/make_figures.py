@@ -19,21 +19,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
-from osvos_keras.ablation import read_ablation
 from osvos_keras.config import OnlineConfig
+from osvos_keras.course.ablation import read_ablation
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation import evaluate
-from osvos_keras.figures import BLUE, ORANGE, new_figure, save_figure
-from osvos_keras.images import read_frame
 from osvos_keras.inference import predict_logits
-from osvos_keras.mask_files import read_indexed, read_mask
+from osvos_keras.io.images import read_frame
+from osvos_keras.io.masks import read_indexed, read_mask
+from osvos_keras.io.paths import resolve_output
 from osvos_keras.model import SIDES
-from osvos_keras.overlay import draw_objects
-from osvos_keras.paths import resolve_output
 from osvos_keras.pipeline import online_dataset, resize_to_height
-from osvos_keras.plots import gallery, show_frame, show_overlay
-from osvos_keras.score_plots import ablation_curves
+from osvos_keras.plots.figures import BLUE, ORANGE, new_figure, save_figure
+from osvos_keras.plots.frames import gallery, show_frame, show_overlay
+from osvos_keras.plots.scores import ablation_curves
 from osvos_keras.training import WEIGHTS_FILE, load_finished, train_online
+from osvos_keras.video.overlay import draw_objects
 
 HERE = Path(__file__).resolve().parent
 DAVIS = Davis("data/sample")

@@ -30,7 +30,7 @@ from PIL import Image
 
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation import evaluate
-from osvos_keras.mask_files import read_annotation, read_mask
+from osvos_keras.io.masks import read_annotation, read_mask
 
 NEEDED = "numpy", "PIL", "cv2", "skimage", "scipy", "pandas", "tqdm"
 OURS = {

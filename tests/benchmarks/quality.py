@@ -20,8 +20,8 @@ import pandas as pd
 from osvos_keras.callbacks import AtSteps
 from osvos_keras.config import get_config
 from osvos_keras.davis import Davis
-from osvos_keras.files import make_folder, write_atomically
 from osvos_keras.inference import sample_similarity
+from osvos_keras.io.files import make_folder, write_atomically
 from osvos_keras.training import train_online
 
 MOMENTS = (0, 10, 25, 50, 75, 100, 150, 200, 300)  # steps at which the clock stops

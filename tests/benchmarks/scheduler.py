@@ -6,7 +6,7 @@ Trivial jobs through `cluster.run_on`, so that what is measured is the scheduler
 import argparse
 import time
 
-from osvos_keras.cluster import open_client, run_on
+from osvos_keras.batch.cluster import open_client, run_on
 
 
 def nothing(job: int) -> int:

@@ -1,0 +1,1 @@
+"""Notebooks run headless: singly, as a course, or once for each of many sequences."""

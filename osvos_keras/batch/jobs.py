@@ -1,0 +1,201 @@
+"""One job of a batch: a notebook for a sequence, skipped where it is finished and nothing has changed.
+
+    <RUN_DIR>/notebooks/<notebook>_<sequence>.ipynb        the executed notebook
+    <RUN_DIR>/notebooks/<notebook>_<sequence>.json         its scores, written by the notebook itself
+    <RUN_DIR>/notebooks/<notebook>_<sequence>.done.json    the record: what decided the result; written last
+
+No TensorFlow in here: a driver or worker that only waits for kernels should not hold its memory.
+"""
+
+import dataclasses
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from osvos_keras.batch.notebooks import LONGEST_SUFFIX, default_output, run_notebook
+from osvos_keras.batch.parameters import check_parameters, find_notebook, read_parameters
+from osvos_keras.davis import Davis
+from osvos_keras.errors import ConfigError, OsvosError
+from osvos_keras.io.files import list_files, read_json, require_file, sha256
+from osvos_keras.io.paths import find_input, resolve_output
+from osvos_keras.io.records import read_record, write_record
+from osvos_keras.weights import FILES, find_weights
+
+PLACES = {
+    "DAVIS_ROOT": find_input,
+    "RUN_DIR": resolve_output,
+}  # where things lie, not what they are: may change without a rerun
+WEIGHTS = "WEIGHTS"  # the parameter with a path or name of weights, whose content counts
+
+
+@dataclass(frozen=True)
+class Job:
+    """A notebook to run for one sequence.
+
+    Attributes:
+        sequence: its name.
+        notebook: the notebook's file.
+        parameters: values for its `parameters` cell; paths are absolute, since a worker may have
+            another working folder.
+        output: the executed notebook.
+        made_with: all that decides the result: parameters, and checksums of the notebook and what it reads.
+        mistake: why the job cannot be run, if there is something wrong with the sequence; else empty.
+    """
+
+    sequence: str
+    notebook: Path
+    parameters: Mapping[str, Any]
+    output: Path
+    made_with: Mapping[str, Any] = field(default_factory=dict)
+    mistake: str = ""
+
+    @property
+    def done(self) -> Path:
+        """The record, which says that the job is finished, and with what."""
+        return self.output.with_suffix(LONGEST_SUFFIX)
+
+    @property
+    def scores(self) -> Path:
+        """What the notebook writes beside the executed one."""
+        return self.output.with_suffix(".json")
+
+    @property
+    def masks(self) -> Path:
+        """Where the masks of the sequence lie."""
+        return Path(self.parameters["RUN_DIR"]) / "masks" / self.sequence
+
+
+def plan_jobs(notebook: str | Path, sequences: str, given: Mapping[str, Any]) -> list[Job]:
+    """The jobs for a split (`"val"`) or for names joined by commas.
+
+    A sequence whose data are wrong gets a job with a `mistake`, so that the others can be run.
+
+    Raises:
+        ConfigError: unknown notebook or parameter, a value of the wrong type, or a notebook
+            that is not about one sequence.
+        DataError: no sequence is named, or one twice, or one that is unknown.
+        WeightsError: the weights are not there.
+    """
+    notebook = find_notebook(notebook)
+    defaults = read_parameters(notebook)
+    missing = {"SEQUENCE", *PLACES} - set(defaults)
+    if missing:
+        raise ConfigError(
+            f"{notebook.name} has no parameter {', '.join(sorted(missing))}, so it cannot be run for each "
+            "sequence; leave --each-sequence out."
+        )
+    if "SEQUENCE" in given:
+        raise ConfigError(f"SEQUENCE={given['SEQUENCE']} and --each-sequence exclude each other.")
+    given = check_parameters(notebook, given)
+    for name, find in PLACES.items():
+        given[name] = str(find(given.get(name, defaults[name])))
+    values = {name: value for name, value in {**defaults, **given}.items() if name != "SEQUENCE"}
+    davis = Davis(values["DAVIS_ROOT"], values.get("RESOLUTION", "480p"))
+    made_with = {
+        "notebook_sha256": sha256(notebook),
+        "weights_sha256": _fix_weights(values),
+        "parameters": {name: value for name, value in values.items() if name not in (*PLACES, WEIGHTS)},
+    }
+    output = default_output(notebook, values)
+    return [
+        _plan_job(
+            Job(
+                name,
+                notebook,
+                {**values, "SEQUENCE": name},
+                output.with_name(f"{output.stem}_{name}.ipynb"),
+                made_with,
+            ),
+            davis,
+        )
+        for name in davis.select(sequences)
+    ]
+
+
+def _plan_job(job: Job, davis: Davis) -> Job:
+    """The job with the checksum of its sequence, or with what is wrong with that."""
+    try:
+        resolve_output(job.done)  # the longest of its names
+        inputs = {"sequence": job.sequence, "inputs_sha256": _inputs_sha256(davis, job.sequence)}
+    except (OsvosError, OSError) as error:
+        return dataclasses.replace(job, mistake=str(error))
+    return dataclasses.replace(job, made_with={**job.made_with, **inputs})
+
+
+def _fix_weights(values: dict[str, Any]) -> str | None:
+    """The checksum of the weights that a notebook starts from, if it has that parameter.
+
+    A path of them is made absolute in `values`, since a worker may have another working folder.
+    """
+    if WEIGHTS not in values:
+        return None
+    path = find_weights(values[WEIGHTS])
+    if values[WEIGHTS] not in FILES:
+        values[WEIGHTS] = str(path)
+    return sha256(path)
+
+
+def _inputs_sha256(davis: Davis, sequence: str) -> str:
+    """All files of a sequence, by name and content; of the annotations, the first must be there."""
+    davis.first_files(sequence)
+    files = [*davis.frames(sequence), *davis.known_annotations(sequence).values()]
+    for path in files:
+        require_file(path)
+    listing = "".join(f"{path.name} {path.stat().st_size}\n" for path in files)
+    return hashlib.sha256((sha256(*files) + listing).encode(errors="surrogateescape")).hexdigest()
+
+
+def is_finished(job: Job) -> bool:
+    """Whether the job was run to its end, made with the same, and what it left is as it was."""
+    record = read_record(job.done, job.made_with)
+    return (
+        record is not None
+        and job.output.is_file()
+        and record == {"made_with": record["made_with"], **_list_results(job)}
+    )
+
+
+def _list_results(job: Job) -> dict[str, Any]:
+    """What a finished job left: the names of its masks, and its scores as text (NaN equals nothing)."""
+    masks = [path.name for path in list_files(job.masks, ".png")]
+    return {"masks": masks, "scores": json.dumps(read_json(job.scores))}
+
+
+def run_job(job: Job, **options) -> dict[str, float]:
+    """Run the job unless it is finished; return its scores, as `read_scores` does.
+
+    Args:
+        job: what to run.
+        **options: `on_kernel` and `progress`, as in `run_notebook`.
+
+    Raises:
+        NotebookError: the notebook failed.
+        FolderError: the run folder cannot be written.
+    """
+    if not is_finished(job):
+        for path in (job.done, job.scores):  # those of an earlier run would be taken for this one's
+            make_way(path)
+            path.unlink(missing_ok=True)
+        run_notebook(job.notebook, job.parameters, job.output, **options)
+        write_record(job.done, job.made_with, **_list_results(job))
+    return read_scores(job)
+
+
+def make_way(path: Path) -> None:
+    """Rename what stands where a file is to be written and is none, such as a folder; it is not ours."""
+    if path.exists() and not path.is_file():
+        path.rename(path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}"))
+
+
+def read_scores(job: Job) -> dict[str, float]:
+    """The numbers that the notebook wrote beside the executed one (`J_mean`, …); empty if there are none."""
+    return {
+        name: value
+        for name, value in (read_json(job.scores) or {}).items()
+        if isinstance(value, int | float) and abs(value) <= sys.float_info.max  # not NaN either
+    }

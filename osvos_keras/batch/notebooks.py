@@ -1,0 +1,241 @@
+"""Notebooks run headless: papermill, with parameters that are checked first."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import papermill
+from jupyter_client import AsyncKernelManager
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from osvos_keras.backend import check_backend
+from osvos_keras.batch.kernel import keep_signals, open_kernel
+from osvos_keras.batch.parameters import TRAINING, check_parameters, find_notebook, read_parameters
+from osvos_keras.davis import Davis
+from osvos_keras.errors import ConfigError, DataError, FolderError, NotebookError
+from osvos_keras.io.files import FULL, lock_folder, make_folder, read_json
+from osvos_keras.io.literals import check_known
+from osvos_keras.io.paths import resolve_output
+
+COURSE = (
+    "00_start_here",
+    "01_data_preparation",
+    "02_network_and_loss",
+    "03_parent_training",
+    "04_online_training",
+    "05_evaluation",
+    "06_your_video",
+    "07_ablation",
+)
+ONLINE = "04_online_training"
+LONGEST_SUFFIX = ".done.json"  # of what is written beside an executed notebook
+
+
+def run_notebook(
+    notebook: str | Path,
+    parameters: Mapping[str, Any],
+    output: str | Path,
+    *,
+    on_kernel: Callable[[AsyncKernelManager], Any] = lambda kernel: None,
+    progress: bool = True,
+) -> Path:
+    """Run a notebook through papermill and keep the executed one.
+
+    Args:
+        notebook: a path, or a name in `notebooks/`.
+        parameters: names and values for its `parameters` cell.
+        output: where the executed notebook goes; it is there also when a cell failed.
+        on_kernel: called with the running kernel, for who may have to stop it from outside.
+        progress: whether to show a bar over the cells.
+
+    Raises:
+        ConfigError, FolderError, NotebookError: as `check_run`; or a cell failed, or the kernel died.
+    """
+    notebook, parameters, output = check_run(notebook, parameters, output)
+    make_folder(output.parent)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # inherited by the kernel
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of what `check_parameters` has settled
+    source, target = (str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, output))
+    try:
+        with open_kernel(output.with_suffix(".log")) as kernel, keep_signals():
+            on_kernel(kernel)
+            papermill.execute_notebook(
+                source,  # papermill fills in what stands in braces
+                target,
+                parameters,
+                kernel_name="python3",  # the notebook may name none
+                language="python",
+                km=kernel,
+                progress_bar=progress,
+                coalesce_streams=True,  # a progress bar leaves its last state, not each
+            )
+    except DeadKernelError as error:
+        raise NotebookError(
+            f"{notebook.name}: its kernel died; it was killed, or memory ran out. Run the same command again "
+            f"to go on, with fewer --workers if memory is short. The executed notebook so far: {output}"
+        ) from error
+    except PapermillExecutionError as error:
+        raise NotebookError(
+            f"{notebook.name} failed: {error.ename}: {error.evalue}\n"
+            f"The executed notebook shows where: {output}"
+        ) from error
+    except OSError as error:
+        if error.errno not in FULL or isinstance(error, FolderError):
+            raise
+        raise FolderError(
+            f"{output}: cannot be written ({error.strerror}). Make room, and run again."
+        ) from error
+    return output
+
+
+def check_run(
+    notebook: str | Path, given: Mapping[str, Any], output: str | Path | None = None
+) -> tuple[Path, dict[str, Any], Path]:
+    """All that can be known before a kernel starts: the notebook, its parameters, the executed notebook.
+
+    Args:
+        notebook: a path, or a name in `notebooks/`.
+        given: names and values for its `parameters` cell.
+        output: where the executed notebook goes; None is `default_output`.
+
+    Raises:
+        ConfigError: unknown notebook or parameter, a value of the wrong type or out of range, or an output
+            that is the notebook itself or no `.ipynb` file.
+        NotebookError: the notebook cannot be read.
+        FolderError: at the output lies a file that is no executed notebook.
+    """
+    notebook = find_notebook(notebook)
+    parameters = check_parameters(notebook, given)
+    if TRAINING & read_parameters(notebook).keys():
+        check_backend()
+    output = default_output(notebook, parameters) if output is None else resolve_output(output)
+    resolve_output(output.with_suffix(LONGEST_SUFFIX))  # too long a name, seen before and not after the work
+    if output.suffix != ".ipynb":
+        raise ConfigError(f"{output}: the name of the executed notebook must end in .ipynb.")
+    if output.exists():
+        if output.samefile(notebook):
+            raise ConfigError(
+                f"{output}: the executed notebook would replace the one that is run. Choose another --out."
+            )
+        _check_replaceable(output)
+    return notebook, parameters, output
+
+
+def _check_replaceable(output: Path) -> None:
+    """See that what a run would write over is an executed notebook, or the half of one that a kill left."""
+    found = read_json(output)
+    if not output.is_file() or (found is not None and "papermill" not in (found.get("metadata") or {})):
+        raise FolderError(
+            f"{output}: is there, and no run executed it, so it may be somebody's work. Choose another "
+            " --out or RUN_DIR, or move it away."
+        )
+
+
+def run_alone(notebook: str | Path, given: Mapping[str, Any], output: str | Path | None = None) -> Path:
+    """`run_notebook` while no other run writes to its RUN_DIR, or the same executed notebook elsewhere.
+
+    Raises:
+        ConfigError, FolderError, NotebookError: as `run_notebook`, or another run is writing there.
+    """
+    notebook, parameters, output = check_run(notebook, given, output)
+    run_dir = {**read_parameters(notebook), **parameters}.get("RUN_DIR")
+    with ExitStack() as locks:
+        if run_dir is not None:
+            locks.enter_context(lock_folder(run_dir))
+        if run_dir is None or not output.is_relative_to(resolve_output(run_dir)):
+            locks.enter_context(lock_folder(output.parent, name=f".{output.stem}.lock"))
+        return run_notebook(notebook, parameters, output)
+
+
+def default_output(notebook: Path, parameters: Mapping[str, Any]) -> Path:
+    """`<RUN_DIR>/notebooks/<name>[_<sequence>].ipynb`, from the parameters or the notebook's defaults.
+
+    Raises:
+        ConfigError: as `resolve_output`.
+    """
+    values = {**read_parameters(notebook), **parameters}
+    suffix = f"_{parameters['SEQUENCE']}" if "SEQUENCE" in parameters else ""
+    run_dir = resolve_output(values.get("RUN_DIR", "runs/course"))
+    return resolve_output(run_dir / "notebooks" / f"{notebook.stem}{suffix}.ipynb")
+
+
+def plan_course(
+    davis_root: str, run_dir: str, given: Mapping[str, Any], resolution: str = "480p"
+) -> list[tuple[str, dict, Path]]:
+    """The jobs of the course: notebook, parameters, executed notebook.
+
+    The online notebook is run once for every validation sequence. Of `given`, each notebook gets
+    the parameters that it has; sequences of the sample that another data set lacks become its own.
+
+    Raises:
+        ConfigError, FolderError, NotebookError: as `check_run`, of any of them.
+        DataError: the data set lacks a list or a sequence.
+    """
+    davis = Davis(davis_root, resolution)
+    places = {"DAVIS_ROOT": davis_root, "RESOLUTION": resolution, "RUN_DIR": run_dir}
+    if twice := places.keys() & given.keys():
+        names = ", ".join(sorted(twice))
+        raise ConfigError(f"{names}: not with -p here. Use --davis, --resolution and --run-dir.")
+    own = {stem: read_parameters(find_notebook(stem)) for stem in COURSE}
+    known = list(dict.fromkeys(name for defaults in own.values() for name in defaults))
+    for name in given:
+        check_known(name, known, "no notebook of the course has a parameter")
+    executed, jobs = resolve_output(run_dir) / "notebooks", []
+    for stem, defaults in own.items():
+        parameters = {**_own_sequences(davis, defaults), **_select(defaults, {**given, **places})}
+        several = {f"{stem}_{name}": {"SEQUENCE": name} for name in davis.sequences("val")}
+        for name, more in several.items() if stem == ONLINE else [(stem, {})]:
+            _, checked, output = check_run(stem, {**parameters, **more}, executed / f"{name}.ipynb")
+            jobs.append((stem, checked, output))
+    return jobs
+
+
+def _select(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a notebook gets; one without a DAVIS_ROOT has a sequence of its own."""
+    return {
+        name: value
+        for name, value in given.items()
+        if name in defaults and (name != "SEQUENCE" or "DAVIS_ROOT" in defaults)
+    }
+
+
+def _own_sequences(davis: Davis, defaults: Mapping[str, Any]) -> dict[str, str]:
+    """For each default that names what `davis` lacks: its first sequence for validation, or all of them."""
+    own = {"SEQUENCE": davis.sequences("val")[0], "SEQUENCES": "val"}
+    return {
+        name: value
+        for name, value in own.items()
+        if "DAVIS_ROOT" in defaults and not _has(davis, defaults.get(name, value))
+    }
+
+
+def _has(davis: Davis, sequences: str) -> bool:
+    try:
+        return bool(davis.select(sequences))
+    except DataError:
+        return False
+
+
+def run_course(davis_root: str, run_dir: str, given: Mapping[str, Any], resolution: str = "480p") -> None:
+    """Run every notebook in order, printing each one's time, and the scores at the end.
+
+    Raises:
+        ConfigError, DataError, FolderError, NotebookError: as `plan_course` and `run_notebook`, or another
+            run is writing there.
+    """
+    jobs = plan_course(davis_root, run_dir, given, resolution)
+    with lock_folder(run_dir):
+        for stem, parameters, output in jobs:
+            start = time.perf_counter()
+            print(f"{output.stem}", flush=True)
+            run_notebook(stem, parameters, output)
+            print(f"  {time.perf_counter() - start:.0f} s → {output}", flush=True)
+    evaluation = resolve_output(run_dir) / "evaluation"
+    print(pd.read_csv(evaluation / "per_sequence.csv").round(3).to_string(index=False))
+    print(f"Look at {evaluation / 'gallery.png'}")

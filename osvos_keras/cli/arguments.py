@@ -1,0 +1,53 @@
+"""The settings of a training as options of a command: `osvos parent` and `osvos segment` share them."""
+
+import argparse
+from collections.abc import Sequence
+
+from osvos_keras.config import PRESETS, OnlineConfig, ParentConfig, get_config, setting_types
+from osvos_keras.io.literals import check_range, check_type, read_literal
+
+
+def add_config_arguments(command: argparse.ArgumentParser, numbers: Sequence[str], weights: str) -> None:
+    """`--weights` with its default, `--preset`, an option for each of `numbers`, and `--settings`."""
+    command.add_argument(
+        "--weights",
+        default=weights,
+        help="what to start from: imagenet, parent or a file (default: %(default)s)",
+    )
+    command.add_argument("--preset", default="default", help=f"{', '.join(PRESETS)} (default: %(default)s)")
+    for name in numbers:
+        command.add_argument(f"--{name}", metavar="N", help="instead of the preset's own")
+    command.add_argument(
+        "--settings",
+        action="append",
+        default=[],
+        metavar="'NAME=VALUE …'",
+        help="other settings instead of the preset's own, such as 'learning_rate=3e-5 balance=1'",
+    )
+
+
+def read_config(args: argparse.Namespace, phase: str, numbers: Sequence[str]) -> ParentConfig | OnlineConfig:
+    """The settings of a phase that the options ask for.
+
+    Raises:
+        ConfigError: as `get_config`.
+    """
+    types = setting_types(ParentConfig if phase == "parent" else OnlineConfig)
+    given = {name: read_literal(getattr(args, name), types[name]) for name in numbers}
+    settings = " ".join(args.settings)
+    return get_config(phase, args.preset, settings, **given)
+
+
+def read_number(
+    args: argparse.Namespace, name: str, least: float, most: float = 2**31 - 1, kind: type = int
+) -> float | None:
+    """The number that an option gives; None where it was left out.
+
+    Raises:
+        ConfigError: it is no number, or out of range.
+    """
+    value = getattr(args, name)
+    if value is not None:
+        value = check_type(f"--{name}", read_literal(value, (kind,)), (kind,))
+        check_range(f"--{name}", value, least, most)
+    return value

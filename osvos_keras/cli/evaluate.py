@@ -1,0 +1,80 @@
+"""The command `osvos evaluate`: its arguments, checked before anything heavy is imported."""
+
+import argparse
+from pathlib import Path
+
+from osvos_keras.errors import ConfigError
+from osvos_keras.io.paths import find_input, resolve_output
+
+
+def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `osvos evaluate`, which `run_evaluate` takes parsed."""
+    parser.add_argument("masks", help="folder of masks: MASKS/<sequence>/00000.png")
+    parser.add_argument(
+        "--davis",
+        default="data/sample",
+        metavar="ROOT",
+        help="data set in DAVIS layout (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--resolution", default="480p", help="folder below JPEGImages and Annotations (default: %(default)s)"
+    )
+    parser.add_argument("--sequences", default="val", help="a split, or names a,b,c (default: %(default)s)")
+    parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one a CPU core)")
+    parser.add_argument(
+        "--out",
+        help="folder for tables and pictures (default: MASKS/../evaluation if MASKS is called masks, else "
+        "the folder of its name in there)",
+    )
+    parser.add_argument(
+        "--allow-missing", action="store_true", help="score a missing mask as empty, and say how many"
+    )
+    parser.add_argument("--no-pictures", action="store_true", help="write the tables only")
+    parser.add_argument(
+        "--no-stability", action="store_true", help="leave out T, which takes about as long as J and F"
+    )
+    parser.add_argument(
+        "--pooled",
+        action="store_true",
+        help="add pooled IoU and Dice, the two numbers of the MindSpore implementation (not J and F)",
+    )
+    parser.add_argument(
+        "--compare", nargs="+", default=[], metavar="MASKS", help="more folders, set side by side"
+    )
+
+
+def run_evaluate(args: argparse.Namespace) -> int:
+    """`osvos evaluate`: the exit status, 0.
+
+    Raises:
+        DataError, ConfigError, FolderError: as `report_scores`.
+    """
+    if args.workers is not None and args.workers < 1:
+        raise ConfigError(f"--workers must be at least 1, not {args.workers}.")
+    if not args.sequences.strip(" ,"):
+        raise ConfigError("--sequences names no sequence. Name a split or sequences, as in `dog,camel`.")
+    masks, *others = map(find_input, (args.masks, *args.compare))
+    out = resolve_output(args.out) if args.out is not None else default_output(masks)
+
+    from osvos_keras.davis import Davis
+    from osvos_keras.report.command import report_scores
+
+    davis = Davis(args.davis, args.resolution)
+    options = {
+        "workers": args.workers,
+        "allow_missing": args.allow_missing,
+        "stability": not args.no_stability,
+        "pooled": args.pooled,
+        "pictures": not args.no_pictures,
+    }
+    report_scores([masks, *others], davis, args.sequences, out, **options)
+    return 0
+
+
+def default_output(masks: Path) -> Path:
+    """Where results go, so that two methods whose folders lie beside each other keep theirs apart.
+
+    `runs/<run>/masks` → `runs/<run>/evaluation`; `results/stm` → `results/evaluation/stm`.
+    """
+    folder = masks.parent / "evaluation"
+    return folder if masks.name == "masks" else folder / masks.name

@@ -1,0 +1,103 @@
+"""The command `osvos run`: one notebook headless, or once for each of many sequences.
+
+Imports stand inside the functions, so that `osvos --help` starts at once.
+"""
+
+import argparse
+
+from osvos_keras.cli.arguments import read_number
+from osvos_keras.errors import ConfigError
+
+RETRIES = 2
+
+
+def add_run_arguments(command: argparse.ArgumentParser) -> None:
+    """The options of `osvos run`."""
+    command.add_argument("notebook", help="a path, or a name such as 04_online_training")
+    command.add_argument(
+        "--out",
+        help="the executed notebook (default: notebooks/ in the run's folder, named after the notebook)",
+    )
+    add_parameters(command)
+    _add_each_sequence(command)
+
+
+def add_parameters(command: argparse.ArgumentParser) -> None:
+    """`-p NAME=VALUE`, which `osvos course` has too."""
+    command.add_argument(
+        "-p",
+        "--set",
+        dest="parameters",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set a notebook parameter; may be repeated",
+    )
+
+
+def _add_each_sequence(command: argparse.ArgumentParser) -> None:
+    many = command.add_argument_group(
+        "many sequences",
+        "One job a sequence. Run the same command again to go on after a stop: what is finished is skipped.",
+    )
+    many.add_argument("--each-sequence", metavar="val|A,B,…", help="a split, or comma-separated names")
+    many.add_argument(
+        "--workers",
+        metavar="N",
+        help="jobs at a time (default: one a GPU; on a CPU as many as cores and memory allow)",
+    )
+    many.add_argument(
+        "--scheduler", metavar="tcp://HOST:PORT", help="a Dask scheduler to run on instead of this machine"
+    )
+    for option, text in (
+        ("ca-file", "with a tls:// scheduler, the certificate that signed the cluster's"),
+        ("cert", "our certificate"),
+        ("key", "its key, unless that is in the same file"),
+    ):
+        many.add_argument(f"--tls-{option}", metavar="FILE.pem", help=text)
+    many.add_argument(
+        "--retries",
+        metavar="N",
+        help=f"new attempts after a failure (default: {RETRIES})",
+    )
+
+
+def run_notebook_command(args: argparse.Namespace) -> int:
+    """Run the notebook; the command's exit status: 1 if a sequence failed.
+
+    Raises:
+        OsvosError: whatever is wrong.
+    """
+    from osvos_keras.batch.notebooks import run_alone
+    from osvos_keras.batch.parameters import parse_parameters
+
+    parameters = parse_parameters(args.parameters)
+    if args.each_sequence is not None:
+        return _run_each_sequence(args, parameters)
+    for option in ("workers", "scheduler", "tls_ca_file", "tls_cert", "tls_key", "retries"):
+        if getattr(args, option) is not None:
+            raise ConfigError(
+                f"--{option.replace('_', '-')} belongs to --each-sequence: name a split or sequences with it."
+            )
+    print(run_alone(args.notebook, parameters, args.out))
+    return 0
+
+
+def _run_each_sequence(args: argparse.Namespace, parameters: dict[str, str]) -> int:
+    from osvos_keras.batch.cluster import read_certificates
+    from osvos_keras.batch.each_sequence import FAILED, run_each_sequence
+
+    if args.out is not None:
+        raise ConfigError("--out names one notebook; with --each-sequence they go to notebooks/ in RUN_DIR.")
+    if not args.each_sequence.strip(", "):
+        raise ConfigError("--each-sequence is empty (an unset variable?). Name a split or sequences.")
+    table = run_each_sequence(
+        args.notebook,
+        args.each_sequence,
+        parameters,
+        scheduler=args.scheduler,
+        workers=read_number(args, "workers", 1),
+        retries=RETRIES if args.retries is None else read_number(args, "retries", 0),
+        security=read_certificates(args.scheduler, args.tls_ca_file, args.tls_cert, args.tls_key),
+    )
+    return 1 if (table["state"] == FAILED).any() else 0

@@ -1,0 +1,238 @@
+"""The command `osvos segment`: a clip and a first mask in, an overlay video and masks out.
+
+Imports stand inside the functions, so that `osvos --help` starts at once, and TensorFlow after all checks.
+"""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tqdm import tqdm
+
+from osvos_keras.cli.arguments import add_config_arguments, read_config, read_number
+from osvos_keras.config import OnlineConfig
+from osvos_keras.errors import ConfigError, VideoWarning
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from osvos_keras.video.clip import Clip
+
+NUMBERS = ("height", "steps", "seed")  # settings that may differ from the preset's
+RUNS = "runs/segment"  # where the folders of clips go
+
+
+class Marks(NamedTuple):
+    """What a person marked: files of masks, boxes and polygons in the first frame, and corrections.
+
+    corrections: the name of a later frame, and the file of its mask.
+    """
+
+    masks: list[str]
+    boxes: list[tuple[float, ...]]
+    polygons: list[list[tuple[float, ...]]]
+    corrections: list[tuple[str, str]]
+
+
+def add_segment_arguments(command: argparse.ArgumentParser) -> None:
+    """The options of `osvos segment`."""
+    command.add_argument("clip", help="a video, an animated GIF or a folder of images")
+    _add_marks(command)
+    command.add_argument(
+        "--out",
+        default="result.webm",
+        metavar="FILE.webm",
+        help="the overlay video; the GIF and the contact sheet go beside it (default: %(default)s)",
+    )
+    command.add_argument(
+        "--run-dir", help=f"for the frames, weights and masks (default: {RUNS}/<name of the clip>)"
+    )
+    add_config_arguments(command, NUMBERS, weights="parent")
+    command.add_argument(
+        "--fps",
+        default=24,
+        metavar="N",
+        help="frames a second of images without times (default: %(default)s)",
+    )
+
+
+def _add_marks(command: argparse.ArgumentParser) -> None:
+    marks = command.add_argument_group(
+        "the object",
+        "What to follow, marked in the first frame. Each of these may be repeated, for several objects; one "
+        "palette PNG can hold several too.",
+    )
+    marks.add_argument(
+        "--mask", action="append", default=[], metavar="PNG", help="a mask of the frame's size"
+    )
+    marks.add_argument(
+        "--box", action="append", default=[], metavar="X0,Y0,X1,Y1", help="a rough box; GrabCut refines it"
+    )
+    marks.add_argument(
+        "--polygon", action="append", default=[], metavar="'X,Y X,Y …'", help="corners, in pixels"
+    )
+    marks.add_argument(
+        "--correct",
+        action="append",
+        default=[],
+        metavar="FRAME=PNG",
+        help="the right mask of a later frame, which is named or numbered as in your clip, such as "
+        "00020=fixed.png, to learn from too; may be repeated",
+    )
+
+
+def run_segment(args: argparse.Namespace) -> int:
+    """Segment; the command's exit status.
+
+    Raises:
+        OsvosError: whatever is wrong; what can be told from arguments and files, before TensorFlow starts.
+    """
+    from osvos_keras.backend import check_backend
+    from osvos_keras.io.files import lock_folder, make_folder
+    from osvos_keras.io.paths import resolve_output
+    from osvos_keras.video.clip import RATES, find_clip_folder
+    from osvos_keras.video.outputs import check_places
+    from osvos_keras.weights import find_conventions, find_weights
+
+    config, marks, out = read_config(args, "online", NUMBERS), read_marks(args), resolve_output(args.out)
+    if out.suffix != ".webm":
+        raise ConfigError(f"--out is {args.out}; it must end in .webm, the kind of video that is written.")
+    args.fps = read_number(args, "fps", *RATES, float)
+    run_dir = find_clip_folder(args.clip, RUNS) if args.run_dir is None else resolve_output(args.run_dir)
+    check_backend()
+    find_conventions(args.weights)  # raises for a damaged file
+    given = [*marks.masks, *(path for _, path in marks.corrections), find_weights(args.weights)]
+    check_places(args.clip, given, run_dir, out)
+    make_folder(out.parent)
+    with lock_folder(run_dir), plain_warnings():
+        with redirect_stdout(sys.stderr):  # whatever else is said; stdout is for the paths alone
+            paths = _segment(args, config, marks, run_dir, out)
+        for path in paths:
+            print(path)
+    return 0
+
+
+def _segment(args: argparse.Namespace, config: OnlineConfig, marks: Marks, run_dir: Path, out: Path) -> list:
+    from osvos_keras.io.images import read_frame
+    from osvos_keras.marking.marks import given_objects
+    from osvos_keras.video.clip import import_clip
+
+    clip = import_clip(args.clip, run_dir / "clip", fps=args.fps)
+    names = [path.stem for path in clip.frames]
+    say(f"{len(names)} frames, {names[0]} to {names[-1]}; each mask has its frame's name.")
+    first = given_objects(read_frame(clip.frames[0]), marks.masks, marks.boxes, marks.polygons)
+    later = read_corrections(clip, marks.corrections, first)
+
+    from osvos_keras.video.overlay import write_overlays
+    from osvos_keras.video.segment import segment_clip
+
+    masks = segment_clip(clip, {**later, 0: first}, run_dir, config, weights=args.weights)
+    return [masks, *write_overlays(clip, masks, out)]
+
+
+def parse_points(text: str) -> list[tuple[float, ...]]:
+    """`"10,20 30,40"` as [(10, 20), (30, 40)].
+
+    Raises:
+        ConfigError: a part of it is not numbers joined by commas.
+    """
+    try:
+        return [tuple(float(number) for number in point.split(",")) for point in text.split()]
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is not points in pixels, such as '10,20 110,20 60,90'.") from error
+
+
+def parse_box(text: str) -> tuple[float, ...]:
+    points = parse_points(text)
+    if len(points) != 1 or len(points[0]) != 4:
+        raise ConfigError(f"--box is {text!r}; give four numbers joined by commas: X0,Y0,X1,Y1.")
+    return points[0]
+
+
+def parse_correction(text: str) -> tuple[str, str]:
+    """`"00020=fixed.png"` as the name of a frame and a file; see `Clip.find_frame`."""
+    frame, _, path = text.partition("=")
+    if not frame or not path:
+        raise ConfigError(
+            f"--correct is {text!r}; give a frame's name or number and a file: 00020=fixed.png."
+        )
+    return frame, path
+
+
+def read_marks(args: argparse.Namespace) -> Marks:
+    """The marks that the options give, checked as far as that goes without the frames.
+
+    Raises:
+        ConfigError, MaskError: something cannot be understood.
+        DataError: a file is missing or no image.
+    """
+    from osvos_keras.io.images import open_image
+    from osvos_keras.io.paths import find_input
+    from osvos_keras.marking.marks import check_box, check_polygon
+
+    boxes, polygons = [parse_box(text) for text in args.box], [parse_points(text) for text in args.polygon]
+    corrections = [parse_correction(text) for text in args.correct]
+    for box in boxes:
+        check_box(box)
+    for polygon in polygons:
+        check_polygon(polygon)
+    for path in (*args.mask, *(path for _, path in corrections)):
+        open_image(find_input(path), decode=False)
+    if not (args.mask or boxes or polygons):
+        raise ConfigError("no object is marked: give --mask, --box or --polygon.")
+    return Marks(args.mask, boxes, polygons, corrections)
+
+
+def read_corrections(
+    clip: "Clip", corrections: Sequence[tuple[str, str]], first: "np.ndarray"
+) -> dict[int, "np.ndarray"]:
+    """The maps of objects (H, W) uint8 of later frames, by index of frame.
+
+    Args:
+        clip: the clip.
+        corrections: as `parse_correction` gives them.
+        first: the map of the first frame.
+
+    Raises:
+        ConfigError: a frame is the first one, or named twice.
+        VideoError: there is no such frame.
+        DataError, MaskError: as `marking.marks.read_correction`.
+    """
+    from osvos_keras.io.paths import find_input
+    from osvos_keras.marking.marks import read_correction
+
+    found = {}
+    for name, path in corrections:
+        index = clip.find_frame(name)
+        if index == 0:
+            raise ConfigError(f"--correct is {name}={path}; the first frame's mask is what --mask gives.")
+        if index in found:
+            raise ConfigError(
+                f"--correct is {name}={path}; that frame was given before. Give one mask of it."
+            )
+        found[index] = read_correction(find_input(path), first.shape, int(first.max()))
+    return found
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Show this project's warnings as a line each, without the place in the code."""
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(message, category, *place):
+            say(message) if category.__module__ == VideoWarning.__module__ else shown(
+                message, category, *place
+            )
+
+        warnings.showwarning = show
+        yield
+
+
+def say(text: object) -> None:
+    """A line for the person, on stderr: what is printed to stdout are the paths alone."""
+    tqdm.write(f"osvos: {text}", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""The weights that others published, converted to this network's."""

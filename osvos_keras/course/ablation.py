@@ -1,0 +1,140 @@
+"""The paper's ablation (section 4, table 2): what the parent and online training give, J against seconds.
+
+<folder>/<start>/<sequence>.json       a row a number of steps, once that training has finished
+<folder>/<start>_<steps>/<sequence>/   its masks, in DAVIS result layout
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import keras
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from osvos_keras.callbacks import AtSteps
+from osvos_keras.config import OnlineConfig
+from osvos_keras.davis import Davis
+from osvos_keras.device import choose_policy
+from osvos_keras.errors import ConfigError
+from osvos_keras.evaluation.folder import plan_sequence
+from osvos_keras.inference import segment_sequence
+from osvos_keras.io.files import list_files, lock_folder, sha256
+from osvos_keras.io.paths import resolve_output
+from osvos_keras.io.records import read_record, write_record
+from osvos_keras.metrics import region_similarity
+from osvos_keras.training import train_online
+from osvos_keras.weights import find_weights
+
+COLUMNS = {"steps", "train_seconds", "mask_seconds", "J"}  # of a row
+
+
+def run_ablation(
+    davis: Davis,
+    sequences: Sequence[str],
+    starts: Mapping[str, str | Path],
+    config: OnlineConfig,
+    moments: Sequence[int],
+    folder: str | Path,
+    *,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Train online from several starts, and score every frame after several numbers of steps.
+
+    A training that has finished with the same settings before is read from `folder` instead.
+
+    Args:
+        davis: the data set.
+        sequences: what to train on and score.
+        starts: the name of each start and its weights, as in `build_osvos`.
+        config: the settings; its own number of steps does not count.
+        moments: numbers of online steps, 0 for none: the start alone.
+        folder: where masks and rows go.
+        progress: whether to show a bar.
+
+    Returns:
+        A row for each start, sequence and moment: `start`, `sequence`, `steps`; `train_seconds`,
+        from the start of `fit`; `mask_seconds`, for predicting and writing every frame; `J`, the
+        sequence's official mean (first and last frame left out).
+
+    Raises:
+        ConfigError: no moment, or a negative one.
+        DataError, WeightsError, FolderError, TrainingError: as `train_online` and `segment_sequence`.
+    """
+    moments = sorted(set(moments))
+    if not moments or moments[0] < 0:
+        raise ConfigError(f"moments are {moments}; name numbers of steps, as in 0, 10, 30.")
+    trainings = [(start, sequence) for start in starts for sequence in sequences]
+    digests = {start: sha256(find_weights(weights)) for start, weights in starts.items()}
+    inputs = {name: sha256(*davis.frames(name), *davis.annotations(name)) for name in sequences}
+    rows = []
+    with lock_folder(folder) as folder:
+        for start, sequence in tqdm(trainings, "ablation", unit="training", disable=not progress):
+            made_with = {
+                "weights_sha256": digests[start],
+                "inputs_sha256": inputs[sequence],
+                "policy": choose_policy(),
+                "config": dataclasses.asdict(config),
+                "moments": moments,
+            }
+            path = folder / start / f"{sequence}.json"
+            found = _read_rows(path, made_with)
+            if not found:
+                found = _examine(davis, sequence, starts[start], config, moments, folder / start)
+                write_record(path, made_with, rows=found)
+            rows += [{"start": start, "sequence": sequence, **row} for row in found]
+    return pd.DataFrame(rows)
+
+
+def read_ablation(folder: str | Path) -> pd.DataFrame:
+    """The rows of every training that has finished in a folder, as `run_ablation` returns them."""
+    starts = sorted(path for path in resolve_output(folder).glob("*") if path.is_dir())
+    paths = [path for start in starts for path in list_files(start, ".json")]
+    return pd.DataFrame([
+        {"start": path.parent.name, "sequence": path.stem, **row}
+        for path in paths
+        for row in _read_rows(path)
+    ])  # fmt: skip
+
+
+def _read_rows(path: Path, made_with: dict | None = None) -> list[dict]:
+    """The rows of a finished training; none where it must be made (anew)."""
+    rows = (read_record(path, made_with) or {}).get("rows")
+    complete = isinstance(rows, list) and all(isinstance(row, dict) and row.keys() >= COLUMNS for row in rows)
+    return rows if complete else []
+
+
+def _examine(
+    davis: Davis, sequence: str, weights, config: OnlineConfig, moments: Sequence[int], start: Path
+) -> list[dict]:
+    """Train one sequence: once for all moments where a shorter training is the beginning of a longer one."""
+    steady = config.decay == "none" and config.side_end is None
+    steady = steady and not any(moment % config.accumulate for moment in moments)
+    rows = []
+
+    def look(model: keras.Model, step: int, seconds: float) -> None:
+        masks = start.with_name(f"{start.name}_{step}")
+        options = {} if step else {"learned_share": None}  # a start alone has not seen the object
+        scored = _write_and_score(model, davis, sequence, masks, **options)
+        rows.append({"steps": step, "train_seconds": seconds, **scored})
+
+    for group in [moments] if steady else [[moment] for moment in moments]:
+        settings = dataclasses.replace(config, steps=max(*group, 1))
+        with TemporaryDirectory() as folder:
+            options = {"chunk": math.gcd(*group) or 1, "progress": False, "callbacks": [AtSteps(group, look)]}
+            train_online(davis, sequence, settings, folder, weights=weights, **options)
+        keras.backend.clear_session()
+    return rows
+
+
+def _write_and_score(model: keras.Model, davis: Davis, sequence: str, masks: Path, **options) -> dict:
+    """The masks of all frames, the seconds that they took, and their J."""
+    began = time.perf_counter()
+    segment_sequence(model, davis, sequence, masks, progress=False, **options)
+    seconds = time.perf_counter() - began
+    pairs = (pair.read() for pair in plan_sequence(masks, davis, sequence))
+    return {"mask_seconds": seconds, "J": float(np.mean([region_similarity(*pair) for pair in pairs]))}

@@ -1,0 +1,1 @@
+"""A whole data set on disk: downloaded, and checked."""

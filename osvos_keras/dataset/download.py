@@ -1,0 +1,201 @@
+"""Fetching DAVIS 2016: resumable, checked, unpacked safely."""
+
+import http.client
+import lzma
+import re
+import shutil
+import struct
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from tqdm import tqdm
+
+from osvos_keras.davis import Davis
+from osvos_keras.errors import DataError, FolderError, OsvosError
+from osvos_keras.io.files import FULL, lock_folder, sha256
+
+DAVIS_2016_URL = "https://graphics.ethz.ch/Downloads/Data/Davis/DAVIS-data.zip"
+TIMEOUT = 30  # seconds without a byte
+BLOCK = 1 << 20
+LARGEST_RATIO = 100  # photographs hardly shrink in an archive; what grows more than this is no data set
+BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+)
+
+
+def download_davis(folder: str | Path, url: str = DAVIS_2016_URL, checksum: str | None = None) -> Davis:
+    """Download and unpack DAVIS 2016 into `folder`.
+
+    A broken download goes on where it stopped; a finished one is not repeated. The archive is
+    unpacked beside its place and renamed, so the data set is there whole or not at all.
+
+    Args:
+        folder: where the archive and the data set go; no second download may write there.
+        url: the archive (.zip) whose one top folder, or whose top, has DAVIS's layout.
+        checksum: the archive's SHA-256, if known; it is printed either way.
+
+    Raises:
+        DataError: the download fails, the checksum differs, or the archive is no DAVIS.
+        FolderError: the folder cannot be written, or the disk has no room.
+    """
+    name = _archive_name(url)
+    with lock_folder(folder) as folder:
+        target = folder / "DAVIS"
+        if not target.exists():
+            archive = folder / name
+            if not archive.is_file():
+                _download(url, archive)
+            found = sha256(archive)
+            print(f"{archive}: sha256 {found}")
+            if checksum and found != checksum.strip().lower():
+                raise DataError(
+                    f"{archive}: sha256 is {found}, expected {checksum}. Delete the file and try again."
+                )
+            _unpack(archive, target)
+    return Davis(target)
+
+
+def _archive_name(url: str) -> str:
+    """The name of the file to keep, from the address; the address is checked."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  a wrong one raises
+    except ValueError as error:
+        raise DataError(f"{url}: not an address ({error}). Give --url https://…/DAVIS-data.zip.") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise DataError(
+            f"{url}: not an address that starts with http:// or https://. Give --url "
+            "https://…/DAVIS-data.zip, or place an archive that you have into --to, as DAVIS-data.zip."
+        )
+    return re.sub(r"[^\w.-]", "_", Path(unquote(parts.path)).name)[-100:].lstrip(".") or "DAVIS-data.zip"
+
+
+def _download(url: str, path: Path) -> None:
+    """Fetch `url` to `path`, through a `.part` file that a later call goes on from."""
+    part = path.with_name(f"{path.name}.part")
+    start = part.stat().st_size if part.exists() else 0
+    try:
+        request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            if response.status == 206:
+                _check_range(response.headers.get("Content-Range", ""), start, part)
+            else:
+                start = 0  # the server sends all of it
+            expected = None if response.length is None else response.length + start
+            _check_room(path.parent, (expected or 0) - start, f"for {url}")
+            _receive(response, part, start, expected)
+    except urllib.error.HTTPError as error:
+        if not start or error.code != 416:
+            raise _failed(url, error, part) from error
+        _check_range(error.headers.get("Content-Range", ""), start, part)  # nothing is left to fetch
+    except OsvosError:
+        raise
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        if getattr(error, "errno", None) in FULL:
+            raise FolderError(
+                f"{part}: the disk is full. Make room and run the same command again to go on."
+            ) from error
+        raise _failed(url, error, part) from error
+    part.replace(path)
+
+
+def _failed(url: str, error: Exception, part: Path) -> DataError:
+    again = f"Run the same command again to go on from {part}" if part.exists() else "Try again"
+    reason = " ".join(str(error).split())
+    return DataError(
+        f"{url}: the download failed ({type(error).__name__}: {reason}). {again}, give another --url, or "
+        f"download the file with a browser and place it in {part.parent}."
+    )
+
+
+def _check_range(header: str, start: int, part: Path) -> None:
+    """Refuse an answer (`bytes START-END/ALL`, `bytes */ALL`) that does not go on where `part` ends."""
+    found = re.match(r"\s*bytes\s+(\*|\d+)", header)
+    total = re.search(r"\*/(\d+)", header)
+    if (found and found[1] not in ("*", str(start))) or (total and int(total[1]) != start):
+        raise DataError(
+            f"{part}: holds {start} bytes, but the server answers {header!r}: these are parts of different "
+            "files. Delete the file and run the same command again."
+        )
+
+
+def _receive(response: http.client.HTTPResponse, part: Path, start: int, expected: int | None) -> None:
+    options = {"total": expected, "initial": start, "unit": "B", "unit_scale": True}
+    with part.open("ab" if start else "wb") as file, tqdm(desc=part.stem, **options) as bar:
+        while block := response.read(BLOCK):
+            file.write(block)
+            bar.update(len(block))
+    size = part.stat().st_size
+    if expected is not None and size != expected:
+        raise DataError(f"{part}: {size} of {expected} bytes arrived. Run the same command again to go on.")
+
+
+def _check_room(folder: Path, needed: int, purpose: str) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise FolderError(
+            f"{folder}: {free:,} bytes are free, but {needed:,} are needed {purpose}. Make room, or choose "
+            "another folder with --to."
+        )
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    """Unpack, and put the folder that has DAVIS's layout at `target`; a broken archive leaves nothing."""
+    part = target.with_name("DAVIS.part")
+    shutil.rmtree(part, ignore_errors=True)  # of another archive, or of a run that was killed
+    part.mkdir()
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            members = zipped.infolist()
+            _check_members(archive, part, members)
+            for member in tqdm(members, desc="unpack", unit="file"):
+                zipped.extract(member, part)
+        for found in (part, *sorted(part.iterdir())):
+            if (found / "JPEGImages").is_dir():
+                found.rename(target)
+                return
+    except OsvosError:
+        raise
+    except BROKEN as error:
+        raise DataError(
+            f"{archive}: not a whole zip archive ({error}). Delete it and run the same command again."
+        ) from error
+    except OSError as error:
+        if error.errno in FULL:
+            raise FolderError(f"{target.parent}: the disk is full. Make room and run it again.") from error
+        raise DataError(f"{archive}: its files cannot be unpacked ({error}). Check --url.") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    raise DataError(f"{archive}: no folder JPEGImages in it, so it is not DAVIS. Check --url.")
+
+
+def _check_members(archive: Path, part: Path, members: Iterable[zipfile.ZipInfo]) -> None:
+    """Nothing of an archive may land outside its folder, be secret, or be more than the disk holds."""
+    for member in members:
+        inside = (part / member.filename).resolve().is_relative_to(part.resolve())
+        is_link = (member.external_attr >> 16) & 0o170000 == 0o120000
+        if not inside or is_link:
+            raise DataError(
+                f"{archive}: its entry {member.filename!r} points outside the archive. Do not use it."
+            )
+        if member.flag_bits & 1:
+            raise DataError(f"{archive}: it is encrypted, which DAVIS is not. Check --url.")
+    unpacked, packed = sum(member.file_size for member in members), archive.stat().st_size
+    if unpacked > LARGEST_RATIO * packed:
+        raise DataError(
+            f"{archive}: its {packed:,} bytes would become {unpacked:,}, so these are no photographs. "
+            "Do not use it; check --url."
+        )
+    _check_room(part.parent, unpacked, f"to unpack {archive.name}")

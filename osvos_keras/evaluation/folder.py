@@ -1,0 +1,224 @@
+"""A folder of masks on disk, as methods really write them: checked, paired and read.
+
+DAVIS result layout: `<masks>/<sequence>/00000.png`, named as the frames are. Other habits are understood too:
+nested folders, names with the frame's number, JPEGs.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+
+import numpy as np
+
+from osvos_keras.davis import Davis
+from osvos_keras.errors import DataError
+from osvos_keras.io.files import list_files, make_folder
+from osvos_keras.io.images import open_image
+from osvos_keras.io.masks import read_annotation, read_mask, write_mask
+from osvos_keras.io.paths import find_input
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+MIDDLE_GREY = 128
+STRAY_SHARE = 0.1  # of a JPEG's pixels: blurred outlines are far fewer
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One frame to score: its name, its annotation, its mask (None where missing)."""
+
+    frame: str
+    annotation: Path
+    mask: Path | None
+
+    def read(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mask and annotation, (H, W) bool each."""
+        annotation = read_annotation(self.annotation)
+        if self.mask is None:
+            return np.zeros_like(annotation), annotation
+        mask = read_any_mask(self.mask)
+        check_size(self.mask, mask, annotation)
+        return mask, annotation
+
+
+def check_size(path: Path, mask: np.ndarray, annotation: np.ndarray) -> None:
+    """Raise a DataError unless the mask at `path` has its annotation's size."""
+    if mask.shape != annotation.shape:
+        raise DataError(
+            f"{path}: {mask.shape[1]}×{mask.shape[0]} pixels, but its annotation has "
+            f"{annotation.shape[1]}×{annotation.shape[0]}. Write masks at the frame's own size."
+        )
+
+
+def why_unscorable(davis: Davis, sequence: str) -> str | None:
+    """Why a sequence cannot be scored at all, although nothing in it is wrong; None if it can."""
+    paths = [davis.annotation_path(frame) for frame in davis.frames(sequence)]
+    if len(paths) < 3:
+        return (
+            f"{paths[0].parent}: {len(paths)} frames; the first and the last are not scored, "
+            "so a sequence needs at least 3."
+        )
+    if paths[0].is_file() and not any(path.is_file() for path in paths[1:]):
+        return f"{paths[0].parent}: it has its first annotation only, so there is nothing to score masks by."
+    return None
+
+
+def plan_sequence(
+    masks: Path,
+    davis: Davis,
+    sequence: str,
+    *,
+    allow_missing: bool = False,
+    first_and_last: bool = False,
+    notes: list[str] | None = None,
+) -> list[Pair]:
+    """The frames to score, after a look at which files are there; nothing is decoded yet.
+
+    Args:
+        masks: the folder of masks, as `find_masks` returns it.
+        davis, sequence: the data set and the sequence.
+        allow_missing: take a mask that is not there as None.
+        first_and_last: plan the first and the last frame too.
+        notes: gets a sentence for what is read in another way than by its plain name.
+
+    Raises:
+        DataError: there is nothing to score, a mask is missing, or one has no frame.
+    """
+    if reason := why_unscorable(davis, sequence):
+        raise DataError(f"{reason} Leave it out with --sequences.")
+    annotations = davis.annotations(sequence)
+    scored = annotations if first_and_last else annotations[1:-1]
+    there = _masks_by_frame(masks / sequence, annotations, notes)
+    absent = [path.stem for path in scored if path.stem not in there]
+    if absent and not allow_missing:
+        raise DataError(
+            f"{masks / sequence / absent[0]}.png: no such mask ({len(absent)} of {len(scored)} are missing). "
+            "Write it, or count missing masks as empty with --allow-missing (allow_missing=True)."
+        )
+    return [Pair(path.stem, path, there.get(path.stem)) for path in scored]
+
+
+def require_folder(masks: Path) -> None:
+    """Raise a DataError that says what to give, unless there is a folder `masks`."""
+    if not masks.is_dir():
+        raise DataError(f"{masks}: no such folder. Give the folder that holds <sequence>/00000.png.")
+
+
+def find_masks(masks: str | Path, sequences: Sequence[str]) -> Path:
+    """The folder that holds a folder of masks for each sequence: `masks` itself, or the only one in it.
+
+    Archives of results nest (`osmn/osmn/…`, `Annotations/480p/…`) and bring `__MACOSX`. As long as a folder
+    holds none of the sequences and a single folder, that one is entered.
+
+    Raises:
+        DataError: no such folder, or a sequence has no masks in it; the message says what to give instead.
+    """
+    masks = found = find_input(masks)
+    require_folder(masks)
+    for _ in range(4):
+        if any((found / sequence).is_dir() for sequence in sequences):
+            break
+        inside = _folders(found)
+        if len(inside) != 1 or inside[0].is_symlink():
+            break
+        found = inside[0]
+    for sequence in sequences:
+        if not (found / sequence).is_dir():
+            raise DataError(_no_masks_message(masks, found, sequence))
+    return found
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and not path.name.startswith((".", "__MACOSX"))
+    ]
+
+
+def _no_masks_message(masks: Path, found: Path, sequence: str) -> str:
+    if masks.name == sequence and list_files(masks, *SUFFIXES):
+        return f"{masks}: these are the masks of one sequence. Give the folder that holds it, {masks.parent}."
+    inside = _folders(masks)
+    inside += [inner for folder in inside for inner in _folders(folder)]
+    for folder in inside:
+        if (folder / sequence).is_dir():
+            return (
+                f"{masks / sequence}: no such folder, but {folder / sequence} exists. Give {folder} instead."
+            )
+    return (
+        f"{found / sequence}: no masks of this sequence. Make them, or name the sequences to score with "
+        "--sequences."
+    )
+
+
+def _masks_by_frame(folder: Path, annotations: Sequence[Path], notes: list[str] | None) -> dict[str, Path]:
+    """The masks in a folder by the name of their frame: the same name, or else the same number."""
+    files = list_files(folder, ".png") or list_files(folder, ".jpg", ".jpeg")
+    frames = {path.stem: path.stem for path in annotations}
+    key = attrgetter("stem")
+    if any(path.stem not in frames for path in files):
+        numbers = {_last_number(path): path.stem for path in annotations}
+        if len(numbers) == len(annotations) and all(_last_number(path) in numbers for path in files):
+            frames, key = numbers, _last_number
+            _note(notes, f"{folder}: masks are matched to frames by number ({files[0].name} and so on).")
+    there = {}
+    for path in files:
+        frame = frames.get(key(path))
+        if frame is None:
+            extra = sum(key(path) not in frames for path in files)
+            raise DataError(
+                f"{path}: a mask without a frame ({extra} such). Name masks like their frames, "
+                f"{annotations[0].stem}.png to {annotations[-1].stem}.png, and remove the others."
+            )
+        if frame in there:
+            raise DataError(
+                f"{path}: a second mask of frame {frame}, beside {there[frame].name}. Remove one of them."
+            )
+        there[frame] = path
+    if files and files[0].suffix.lower() != ".png":
+        _note(notes, f"{folder}: masks are JPEGs; an object is where they are lighter than middle grey.")
+    return there
+
+
+def _last_number(path: Path) -> int | None:
+    """The number that a file's name ends in, or the last one in it; None without one."""
+    numbers = re.findall("[0-9]+", path.stem)
+    return int(numbers[-1]) if numbers else None
+
+
+def read_any_mask(path: Path) -> np.ndarray:
+    """A mask as `read_mask` reads it; a JPEG, whose values are blurred, as what is lighter than middle grey.
+
+    Raises:
+        DataError: as `read_mask`, or the JPEG is no mask but a picture or probabilities.
+    """
+    if path.suffix.lower() == ".png":
+        return read_mask(path)
+    grey = np.asarray(open_image(path).convert("L"))
+    if np.mean((grey > MIDDLE_GREY // 2) & (grey < 255 - MIDDLE_GREY // 2)) > STRAY_SHARE:
+        raise DataError(f"{path}: a JPEG with many greys, so not a mask. Write 0 and 255, as PNG.")
+    return grey >= MIDDLE_GREY
+
+
+def _note(notes: list[str] | None, sentence: str) -> None:
+    if notes is not None:
+        notes.append(sentence)
+
+
+def repeat_first_mask(davis: Davis, sequences: str | Iterable[str], out: str | Path) -> Path:
+    """Write the baseline "the first annotation, again in every frame" as masks into the folder `out`.
+
+    Any method that learns something must score above it. Returns `out`.
+
+    Raises:
+        DataError: unknown sequence, or a first frame or annotation that cannot be used.
+        OSError: `out` cannot be written.
+    """
+    out = make_folder(out)
+    for sequence in davis.select(sequences):
+        _, annotation = davis.first(sequence)
+        for frame in davis.frames(sequence):
+            write_mask(out / sequence / f"{frame.stem}.png", annotation)
+    return out

@@ -1,0 +1,103 @@
+"""Annotations of one object or of several: which it is, and masks read accordingly.
+
+DAVIS 2017 numbers objects: 0 is background, 1…N are the objects, 255 is void, which is left out. As in its
+evaluation of semi-supervised methods, the objects are those up to the highest number of the first annotation.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from osvos_keras.errors import DataError
+from osvos_keras.evaluation.folder import read_any_mask
+from osvos_keras.io.images import open_image
+from osvos_keras.io.masks import davis_palette, read_annotation, read_values
+
+VOID = 255
+MOST_OBJECTS = 50  # more different values are grey levels
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads the masks and annotations of a sequence.
+
+    Attributes:
+        objects: how many there are; None for masks of one object without a number.
+    """
+
+    objects: int | None
+
+    def annotation(self, path: Path) -> np.ndarray:
+        """(H, W) bool, or uint8 of numbers where objects have them."""
+        return read_annotation(path) if self.objects is None else read_numbers(path)
+
+    def mask(self, path: Path) -> np.ndarray:
+        """As `annotation`; the mask of a single object may be written in any way.
+
+        Raises:
+            DataError: it holds numbers of objects that the first annotation does not have.
+        """
+        if self.objects is None:
+            return read_any_mask(path)
+        if self.objects == 1:
+            return read_any_mask(path).astype(np.uint8)
+        numbers = read_numbers(path)
+        if numbers.max() > self.objects:
+            extra = [number for number in np.unique(numbers).tolist() if number > self.objects]
+            named = ", ".join(map(str, extra[:6])) + (" …" if len(extra) > 6 else "")
+            raise DataError(
+                f"{path}: holds the values {named}, but the first annotation has the objects 1 to "
+                f"{self.objects}. Write each object under its number there, and 0 elsewhere."
+            )
+        return numbers
+
+    def split(
+        self, mask: np.ndarray, annotation: np.ndarray
+    ) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
+        """Mask and annotation, (H, W) bool each, of every object; void is in neither."""
+        if self.objects is None:
+            yield 1, (mask, annotation)
+            return
+        if (annotation == VOID).any():
+            mask = np.where(annotation == VOID, 0, mask)
+        for number in range(1, self.objects + 1):
+            yield number, (mask == number, annotation == number)
+
+
+def find_reader(first_annotation: Path) -> Reader:
+    """The reader for a sequence: with numbered objects if its first annotation holds numbers.
+
+    Raises:
+        DataError: the file is missing or unreadable.
+    """
+    values = np.unique(read_values(first_annotation))
+    numbers = values[(values != 0) & (values != VOID)]
+    if values.dtype != np.uint8 or not 0 < len(numbers) <= MOST_OBJECTS:
+        return Reader(None)
+    if len(numbers) == 1 and len(values) <= 2 and open_image(first_annotation, decode=False).mode != "P":
+        return Reader(None)
+    return Reader(int(numbers.max()))
+
+
+def read_numbers(path: Path) -> np.ndarray:
+    """The numbers of objects in a file, (H, W) uint8; DAVIS's colours stand for their numbers.
+
+    Raises:
+        DataError: the file is unreadable, or holds other colours.
+    """
+    values = read_values(path)
+    if values.dtype == np.uint8:
+        return values
+    codes = davis_palette().astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    found = np.unique(values)
+    order = np.argsort(codes)
+    place = order[np.searchsorted(codes, found, sorter=order).clip(max=len(codes) - 1)]
+    if (codes[place] != found).any():
+        unknown = int(found[codes[place] != found][0])
+        raise DataError(
+            f"{path}: holds #{unknown:06x} among other values, which are no numbers or "
+            "colours of DAVIS's objects. Write each object's number, as a grey or palette PNG."
+        )
+    return place[np.searchsorted(found, values)].astype(np.uint8)

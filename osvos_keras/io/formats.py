@@ -1,0 +1,57 @@
+"""What kind of file holds weights: recognized by its content, not by its name."""
+
+import re
+import zipfile
+from pathlib import Path
+
+from osvos_keras.errors import WeightsError
+
+HDF5, KERAS = "an HDF5 file", "a whole Keras model (.keras)"
+PYTORCH, MINDSPORE, SAFETENSORS = "a PyTorch checkpoint", "a MindSpore checkpoint", "a safetensors file"
+SEAL = b"osvos-keras sha256 "  # how a weights file of this library begins, before HDF5; see `weights`
+# How a file of each kind begins. A MindSpore checkpoint is a message in a message, each with its length.
+STARTS = {
+    HDF5: rb"\x89HDF\r\n\x1a\n|" + SEAL,
+    PYTORCH: rb"PK\x03\x04|\x80[\x02-\x05]",  # torch.save since 1.6, and before
+    MINDSPORE: rb"\n[\x80-\xff]{0,9}[\x01-\x7f]\n",
+    SAFETENSORS: rb"[\s\S]{6}\x00\x00\{",
+    "a pointer of Git LFS (git lfs pull brings the file itself)": rb"version https://git-lfs",
+    "a web page, not the file that was to be downloaded": rb"(?i)\s*<(!doctype|html)",
+    "an empty file": rb"\Z",
+}
+
+
+def recognize(path: Path) -> str:
+    """What a file is, by its content: a key of `STARTS`, `KERAS`, or how it begins.
+
+    Raises:
+        WeightsError: there is no such file, or it cannot be read.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: {'not a file' if path.exists() else 'no such file'}.")
+    start = read_bytes(path, 64)
+    for kind, pattern in STARTS.items():
+        if re.match(pattern, start):
+            return KERAS if kind == PYTORCH and _is_keras(path) else kind
+    return f"an unknown kind of file (encrypted?), which starts with {start[:8]!r}"
+
+
+def read_bytes(path: Path, count: int = -1) -> bytes:
+    """The first `count` bytes of a file, or all of them.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def _is_keras(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "model.weights.h5" in archive.namelist()
+    except Exception:  # a damaged archive has many
+        return False

@@ -1,0 +1,93 @@
+"""Paths and names as people type them: where each leads, and which cannot be."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from osvos_keras.errors import ConfigError
+
+PROJECT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = PROJECT / "notebooks"
+BUNDLED = ("data", "notebooks")  # folders of the project whose files are found from anywhere
+TEMPORARY = ".tmp-"  # how the name of a file that is still being written starts
+LONGEST_NAME = 255 - len(f"{TEMPORARY}1234567-")  # bytes; what every usual file system takes
+
+
+def working_folder() -> Path:
+    """The folder that relative paths count from: the process's own.
+
+    JupyterLab starts a kernel in the notebook's folder. For the project's own notebooks paths count from
+    the project, so that they mean the same there as for `osvos run` in the project.
+    """
+    here = Path.cwd()
+    return PROJECT if here == NOTEBOOKS else here
+
+
+def find_input(path: str | Path) -> Path:
+    """The absolute path of something to read: below the working folder, or bundled with the project.
+
+    `data/sample` and the notebooks are found from anywhere, unless the working folder has its own. A path
+    that does not exist is returned as the person typed it, below the working folder.
+
+    Raises:
+        ConfigError: this cannot be a path; see `resolve_output`.
+    """
+    found = _resolve(path)
+    relative = Path(path)
+    if found.exists() or relative.is_absolute() or relative.parts[0] not in BUNDLED:
+        return found
+    bundled = PROJECT / relative
+    return bundled if bundled.exists() else found
+
+
+def resolve_output(path: str | Path) -> Path:
+    """The absolute path of something to write: below the working folder, always.
+
+    Raises:
+        ConfigError: the path is empty, names an unknown user, holds a NUL or a name too long for a file
+            system, is a loop of links, or lies among the project's own notebooks.
+    """
+    full = _resolve(path)
+    if full.is_relative_to(NOTEBOOKS):
+        raise ConfigError(
+            f"{full}: lies in the project's own notebooks folder, whose files nothing may write over. Choose "
+            "another place, such as runs/mine."
+        )
+    return full
+
+
+def _resolve(path: str | Path) -> Path:
+    if not str(path).strip():
+        raise ConfigError("a path is empty (an unset variable?). Write '.' for the working folder.")
+    if "\0" in str(path):
+        raise ConfigError(f"{str(path)!r}: a path cannot hold a NUL character.")
+    try:
+        full = working_folder() / Path(path).expanduser()
+        for name in full.parts:
+            if len(os.fsencode(name)) > LONGEST_NAME:
+                raise ConfigError(
+                    f"{name[:40]}…: a name of {len(os.fsencode(name))} bytes. Use at most {LONGEST_NAME}."
+                )
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            full.stat()  # in Python 3.13 `resolve` does not see a loop of links
+        return full.resolve()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"{str(path)!r}: a path that this system cannot encode ({error.reason})."
+        ) from error
+    except (RuntimeError, OSError) as error:  # no home folder of that user; links in a circle
+        raise ConfigError(f"{path}: not a path that can be followed ({error}).") from error
+
+
+def check_name(name: str, what: str) -> None:
+    """See that a name can stand in a path as the name of one folder or file; before any path is made of it.
+
+    Raises:
+        ConfigError: it cannot; `what` says in the message what the name is, such as `"SEQUENCE"`.
+    """
+    strange = set(name) & set("/\\") or not name.isprintable()
+    if not name.strip() or name.startswith(".") or strange or len(name.encode()) > LONGEST_NAME:
+        raise ConfigError(
+            f"{what} is {name[:60]!r}; it must be a name alone, without / or \\ or control characters, "
+            f"with no dot first, and of {LONGEST_NAME} bytes at the most."
+        )

@@ -1,0 +1,119 @@
+"""Drawing the first mask by hand, without the hand: what each tool changes, and undo.
+
+`mask_tool` is the face of this in a notebook.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from osvos_keras.marking.marks import (
+    box_mask,
+    box_region,
+    check_mask,
+    object_palette,
+    polygon_mask,
+    write_objects,
+)
+
+UNDO_STEPS = 30  # each keeps two bytes a pixel
+VEIL_ALPHA = 110
+
+
+class MaskDrawing:
+    """Objects drawn on one frame; every change can be undone, up to 30 of them.
+
+    Points are (x, y) in pixels of the frame, (0, 0) the centre of the pixel at the top left.
+    Objects are numbered from 1; later paint covers earlier paint.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        objects: what to start from, (H, W) uint8; without it an empty map.
+    """
+
+    def __init__(self, frame: np.ndarray, objects: np.ndarray | None = None):
+        self.frame = frame
+        self.objects = np.zeros(self.size, np.uint8) if objects is None else objects.copy()
+        self._strokes = np.zeros(self.size, np.int8)  # 1 brushed, -1 erased: hints for `cut`
+        self._past = deque(maxlen=UNDO_STEPS)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the frame."""
+        return self.frame.shape[:2]
+
+    def polygon(self, points: Sequence[Sequence[float]], number: int) -> None:
+        """Fill a polygon. Raises MaskError for fewer than three corners."""
+        self._paint(polygon_mask(points, self.size), number, stroke=0)
+
+    def brush(self, points: Sequence[Sequence[float]], width: int, number: int) -> None:
+        """Paint along a line, `width` pixels wide; a single point gives a disc."""
+        self._paint(line_mask(points, width, self.size), number, stroke=1)
+
+    def erase(self, points: Sequence[Sequence[float]], width: int) -> None:
+        """Make background along a line, whatever object was there."""
+        self._paint(line_mask(points, width, self.size), 0, stroke=-1)
+
+    def cut(self, box: Sequence[float], number: int) -> None:
+        """Let GrabCut find the object in a rough box (x0, y0, x1, y1); outside of it nothing changes.
+
+        What was brushed stays the object; what was erased, and other objects, stay out of it.
+
+        Raises:
+            MaskError: the box cannot be used (see `box_mask`).
+        """
+        others = (self.objects != 0) & (self.objects != number)
+        inside = box_region(box, self.size)
+        found = box_mask(self.frame, box, np.where(others, np.int8(-1), self._strokes))
+        self._remember()
+        self.objects[inside & ~others] = 0
+        self.objects[inside & found] = number
+
+    def clear(self) -> None:
+        """Make everything background, and forget the strokes."""
+        self._paint(np.ones(self.size, bool), 0, stroke=0)
+
+    def undo(self) -> bool:
+        """Take the last change back; False if there is none."""
+        if not self._past:
+            return False
+        self.objects, self._strokes = self._past.pop()
+        return True
+
+    def save(self, path: str | Path) -> None:
+        """Write the objects as a PNG.
+
+        Raises:
+            MaskError: they are empty, cover the whole frame, or their numbers have a gap.
+            OSError: the file cannot be written.
+        """
+        check_mask(self.objects, path)
+        write_objects(path, self.objects)
+
+    def veil(self) -> np.ndarray:
+        """The objects as a translucent picture with outlines, (H, W, 4) uint8 RGBA."""
+        drawn = self.objects > 0
+        inner = cv2.erode(self.objects, np.ones((3, 3), np.uint8)) == self.objects
+        alpha = np.where(inner, VEIL_ALPHA, 255) * drawn
+        colours = object_palette(max(int(self.objects.max()), 1))[self.objects]
+        return np.dstack([colours, alpha.astype(np.uint8)])
+
+    def _paint(self, region: np.ndarray, number: int, stroke: int) -> None:
+        self._remember()
+        self.objects[region] = number
+        self._strokes[region] = stroke
+
+    def _remember(self) -> None:
+        self._past.append((self.objects.copy(), self._strokes.copy()))
+
+
+def line_mask(points: Sequence[Sequence[float]], width: float, size: Sequence[int]) -> np.ndarray:
+    """A line through points (x, y) with round ends, as (H, W) bool: what is nearer than half of `width`."""
+    thin = np.ones(tuple(size), np.uint8)
+    corners = np.round(points).astype(np.int32)
+    cv2.polylines(thin, [np.concatenate([corners[:1], corners])], False, 0)
+    distance = cv2.distanceTransform(thin, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return distance < width / 2

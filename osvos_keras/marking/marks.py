@@ -1,0 +1,233 @@
+"""The first mask, which tells what to follow: read from a file, or drawn from points or a box.
+
+Several objects are one map (H, W) uint8: 0 is background, 1…N are the objects. Nothing here needs
+a screen; the tool that draws by mouse is `mask_tool`.
+"""
+
+from collections.abc import Sequence
+from itertools import cycle, islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib.colors import to_rgb
+from matplotlib.path import Path as Polygon
+from matplotlib.transforms import Bbox
+
+from osvos_keras.errors import MaskError
+from osvos_keras.io.masks import read_values, write_indexed, write_mask
+from osvos_keras.io.paths import find_input
+from osvos_keras.plots.figures import COLOURS, SKY
+
+FARTHEST = 1e12  # pixels from the frame's corner; beyond, numbers are surely no pixels
+BORDER = 8192  # pixels around the frame at which polygons are cut: half a pixel there is none in the frame
+MAX_OBJECTS = 254  # 255 means "object" in a mask of one, and "not annotated" in several data sets
+OBJECT_COLOURS = [SKY, *(colour for colour in COLOURS[:-1] if colour != SKY)]  # all but black
+
+
+def read_objects(path: str | Path, size: Sequence[int]) -> np.ndarray:
+    """The objects painted in an image file, as (H, W) uint8: 0 is background, 1…N the objects.
+
+    One grey value or colour beside the background (0 or black) is one object, so 0/255, 0/1 and
+    white paint on black all mean the same. Several objects are numbered 1…N in a palette or grey PNG.
+
+    Args:
+        path: a PNG, or any image that Pillow reads without loss.
+        size: (H, W) of the frame that it belongs to.
+
+    Raises:
+        DataError: the file is missing, unreadable, truncated or partly transparent.
+        MaskError: it has another size, or holds several colours that are no numbers of objects.
+    """
+    values = read_values(path)
+    if values.shape != tuple(size):
+        raise MaskError(
+            f"{path}: {values.shape[1]}×{values.shape[0]} pixels, but its frame has {size[1]}×{size[0]}. "
+            "Draw the mask on the frame itself, at its full size."
+        )
+    found = np.unique(values[values != 0])
+    if len(found) <= 1:
+        return (values != 0).astype(np.uint8)
+    if not _are_object_numbers(found):
+        raise MaskError(
+            f"{path}: holds {len(found)} values or colours beside the background's. Paint one object in one "
+            "colour on black, with a hard brush and saved as PNG (soft edges and JPEG add colours); number "
+            "several objects 1, 2, 3 … in a palette PNG."
+        )
+    return values.astype(np.uint8)
+
+
+def write_objects(path: str | Path, objects: np.ndarray) -> None:
+    """Write objects (H, W) uint8 as a PNG, whole or not at all, so that `read_objects` gives them back.
+
+    One object becomes 0 and 255, DAVIS 2016's values; several their numbers, with DAVIS 2017's palette.
+
+    Raises:
+        MaskError: the numbers are not 1…N, without a gap.
+    """
+    found = np.unique(objects[objects != 0])
+    if not _are_object_numbers(found):
+        raise MaskError(
+            f"{path}: objects {', '.join(map(str, found))} are marked; number them 1, 2, 3 … without a gap."
+        )
+    write = write_indexed if objects.max() > 1 else write_mask
+    write(path, objects)
+
+
+def _are_object_numbers(found: np.ndarray) -> bool:
+    return len(found) <= MAX_OBJECTS and np.array_equal(found, np.arange(1, len(found) + 1))
+
+
+def object_palette(count: int) -> np.ndarray:
+    """The colours of the background, black, and of `count` objects, (count + 1, 3) uint8 RGB."""
+    colours = [(0, 0, 0), *map(to_rgb, islice(cycle(OBJECT_COLOURS), count))]
+    return (255 * np.array(colours)).round().astype(np.uint8)
+
+
+def check_mask(mask: np.ndarray, source: str | Path) -> None:
+    """Raise a MaskError that names `source` if a mask, (H, W) bool or objects, is empty or full."""
+    if not mask.any():
+        raise MaskError(f"{source}: the mask is empty, so there is no object to follow. Mark the object.")
+    if mask.all():
+        raise MaskError(
+            f"{source}: the mask covers the whole frame, so there is no background to tell the object from. "
+            "Mark the object alone; 0 (black) is background."
+        )
+
+
+def polygon_mask(points: Sequence[Sequence[float]], size: Sequence[int]) -> np.ndarray:
+    """A filled polygon, its outline included, as (H, W) bool.
+
+    Args:
+        points: corners (x, y) in pixels of the frame, in order; (0, 0) is the centre of the pixel at
+            the top left. What lies outside the frame is cut off.
+        size: (H, W) of the frame.
+
+    Raises:
+        MaskError: fewer than three corners, or they are not pairs of numbers (see `FARTHEST`).
+    """
+    check_polygon(points)
+    mask = np.zeros(tuple(size), np.uint8)
+    # OpenCV goes through every line of a polygon, and counts them in 32 bits: what is far away goes first.
+    near = Bbox([[-BORDER, -BORDER], [size[1] + BORDER, size[0] + BORDER]])
+    corners = Polygon(np.round(points)).clip_to_bbox(near).vertices
+    if len(corners):
+        cv2.fillPoly(mask, [corners.round().astype(np.int32)], 1)
+    return mask.astype(bool)
+
+
+def check_polygon(points: Sequence[Sequence[float]]) -> None:
+    """Raise a MaskError unless `points` are three corners (x, y) or more."""
+    if len(points) < 3 or any(len(point) != 2 for point in points) or not _are_near(points):
+        raise MaskError(f"polygon {points}: give at least three corners (x, y), in pixels of the frame.")
+
+
+def check_box(box: Sequence[float]) -> None:
+    """Raise a MaskError unless `box` is (x0, y0, x1, y1), the upper left corner first."""
+    if len(box) != 4 or not _are_near(box) or box[0] > box[2] or box[1] > box[3]:
+        raise MaskError(f"box {tuple(box)}: give its upper left and lower right corner, (x0, y0, x1, y1).")
+
+
+def _are_near(numbers: Sequence) -> bool:
+    return bool((np.abs(numbers) <= FARTHEST).all())  # not so for what is no number
+
+
+def box_region(box: Sequence[float], size: Sequence[int]) -> np.ndarray:
+    """The pixels (H, W) bool of a box (x0, y0, x1, y1), x1 and y1 no longer inside, cut off at the frame.
+
+    Raises:
+        MaskError: it is not four numbers, the upper left corner first.
+    """
+    check_box(box)
+    x0, y0, x1, y1 = np.maximum(np.round(box), 0).astype(int)
+    region = np.zeros(tuple(size), bool)
+    region[y0:y1, x0:x1] = True
+    return region
+
+
+def box_mask(
+    frame: np.ndarray, box: Sequence[float], strokes: np.ndarray | None = None, iterations: int = 5
+) -> np.ndarray:
+    """The object in a rough box, cut out by OpenCV's GrabCut (Rother et al., 2004), as (H, W) bool.
+
+    The same input gives the same mask.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        box: (x0, y0, x1, y1) in pixels, x1 and y1 no longer inside; what lies outside of it is background.
+        strokes: hints, (H, W) int8: 1 is surely the object, -1 surely background, 0 unknown.
+        iterations: rounds of GrabCut; the object may be lost in many.
+
+    Raises:
+        MaskError: it is no box, holds no pixel of the frame, or leaves no background around it.
+    """
+    inside = box_region(box, frame.shape[:2])
+    labels = np.where(inside, np.uint8(cv2.GC_PR_FGD), np.uint8(cv2.GC_BGD))
+    if strokes is not None:
+        labels[strokes > 0] = cv2.GC_FGD
+        labels[strokes < 0] = cv2.GC_BGD
+    objects = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
+    check_mask(objects, f"box {tuple(box)} in a frame of {frame.shape[1]}×{frame.shape[0]} pixels")
+    cv2.setRNGSeed(0)  # GrabCut's first clusters are drawn at random
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(frame, labels, None, *models, iterations, cv2.GC_INIT_WITH_MASK)
+    return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
+
+
+def given_objects(
+    frame: np.ndarray,
+    masks: Sequence[str | Path] = (),
+    boxes: Sequence[Sequence[float]] = (),
+    polygons: Sequence[Sequence[Sequence[float]]] = (),
+) -> np.ndarray:
+    """The objects that a person marked in a frame, numbered in the order given; the first keeps a pixel.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        masks: image files; one alone may hold several objects.
+        boxes: (x0, y0, x1, y1) in pixels; GrabCut finds the object in each.
+        polygons: corners (x, y) in pixels.
+
+    Raises:
+        MaskError: none is given; or one is of another size, empty, or covers the whole frame.
+        DataError: a file is missing or unreadable.
+    """
+    size = frame.shape[:2]
+    marked = [
+        *((str(path), read_objects(find_input(path), size)) for path in masks),
+        *((f"box {tuple(box)}", box_mask(frame, box)) for box in boxes),
+        *((f"polygon {polygon}", polygon_mask(polygon, size)) for polygon in polygons),
+    ]
+    if not marked:
+        raise MaskError("no object is marked: give a mask, a box or a polygon.")
+    objects = np.zeros(size, np.uint8)
+    for source, mask in marked:
+        check_mask(mask, source)
+        free = (mask > 0) & (objects == 0)
+        objects[free] = mask[free] + objects.max()
+        if not free.any():
+            raise MaskError(f"{source}: all of it is marked as another object already. Mark another object.")
+    for number in range(1, objects.max() + 1):
+        check_mask(objects == number, f"object {number}")
+    return objects
+
+
+def read_correction(path: str | Path, size: Sequence[int], count: int) -> np.ndarray:
+    """A later frame's objects, (H, W) uint8 of 0…count; not all of them need be there.
+
+    Raises:
+        DataError: the file is missing or unreadable.
+        MaskError: it has another size, or holds an object that the first mask does not.
+    """
+    if count == 1:
+        objects = read_objects(path, size)
+    else:
+        objects = read_values(path)
+        if objects.shape != tuple(size):
+            return read_objects(path, size)  # which says what is wrong
+    if objects.max() > count:
+        raise MaskError(
+            f"{path}: holds object {objects.max()}, but the first mask has {count}. Number the objects as in "
+            "the first mask."
+        )
+    return objects.astype(np.uint8)

@@ -1,0 +1,1 @@
+"""Pictures of frames, masks and scores, with Matplotlib."""

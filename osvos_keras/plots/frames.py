@@ -1,0 +1,258 @@
+"""Pictures of frames, masks and network outputs. Pictures of scores are in `plots.scores`.
+
+A function that takes an axis `ax` draws into it and returns it; without one, and everywhere else,
+it returns a new Figure. Jupyter shows a Figure that is the last line of a cell (elsewhere:
+`display(figure)`), a script saves it with `save_figure`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from osvos_keras.davis import Davis
+from osvos_keras.evaluation import Scores
+from osvos_keras.evaluation.folder import Pair
+from osvos_keras.evaluation.mistakes import read_regions
+from osvos_keras.evaluation.objects import find_reader
+from osvos_keras.evaluation.tables import mean_over_objects
+from osvos_keras.io.images import read_frame
+from osvos_keras.io.paths import find_input
+from osvos_keras.plots.figures import BLUE, SKY, figure_for, new_figure, save_figure
+
+MASK_COLOUR, OUTLINE_COLOUR = SKY, BLUE  # nature has few objects of these colours
+CELL_INCHES = 1.92  # one picture of a gallery: five make a page 1000 pixels wide
+CELL_WIDTH = 240  # its pixels: enough at a glance, small on disk
+
+
+def _picture_for(ax: Axes | None, image: np.ndarray) -> tuple[Figure | None, Axes]:
+    """As `figure_for`, of the image's own proportions, with room for a title."""
+    return figure_for(ax, 6, 6 * image.shape[0] / image.shape[1] + 0.4)
+
+
+def show_frame(frame: np.ndarray, ax: Axes | None = None, title: str = "") -> Figure | Axes:
+    """A frame, (H, W, 3) uint8 RGB."""
+    figure, ax = _picture_for(ax, frame)
+    ax.imshow(frame)
+    _strip(ax, title)
+    return figure or ax
+
+
+def show_mask(mask: np.ndarray, ax: Axes | None = None, title: str = "") -> Figure | Axes:
+    """A mask or annotation, (H, W) bool: the object white on black."""
+    figure, ax = _picture_for(ax, mask)
+    ax.imshow(mask, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    _strip(ax, title)
+    return figure or ax
+
+
+def show_overlay(
+    frame: np.ndarray,
+    mask: np.ndarray,
+    annotation: np.ndarray | None = None,
+    ax: Axes | None = None,
+    title: str = "",
+) -> Figure | Axes:
+    """A frame with the mask as a blue veil and outline, and the annotation as a dashed white line.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        mask, annotation: (H, W) bool.
+
+    Raises:
+        ValueError: the sizes differ.
+    """
+    for name, region in (("mask", mask), ("annotation", annotation)):
+        if region is not None and region.shape != frame.shape[:2]:
+            raise ValueError(f"{name} {region.shape} and frame {frame.shape[:2]} differ in size (H, W).")
+    figure, ax = _picture_for(ax, frame)
+    ax.imshow(_veil(frame, mask))
+    _draw_outline(ax, mask, OUTLINE_COLOUR, 1.2)
+    if annotation is not None:
+        _draw_outline(ax, annotation, "black", 1.2, alpha=0.5)
+        _draw_outline(ax, annotation, "white", 0.8, linestyles=[(0, (4, 1.5))])
+    _strip(ax, title)
+    return figure or ax
+
+
+def show_side_outputs(side_outputs: Mapping[str, object], title: str = "") -> Figure:
+    """The network's outputs beside each other, as probabilities.
+
+    Args:
+        side_outputs: logits by name (`side2` … `side5`, `fused`), each (H, W), (H, W, 1) or (1, H, W, 1).
+    """
+    figure = new_figure(2.4 * len(side_outputs) + 0.6, 2.0)
+    axes = figure.subplots(1, len(side_outputs), squeeze=False)[0]
+    for ax, (name, logits) in zip(axes, side_outputs.items(), strict=True):
+        logits = np.asarray(logits, np.float32)
+        height_width = logits.shape if logits.ndim == 2 else logits.shape[-3:-1]
+        probability = _sigmoid(logits.reshape(height_width))
+        picture = ax.imshow(probability, cmap="cividis", vmin=0, vmax=1)
+        _strip(ax, name)
+    figure.colorbar(picture, ax=axes, label="probability", fraction=0.05, pad=0.01)
+    figure.suptitle(title)
+    return figure
+
+
+def gallery(
+    davis: Davis,
+    masks: str | Path,
+    sequences: str | Iterable[str],
+    scores: Scores | None = None,
+    columns: int = 5,
+    out: str | Path | None = None,
+) -> Figure:
+    """Rows of sequences, columns of frames over time: the mask, the true outline, J under each.
+
+    Args:
+        davis, masks, sequences: as for `evaluate`; a mask that is not there is drawn as empty.
+        scores: of these masks; adds J under each frame and the means beside each row.
+        columns: frames a sequence; the first is the frame whose annotation was given.
+        out: a PNG to write.
+    """
+    rows = {}
+    for name in davis.select(sequences):
+        count = len(davis.frames(name))
+        rows[name] = np.unique(np.linspace(0, max(count - 2, 0), columns).round().astype(int))
+    figure = _grid(davis, masks, rows, scores)
+    return _written(figure, out)
+
+
+def best_median_worst(
+    davis: Davis,
+    masks: str | Path,
+    scores: Scores,
+    sequences: str | Iterable[str] | None = None,
+    out: str | Path | None = None,
+) -> Figure:
+    """A row for each sequence: the frames with the best, the median and the worst J."""
+    names = scores.per_sequence["sequence"] if sequences is None else davis.select(sequences)
+    rows = {name: _extremes(scores.per_frame, name) for name in names}
+    figure = _grid(davis, masks, rows, scores, headings=("best frame", "median frame", "worst frame"))
+    return _written(figure, out)
+
+
+def _extremes(per_frame: pd.DataFrame, sequence: str) -> np.ndarray:
+    """Positions in the sequence of the frames with the best, median and worst J."""
+    values = mean_over_objects(per_frame[per_frame["sequence"] == sequence])["J"].to_numpy()
+    order = np.argsort(-values, kind="stable") + 1  # position 0, the first frame, is not scored
+    return order[[0, len(order) // 2, -1]]
+
+
+def _grid(
+    davis: Davis,
+    masks: str | Path,
+    rows: Mapping[str, Sequence[int]],
+    scores: Scores | None,
+    headings: Sequence[str] = (),
+) -> Figure:
+    columns = max(map(len, rows.values()))
+    height, width = read_frame(davis.frames(next(iter(rows)))[0]).shape[:2]
+    figure = new_figure(0.4 + columns * CELL_INCHES, 0.4 + len(rows) * (CELL_INCHES * height / width + 0.25))
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for line, (name, positions) in zip(axes, rows.items(), strict=True):
+        frames = davis.frames(name)
+        for ax, position in zip(line, positions, strict=False):
+            _draw_cell(ax, davis, masks, frames[position], position == 0, scores)
+        for ax in line[len(positions) :]:
+            ax.set_axis_off()
+        line[0].set_ylabel(_row_label(name, scores), fontsize=9)
+    for ax, heading in zip(axes[0], headings, strict=False):
+        ax.set_title(heading, fontsize=10)
+    figure.supxlabel("blue: mask      dashed white: outline of the annotation", fontsize=9)
+    return figure
+
+
+def _draw_cell(
+    ax: Axes, davis: Davis, masks: str | Path, path: Path, is_first: bool, scores: Scores | None
+) -> None:
+    frame, mask, annotation = read_cell(davis, masks, path, is_first, scores=scores)
+    show_overlay(frame, mask, None if is_first else annotation, ax)
+    text = f"frame {path.stem}"
+    if is_first:
+        text += ", given"
+    elif scores is not None:
+        row = scores.per_frame.query("sequence == @path.parent.name and frame == @path.stem")
+        text += f", J {row['J'].mean():.2f}" if len(row) else ""
+    ax.set_xlabel(text, fontsize=8, labelpad=2)
+
+
+def read_cell(
+    davis: Davis,
+    masks: str | Path,
+    path: Path,
+    is_first: bool,
+    width: int = CELL_WIDTH,
+    scores: Scores | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Frame, mask and annotation of the frame at `path`, at most `width` pixels wide.
+
+    The mask of a sequence's first frame is its annotation; one that is not there is empty. An annotation that
+    is not there is None. Several objects are shown as one. With `scores` the masks are those that were
+    scored, whatever their names.
+    """
+    sequence, annotation = path.parent.name, davis.annotation_path(path)
+    plan = {} if scores is None else {pair.frame: pair for pair in scores.plan.get(sequence, ())}
+    mask = find_input(masks) / sequence / f"{path.stem}.png"
+    pair = Pair(path.stem, annotation, mask if mask.is_file() else None)
+    pair = Pair(path.stem, annotation, annotation) if is_first else plan.get(path.stem, pair)
+    reader = find_reader(davis.annotation_path(davis.frames(sequence)[0]))
+    frame = shrink(read_frame(path), width)
+    if is_first or annotation.exists():
+        return frame, *(shrink(region, width) for region in read_regions(pair, reader))
+    mask = np.zeros(frame.shape[:2], bool) if pair.mask is None else reader.mask(pair.mask) > 0
+    return frame, shrink(mask, width), None
+
+
+def _row_label(sequence: str, scores: Scores | None) -> str:
+    if scores is None:
+        return sequence
+    row = scores.per_sequence.query("sequence == @sequence")
+    means = zip(row["J_mean"], row["F_mean"], strict=True)
+    return sequence + "".join(f"\nJ {j:.3f}  F {f:.3f}" for j, f in means)
+
+
+def _written(figure: Figure, out: str | Path | None) -> Figure:
+    if out is not None:
+        save_figure(figure, out)
+    return figure
+
+
+def shrink(image: np.ndarray, width: int) -> np.ndarray:
+    """A frame or a mask, at most `width` pixels wide."""
+    if image.shape[1] <= width:
+        return image
+    size = width, max(round(image.shape[0] * width / image.shape[1]), 1)
+    if image.dtype == bool:
+        return cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.5
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _veil(frame: np.ndarray, mask: np.ndarray, alpha: float = 0.5) -> np.ndarray:
+    """(H, W, 3) uint8: the frame, tinted where the mask is set."""
+    veiled = frame.astype(np.float32)
+    veiled[mask] = (1 - alpha) * veiled[mask] + alpha * 255 * np.array(to_rgb(MASK_COLOUR), np.float32)
+    return veiled.round().astype(np.uint8)
+
+
+def _draw_outline(ax: Axes, region: np.ndarray, colour: str, width: float, **line) -> None:
+    """Draw the outline, closed along the frame's border too."""
+    padded = np.pad(region.astype(np.float32), 1)
+    rows, columns = np.arange(-1, region.shape[0] + 1), np.arange(-1, region.shape[1] + 1)
+    if region.any():
+        ax.contour(columns, rows, padded, [0.5], colors=[colour], linewidths=width, **line)
+
+
+def _strip(ax: Axes, title: str) -> None:
+    """Leave the picture and its frame; ticks of pixels say nothing here."""
+    ax.set(xticks=[], yticks=[], title=title)
+    ax.spines[:].set_visible(False)
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return 0.5 * (1 + np.tanh(logits / 2))

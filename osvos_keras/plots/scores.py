@@ -1,0 +1,225 @@
+"""Pictures of numbers: losses over epochs, scores over time, over sequences, attributes and methods.
+
+Figures and axes are returned as in `plots.frames`.
+"""
+
+from collections.abc import Mapping
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from osvos_keras.davis import Davis
+from osvos_keras.evaluation import Scores, compare, published_scores
+from osvos_keras.evaluation.tables import mean_over_objects
+from osvos_keras.plots.figures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    figure_for,
+    new_figure,
+)
+from osvos_keras.plots.frames import read_cell, show_overlay
+
+LINE_COLOURS = [BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE]  # all but yellow, faint on white
+BAR_COLOURS = [BLUE, ORANGE, GREEN, SKY, VERMILION, PURPLE]
+ATTRIBUTES = {
+    "AC": "appearance change",
+    "BC": "background clutter",
+    "CS": "camera shake",
+    "DB": "dynamic background",
+    "DEF": "deformation",
+    "EA": "edge ambiguity",
+    "FM": "fast motion",
+    "HO": "heterogeneous object",
+    "IO": "interacting objects",
+    "LR": "low resolution",
+    "MB": "motion blur",
+    "OCC": "occlusion",
+    "OV": "out of view",
+    "ROT": "rotation",
+    "SC": "shape complexity",
+    "SV": "scale variation",
+}
+
+
+def loss_curves(history: pd.DataFrame, ax: Axes | None = None, title: str = "") -> Figure | Axes:
+    """Every column of a training history whose name ends in `loss`, against `step`, on a log scale."""
+    figure, ax = figure_for(ax, 7, 4)
+    steps = history["step"]
+    names = [name for name in history.columns if name.endswith("loss")]
+    for colour, name in zip(cycle(LINE_COLOURS), names):
+        bold = name in ("loss", "val_loss")
+        ax.plot(
+            steps, history[name], color=colour, linewidth=2.2 if bold else 1.2, label=name.replace("_", " ")
+        )
+    ax.set(xlabel="step", ylabel="loss (log scale)", yscale="log", title=title)
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False)
+    return figure or ax
+
+
+def score_over_time(
+    per_frame: pd.DataFrame,
+    sequence: str,
+    davis: Davis | None = None,
+    masks: str | Path | None = None,
+    ax: Axes | None = None,
+) -> Figure | Axes:
+    """J and F of one sequence, frame by frame, the worst marked.
+
+    With `davis` and `masks` (and no `ax`) the first frame and the worst are shown under the curves.
+
+    Raises:
+        ValueError: the sequence was not scored.
+    """
+    values = mean_over_objects(per_frame[per_frame["sequence"] == sequence]).reset_index(drop=True)
+    if values.empty:
+        raise ValueError(f"no scores of {sequence}; there are {', '.join(per_frame['sequence'].unique())}.")
+    worst = int(values["J"].argmin())
+    if ax is not None or davis is None or masks is None:
+        figure, ax = figure_for(ax, 8, 3.2)
+        _draw_over_time(ax, values, sequence, worst)
+        return figure or ax
+    figure = new_figure(9, 6)
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1.1, 1))
+    _draw_over_time(top.add_subplot(), values, sequence, worst)
+    frames = davis.frames(sequence)
+    titles = {0: "first frame, annotation given", worst + 1: f"worst frame, J {values['J'][worst]:.2f}"}
+    for cell, (position, title) in zip(bottom.subplots(1, 2), titles.items(), strict=True):
+        images = read_cell(davis, masks, frames[position], position == 0, width=440)
+        show_overlay(*images, ax=cell, title=title)
+    return figure
+
+
+def _draw_over_time(ax: Axes, values: pd.DataFrame, sequence: str, worst: int) -> None:
+    time = np.arange(1, len(values) + 1)
+    for measure, colour in (("J", BLUE), ("F", ORANGE)):
+        ax.plot(time, values[measure], color=colour, label=f"{measure} (mean {values[measure].mean():.3f})")
+    ax.plot(
+        time[worst], values["J"][worst], "v", color=BLACK, label=f"worst J, frame {values['frame'][worst]}"
+    )
+    ax.set(xlabel="frame", ylabel="score", ylim=(-0.02, 1.02))
+    ax.grid(alpha=0.3)
+    _legend_above(ax)
+    ax.set_title(sequence, loc="right")
+
+
+def score_bars(
+    scores: Scores, published: bool = True, measure: str = "J_mean", ax: Axes | None = None
+) -> Figure | Axes:
+    """A bar for each sequence, best first, with the paper's own number beside it where there is one."""
+    table = scores.per_sequence.set_index("sequence")[measure].sort_values()
+    figure, ax = figure_for(ax, 7, 0.32 * len(table) + 1.4)
+    bars = ax.barh(table.index, table, color=SKY, label=f"these masks, mean {table.mean():.3f}")
+    ax.bar_label(bars, [f"{value:.3f}" for value in table], label_type="center", fontsize=8)
+    paper = _paper(measure)
+    paper = paper[paper.index.isin(table.index)]
+    if published and len(paper):
+        ax.plot(paper, paper.index, "D", color=BLACK, label=f"OSVOS paper, mean of these {paper.mean():.3f}")
+    ax.axvline(table.mean(), color=BLUE, linestyle="--", linewidth=1)
+    ax.set(xlim=(0, 1), xlabel=_label(measure))
+    ax.margins(y=0.02)
+    _legend_above(ax)
+    return figure or ax
+
+
+def attribute_bars(scores: Scores, measure: str = "J", ax: Axes | None = None) -> Figure | Axes:
+    """The mean over the sequences with each attribute and over those without it, hardest first.
+
+    Raises:
+        ValueError: there are no attributes, because the data set has no `db_info.yml`.
+    """
+    if scores.attributes.empty:
+        raise ValueError("no attributes: the data set has no db_info.yml, or no sequence in it has one.")
+    table = scores.attributes.sort_values(f"{measure}_gain", ascending=False)
+    figure, ax = figure_for(ax, 7, 0.36 * len(table) + 1.4)
+    places = np.arange(len(table))
+    ax.barh(places + 0.2, table[f"{measure}_with"], 0.4, color=ORANGE, label="sequences with it (how many)")
+    ax.barh(places - 0.2, table[f"{measure}_without"], 0.4, color=SKY, label="sequences without it")
+    names = [
+        f"{ATTRIBUTES.get(row.attribute, row.attribute)} ({row.sequences})" for row in table.itertuples()
+    ]
+    ax.set_yticks(places, names)
+    ax.set(xlim=(0, 1), xlabel=_label(f"{measure}_mean"))
+    ax.margins(y=0.01)
+    _legend_above(ax)
+    return figure or ax
+
+
+def compare_bars(
+    scores: Mapping[str, Scores], measure: str = "J_mean", ax: Axes | None = None
+) -> Figure | Axes:
+    """Several methods, a group of bars for each sequence and for the mean over them.
+
+    Raises:
+        ValueError: as `compare`.
+    """
+    table = compare(scores)[measure].iloc[::-1]
+    figure, ax = figure_for(ax, 8, 0.16 * len(table) * (len(scores) + 1) + 1.6)
+    places, height = np.arange(len(table)), 0.8 / len(scores)
+    for index, (name, colour) in enumerate(zip(table, cycle(BAR_COLOURS), strict=False)):
+        label = f"{name}, mean {table[name]['overall']:.3f}"
+        ax.barh(places + 0.4 - (index + 0.5) * height, table[name], height, color=colour, label=label)
+    ax.set_yticks(places, table.index)
+    ax.axhline(0.5, color=BLACK, linewidth=0.8)
+    ax.set(xlim=(0, 1), xlabel=_label(measure))
+    ax.margins(y=0.02)
+    _legend_above(ax)
+    return figure or ax
+
+
+def _legend_above(ax: Axes) -> None:
+    """In one line if the words fit, else one below the other."""
+    names = ax.get_legend_handles_labels()[1]
+    columns = len(names) if sum(map(len, names)) < 70 else 1
+    ax.legend(frameon=False, ncols=columns, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
+
+
+def _paper(measure: str) -> pd.Series:
+    """The OSVOS paper's number for each sequence it is known for."""
+    table = published_scores().query("method == 'OSVOS' and measure == @measure and sequence != 'val20'")
+    return table.set_index("sequence")["value"]
+
+
+def _label(measure: str) -> str:
+    return {
+        "J_mean": "region similarity J (mean over frames, 0 to 1)",
+        "F_mean": "contour accuracy F (mean over frames, 0 to 1)",
+        "J&F": "mean of J and F (0 to 1)",
+    }.get(measure, measure)
+
+
+def ablation_curves(table: pd.DataFrame, ax: Axes | None = None) -> Figure | Axes:
+    """Mean J over the sequences against mean seconds a sequence, a line for each start.
+
+    Args:
+        table: as `run_ablation` returns it.
+        ax: an axis to draw on.
+    """
+    figure, ax = figure_for(ax, 7, 4)
+    table = table.assign(seconds=table["train_seconds"] + table["mask_seconds"])
+    for colour, (start, rows) in zip(cycle(BAR_COLOURS), table.groupby("start", sort=False)):
+        mean = rows.groupby("steps")[["seconds", "J"]].mean()
+        ax.plot(mean["seconds"], mean["J"], "o-", color=colour, label=start)
+        for steps, seconds, j in mean.itertuples():
+            ax.annotate(f"{steps}", (seconds, j), (0, 6), textcoords="offset points", ha="center", fontsize=8)
+    ax.set(
+        xscale="log", xlabel="seconds a sequence, training and masks (log scale)", ylabel="mean J",
+        title="the number of online steps stands at each point",
+    )  # fmt: skip
+    ax.xaxis.set(
+        major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_locator=NullLocator()
+    )
+    ax.margins(0.08, 0.1)
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False, title="start")
+    return figure or ax

@@ -1,0 +1,1 @@
+"""What `osvos evaluate` writes for people: tables, pictures, an HTML page."""

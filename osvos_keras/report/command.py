@@ -1,0 +1,160 @@
+"""What `osvos evaluate` does: score folders of masks, print and write the tables, then the pictures."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from osvos_keras.davis import Davis
+from osvos_keras.evaluation import Scores, compare, evaluate_methods, require_own_folder
+from osvos_keras.evaluation.folder import require_folder
+from osvos_keras.evaluation.scoring import pool_of
+from osvos_keras.io.files import make_folder, write_atomically
+from osvos_keras.io.paths import find_input
+
+
+def report_scores(
+    folders: Sequence[str | Path],
+    davis: Davis,
+    sequences: str,
+    out: str | Path,
+    *,
+    pictures: bool = True,
+    progress: bool = True,
+    **options,
+) -> dict[str, Scores]:
+    """Score each folder of masks; print the tables and write them, then the pictures, into `out`.
+
+    The first folder's files go into `out` itself, those of each other into `out/<method>`, and
+    the comparison of several and `report.html` beside the first's.
+
+    Args:
+        folders: of masks, one for each method.
+        pictures: draw pictures and write `report.html`.
+        progress: show bars.
+        davis, sequences, options: as for `evaluate_methods`.
+
+    Returns:
+        the scores by the name of the method.
+
+    Raises:
+        DataError, ConfigError, FolderError: as `evaluate` and `Scores.save`.
+    """
+    folders = list(dict.fromkeys(map(find_input, folders)))
+    for folder in folders:
+        require_folder(folder)
+    methods = _by_method(folders)
+    out = make_folder(out)
+    places = {name: out / name if index else out for index, name in enumerate(methods)}
+    for name, folder in methods.items():
+        require_own_folder(places[name], folder)
+    scores = evaluate_methods(methods, davis, sequences, progress=progress, **options)
+    for name, one in scores.items():
+        print(f"\n{name}: {methods[name]}")
+        _print_scores(one)
+        one.save(places[name])
+    if len(scores) > 1:
+        _print_comparison(scores, out)
+    print(f"\nTables: {out}", flush=True)
+    if pictures:
+        write_pictures(scores, davis, places, progress=progress)
+        print(f"Pictures, and report.html to look into every frame: {out}")
+    return scores
+
+
+def _by_method(folders: Sequence[Path]) -> dict[str, Path]:
+    """Each folder under the shortest end of its path that tells it apart; a last `masks` says nothing."""
+    parts = [
+        folder.parts[1:-1] if folder.name == "masks" and folder.parent not in folders else folder.parts[1:]
+        for folder in folders
+    ]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["_".join(path[-length:]) for path in parts]
+        if len(set(names)) == len(names):
+            break
+    return dict(zip(names, folders, strict=True))
+
+
+def _print_scores(scores: Scores) -> None:
+    overall = scores.overall.assign(sequence="overall")
+    if len(scores.per_object):
+        print(_as_text(scores.per_object))
+        print("\nMeans over the objects of each sequence, and over all objects:")
+    print(_as_text(pd.concat([scores.per_sequence, overall])))
+    if not scores.attributes.empty:
+        print("\nMeans over the sequences with an attribute, without it, and the difference:")
+        print(_as_text(scores.attributes))
+    if scores.missing:
+        print(f"\n{_missing_text(scores.missing)}")
+    for note in scores.notes:
+        print(f"\nnote: {note}")
+
+
+def _missing_text(missing: Sequence[str]) -> str:
+    named = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
+    return (
+        f"{len(missing)} missing {'mask was' if len(missing) == 1 else 'masks were'} scored as empty: {named}"
+    )
+
+
+def _as_text(table: pd.DataFrame, index: bool = False) -> str:
+    return table.to_string(index=index, float_format="{:.3f}".format, na_rep="–")
+
+
+def _print_comparison(scores: Mapping[str, Scores], out: Path) -> None:
+    table = compare(scores)
+    print("\nSide by side:")
+    print(_as_text(table, index=True))
+    overall = pd.DataFrame({name: one.overall.iloc[0] for name, one in scores.items()}).T
+    print(_as_text(overall, index=True))
+    with write_atomically(out / "comparison.csv") as temporary:
+        table.set_axis([f"{measure} {method}" for measure, method in table.columns], axis=1).to_csv(temporary)
+
+
+def write_pictures(
+    scores: Mapping[str, Scores], davis: Davis, places: Mapping[str, Path], *, progress: bool = True
+) -> None:
+    """Draw the pictures of each method into its place, and `report.html` of all beside the first's.
+
+    Args:
+        scores, places: by the name of the method.
+        davis: the data set.
+        progress: show a bar.
+    """
+    from osvos_keras.report.html import write_html_report  # Matplotlib is not needed for the tables
+
+    out = next(iter(places.values()))
+    with pool_of(os.cpu_count() or 1) as pool:
+        write_html_report(scores, davis, out / "report.html", pool, progress)
+        for draw in tqdm(_pictures(scores, davis, places), "pictures", unit="picture", disable=not progress):
+            draw()
+
+
+def _pictures(
+    scores: Mapping[str, Scores], davis: Davis, places: Mapping[str, Path]
+) -> list[Callable[[], object]]:
+    """What is to draw, each picture a function."""
+    from osvos_keras.plots.figures import save_figure
+    from osvos_keras.plots.frames import gallery
+    from osvos_keras.plots.scores import attribute_bars, compare_bars, score_bars
+    from osvos_keras.plots.worst import worst_pictures
+
+    def save(draw: Callable, path: Path, *arguments) -> None:
+        save_figure(draw(*arguments), path)
+
+    pictures = []
+    for name, one in scores.items():
+        place, masks, names = places[name], one.arguments["masks"], one.arguments["sequences"]
+        pictures.append(partial(save, worst_pictures, place / "worst.png", davis, one))
+        pictures.append(partial(gallery, davis, masks, names, one, out=place / "gallery.png"))
+        pictures.append(partial(save, score_bars, place / "sequences.png", one))
+        if not one.attributes.empty:
+            pictures.append(partial(save, attribute_bars, place / "attributes.png", one))
+    if len(scores) > 1:
+        for measure in ("J_mean", "F_mean"):
+            path = next(iter(places.values())) / f"comparison_{measure}.png"
+            pictures.append(partial(save, compare_bars, path, scores, measure))
+    return pictures

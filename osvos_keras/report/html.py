@@ -1,0 +1,137 @@
+"""`report.html`: scores, curves and every frame with its masks, in one file that loads nothing else."""
+
+import base64
+import io
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from osvos_keras import __version__
+from osvos_keras.davis import Davis
+from osvos_keras.evaluation import Scores
+from osvos_keras.evaluation.folder import Pair
+from osvos_keras.evaluation.mistakes import describe_mistakes, read_regions, worst_frames
+from osvos_keras.evaluation.objects import Reader
+from osvos_keras.evaluation.scoring import in_pool
+from osvos_keras.evaluation.tables import mean_over_objects
+from osvos_keras.io.files import write_atomically
+from osvos_keras.io.images import orientation, read_frame
+
+TEMPLATE = Path(__file__).with_name("template.html")
+PLACE = "/*DATA*/"
+WIDTH, QUALITY = 320, 60  # of the frames in the file: about 8 kB each
+SMOOTHING = 0.7  # pixels that an outline may be off on the page
+
+
+def write_html_report(
+    scores: Mapping[str, Scores],
+    davis: Davis,
+    path: str | Path,
+    pool: ThreadPoolExecutor,
+    progress: bool = True,
+) -> Path:
+    """Write the report of one method or several.
+
+    Args:
+        scores: by the name of the method, of the same sequences.
+        davis: the data set.
+        path: the file.
+        pool: where frames are read and made small.
+        progress: show a bar.
+    """
+    first = next(iter(scores.values()))
+    tasks = [
+        (frame, [one.plan[name][index] for one in scores.values()], first.readers[name])
+        for name, plan in first.plan.items()
+        for index, frame in enumerate(_frames(davis, name, plan))
+    ]
+    drawn = in_pool(pool, lambda task: _picture(*task), tasks, "report.html", "frame", progress)
+    pictures = iter(list(drawn))
+    sequences = [
+        {"name": name, "frames": [next(pictures) for _ in plan]} for name, plan in first.plan.items()
+    ]
+    for sequence in sequences:
+        for method, one in scores.items():
+            _add_scores(sequence, method, one)
+    data = {
+        "software": f"osvos-keras {__version__}",
+        "davis": f"{davis.root}, {davis.resolution}",
+        "methods": [_method(name, one) for name, one in scores.items()],
+        "sequences": sequences,
+    }
+    text = (
+        json.dumps(data, separators=(",", ":"), ensure_ascii=True)
+        .replace("<", "\\u003c")
+        .replace("NaN", "null")
+    )
+    with write_atomically(path) as temporary:
+        temporary.write_text(TEMPLATE.read_text(encoding="utf-8").replace(PLACE, text), encoding="utf-8")
+    return Path(path)
+
+
+def _frames(davis: Davis, sequence: str, plan: list[Pair]) -> list[Path]:
+    """The frames of a plan."""
+    known = {frame.stem: frame for frame in davis.frames(sequence)}
+    return [known[pair.frame] for pair in plan]
+
+
+def _method(name: str, scores: Scores) -> dict:
+    return {
+        "name": name,
+        "overall": _rounded(scores.overall.iloc[0].to_dict()),
+        "rows": [_rounded(row) for row in scores.per_sequence.to_dict("records")],
+        "worst": [_rounded(row) for row in worst_frames(scores.per_frame).to_dict("records")],
+        "notes": list(scores.notes),
+        "missing": len(scores.missing),
+    }
+
+
+def _rounded(row: dict) -> dict:
+    """The row for JSON, which knows no NaN."""
+    return {
+        key: (round(value, 4) if value == value else None) if isinstance(value, float) else value
+        for key, value in row.items()
+    }
+
+
+def _add_scores(sequence: dict, method: str, scores: Scores) -> None:
+    """J and F of each frame, of several objects their means."""
+    rows = scores.per_frame[scores.per_frame["sequence"] == sequence["name"]]
+    means = mean_over_objects(rows).set_index("frame")[["J", "F"]].round(4).to_dict("index")
+    for frame in sequence["frames"]:
+        for measure in "JF":
+            frame.setdefault(measure, []).append(means.get(frame["name"], {}).get(measure))
+
+
+def _picture(frame: Path, pairs: list[Pair], reader: Reader) -> dict:
+    """One frame: small, with the outlines of annotation and masks as SVG paths in its own pixels."""
+    picture = {"name": pairs[0].frame, "image": _small_jpeg(frame), "masks": [], "wrong": []}
+    for pair in pairs:
+        mask, annotation = read_regions(pair, reader)
+        picture["masks"].append(_svg_path(mask))
+        picture["wrong"].append(describe_mistakes(mask, annotation))
+    return picture | {"annotation": _svg_path(annotation), "size": annotation.shape[::-1]}
+
+
+def _small_jpeg(path: Path) -> str:
+    with Image.open(path) as image:
+        if image.format == "JPEG" and orientation(image) == 1:
+            image.draft("RGB", (WIDTH, 1))  # decodes no more than is needed
+            image = image.convert("RGB")
+        else:
+            image = Image.fromarray(read_frame(path))
+    image.thumbnail((WIDTH, 2 * WIDTH), Image.Resampling.BILINEAR)
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=QUALITY)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _svg_path(region: np.ndarray) -> str:
+    contours, _ = cv2.findContours(region.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    lines = (cv2.approxPolyDP(contour, SMOOTHING, True)[:, 0].ravel().tolist() for contour in contours)
+    return "".join(f"M{' '.join(map(str, line))}z" for line in lines)

@@ -1,0 +1,1 @@
+"""A clip of one's own: decoded, segmented, shown."""

@@ -1,0 +1,276 @@
+"""A clip of one's own, made a sequence in DAVIS layout: a video, an animated image or a folder of images.
+
+<folder>/JPEGImages/480p/<name>/00000.jpg     its frames, at their own size
+<folder>/Annotations/480p/<name>/00000.png    what a person marked in them
+<folder>/clip.json                            what it was made from, all files, and the time of every frame
+
+The frames of a folder keep the names of their images; those of a file are numbered from 00000.
+"""
+
+import hashlib
+import math
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from osvos_keras.davis import Davis
+from osvos_keras.errors import FolderError, VideoError
+from osvos_keras.io.files import clear_temporaries, list_files, make_folder, sha256, write_atomically
+from osvos_keras.io.images import SUFFIXES, open_image, orientation, read_frame
+from osvos_keras.io.kept import require_absent, set_aside
+from osvos_keras.io.literals import check_range, check_type
+from osvos_keras.io.masks import write_indexed, write_mask
+from osvos_keras.io.paths import find_input, resolve_output
+from osvos_keras.io.records import read_record, write_record
+from osvos_keras.video.codec import count_declared, read_video
+from osvos_keras.video.pictures import (
+    UNTIMED,
+    check_images,
+    check_sides,
+    list_images,
+    number_of,
+    open_pictures,
+    read_pictures,
+)
+
+QUALITY = 95  # of the frames' JPEGs: next to nothing is lost
+RATES = 0.01, 1000  # frames a second
+LONGEST_CLIP_NAME = 100  # bytes; other files are named after it
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip on disk.
+
+    davis: the data set that it makes up, alone.
+    name: of the sequence.
+    times: seconds at which each frame starts, and at last the end of the clip.
+    sha256: of the file or files that it was made from.
+    """
+
+    davis: Davis
+    name: str
+    times: tuple[float, ...]
+    sha256: str
+
+    @property
+    def frames(self) -> list[Path]:
+        """The frames, in order."""
+        return self.davis.frames(self.name)
+
+    def find_frame(self, name: str) -> int:
+        """The index of the frame that a person calls `name`: a file name, without its suffix, or its number.
+
+        Raises:
+            VideoError: there is no such frame, or there are several.
+        """
+        stems = [path.stem for path in self.frames]
+        bare = Path(name).stem if Path(name).suffix.lower() in SUFFIXES else name
+        found = [index for index, stem in enumerate(stems) if stem == bare]
+        if not found and bare.isdecimal():
+            digits = bare.lstrip("0") or "0"
+            found = [index for index, stem in enumerate(stems) if str(number_of(stem)) == digits]
+        if len(found) != 1:
+            problem = f"several frames are numbered {name}" if found else f"there is no frame {name}"
+            raise VideoError(
+                f"{self.name}: {problem}; its frames are {stems[0]} to {stems[-1]}. "
+                f"Give a frame's name, such as {stems[found[0] if found else -1]}."
+            )
+        return found[0]
+
+
+def clip_name(source: str | Path) -> str:
+    """The name of the sequence that a clip becomes: its file's or folder's, without odd characters."""
+    path = find_input(source)
+    name = re.sub(r"[^\w.-]+", "_", path.name if path.is_dir() else path.stem).lstrip(".")
+    return name.encode()[:LONGEST_CLIP_NAME].decode(errors="ignore") or "clip"
+
+
+def find_clip_folder(source: str | Path, parent: str | Path) -> Path:
+    """The folder below `parent` for all that is made of a clip: named after it, and never another clip's.
+
+    Another clip of that name gets `<name>-2`, a third `<name>-3`. The same clip gets the same folder.
+    """
+    name, parent = clip_name(source), resolve_output(parent)
+    folders = (parent / (name if number == 1 else f"{name}-{number}") for number in count(1))
+    return next(folder for folder in folders if not _holds_another(folder / "clip", source))
+
+
+def import_clip(source: str | Path, folder: str | Path, *, fps: float = 24, progress: bool = True) -> Clip:
+    """Make a clip a sequence; what an earlier call left of the same clip is used again.
+
+    Args:
+        source: a video file, an animated image (GIF, WebP, PNG, or a TIFF of several pages), or a folder of
+            images in the order of the numbers in their names. One frame is in memory at a time.
+        folder: where the sequence goes; a folder of its own.
+        fps: frames a second of images without times, 0.01 to 1000; a video has its own.
+        progress: whether to show a bar.
+
+    Raises:
+        VideoError: the source is missing, no video, cannot be decoded, has one frame only, or frames
+            of different sizes, or smaller than 16 pixels.
+        DataError: an image of the folder cannot be a frame; see `io.images.read_frame`.
+        ConfigError: `fps` is out of range.
+        FolderError: the folder holds another clip or something else, or cannot be written.
+
+    Warns:
+        VideoWarning: the video seems to be cut short, or something in the folder is odd.
+    """
+    check_range("fps", check_type("fps", fps, (float,)), *RATES)
+    folder, made_with = resolve_output(folder), _identify(source)
+    record, name = read_record(folder / "clip.json", made_with), made_with["name"]
+    frames = folder / "JPEGImages" / "480p" / name
+    if not _is_whole(record) or record["frames"] != [path.name for path in list_files(frames)]:
+        _clear(folder, made_with["sha256"])
+        write_record(folder / "clip.json", made_with)  # begun
+        names, times = _write(find_source(source), make_folder(frames), fps, progress)
+        record = {"frames": names, "times": times, "annotations": []}
+        write_record(folder / "clip.json", made_with, **record)  # complete
+    times = record["times"] or [index / fps for index in range(len(record["frames"]) + 1)]
+    return Clip(Davis(folder), name, tuple(times), made_with["sha256"])
+
+
+def _holds_another(folder: Path, source: str | Path) -> bool:
+    record = read_record(folder / "clip.json")
+    return _is_whole(record) and record["made_with"].get("sha256") != _identify(source)["sha256"]
+
+
+def write_annotations(clip: Clip, marked: Mapping[int, np.ndarray]) -> None:
+    """Keep what was marked, maps (H, W) uint8 by index of frame, as the clip's annotations, and no others.
+
+    Raises:
+        FolderError: an annotation lies there that is not the clip's.
+    """
+    path = clip.davis.root / "clip.json"
+    record, several = read_record(path), marked[0].max() > 1
+    paths = {index: clip.davis.annotation_path(clip.frames[index]) for index in marked}
+    own = {paths[0].with_name(name) for name in record["annotations"]}
+    require_absent(set(paths.values()) - own)
+    names = sorted(one.name for one in paths.values())
+    if names != record["annotations"]:
+        write_record(path, **{**record, "annotations": names})
+    for old in own - set(paths.values()):
+        old.unlink(missing_ok=True)
+    for index, objects in marked.items():
+        (write_indexed if several else write_mask)(paths[index], objects)
+
+
+def find_source(source: str | Path) -> Path:
+    """The file or folder of a clip. Raises a VideoError if there is none."""
+    path = find_input(source)
+    if not path.is_dir() and not path.is_file():
+        found = "neither a file nor a folder" if path.exists() else "no such file"
+        raise VideoError(f"{source}: {found}. Give a video, an animated image or a folder of images.")
+    return path
+
+
+def _identify(source: str | Path) -> dict[str, str]:
+    """What a clip is: its name, and the checksum of its file or of all its images and their names."""
+    path = find_source(source)
+    if path.is_dir():
+        listing = "".join(f"{image.name} {sha256(image)}\n" for image in list_images(path))
+        digest = hashlib.sha256(os.fsencode(listing)).hexdigest()
+    else:
+        digest = sha256(path)
+    return {"name": clip_name(source), "sha256": digest}
+
+
+def _is_whole(record: dict[str, Any] | None) -> bool:
+    """Whether a record is that of a clip whose frames were all written."""
+    if record is None or not all(_are_names(record.get(kind)) for kind in ("frames", "annotations")):
+        return False
+    times = record.get("times")
+    return times is None or (
+        isinstance(times, list)
+        and len(times) == len(record["frames"]) + 1
+        and all(isinstance(time, int | float) and math.isfinite(time) for time in times)
+    )
+
+
+def _are_names(names: Any) -> bool:
+    """Whether these are names of files in one folder, as a record that nobody changed has them."""
+    return isinstance(names, list) and all(isinstance(one, str) and Path(one).name == one for one in names)
+
+
+def _clear(folder: Path, sha: str) -> None:
+    """Remove half of a clip, or an import of this one that cannot be used again; nothing else.
+
+    Raises:
+        FolderError: the folder holds another clip, or what is none.
+    """
+    record = read_record(folder / "clip.json")
+    name = record["made_with"].get("name") if record else None
+    if not _are_names([name]):
+        there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        if {"clip.json", "JPEGImages"} <= there <= {"clip.json", "JPEGImages", "Annotations"}:
+            set_aside(folder, "a clip whose record (clip.json) cannot be understood")
+        elif there:
+            raise FolderError(
+                f"{folder}: holds something that is no clip. Choose another folder (--run-dir)."
+            )
+        return
+    if _is_whole(record) and record["made_with"].get("sha256") != sha:
+        raise FolderError(
+            f"{folder}: holds another clip, which stays as it is. Choose another folder (--run-dir), or "
+            "delete this one if you need neither it nor its masks."
+        )
+    frames, annotations = (folder / kind / "480p" / name for kind in ("JPEGImages", "Annotations"))
+    there, written, marked = list_files(frames), list_files(frames), []
+    if _is_whole(record):  # else the folder was empty when the import began, and all in it is of it
+        written = [frames / one for one in record["frames"]]
+        marked = [annotations / one for one in record["annotations"]]
+    require_absent(set(there) - set(written))
+    for path in (*written, *marked):
+        path.unlink(missing_ok=True)
+    clear_temporaries(frames)
+    for emptied in (frames, annotations):
+        with suppress(OSError):  # of a clip that was called otherwise
+            emptied.rmdir()
+
+
+def _write(source: Path, frames: Path, fps: float, progress: bool) -> tuple[list[str], list[float] | None]:
+    """Write the frames; their names, and their times if the source has any."""
+    name = frames.name
+    if source.is_dir():
+        images = list_images(source)
+        check_images(source, images)
+        for path in tqdm(images, f"frames {name}", unit="frame", disable=not progress):
+            _write_image(path, frames / f"{path.stem}.jpg")
+        return [f"{path.stem}.jpg" for path in images], None
+    names, times = [], [0.0]
+    with open_pictures(source) or nullcontext() as pictures:
+        total = None if pictures else count_declared(source)
+        reading = read_pictures(source, pictures, fps) if pictures else read_video(source)
+        for frame in tqdm(reading, f"frames {name}", total, unit="frame", disable=not progress):
+            check_sides(source, frame.image.shape[:2])
+            names.append(f"{len(names):05d}.jpg")
+            _write_jpeg(frames / names[-1], frame.image)
+            times[-1:] = [frame.start, frame.start + frame.duration]
+    if len(names) < 2:
+        raise VideoError(f"{source}: holds one frame, a picture; a clip has two at least.")
+    return names, None if pictures and pictures.format == UNTIMED else times
+
+
+def _write_image(path: Path, target: Path) -> None:
+    """Write an image as a frame, a JPEG as it is."""
+    image = open_image(path)
+    if image.format == "JPEG" and image.mode in ("RGB", "L") and orientation(image) == 1:
+        with write_atomically(target) as temporary:
+            shutil.copyfile(path, temporary)
+    else:
+        _write_jpeg(target, read_frame(path))
+
+
+def _write_jpeg(path: Path, frame: np.ndarray) -> None:
+    with write_atomically(path) as temporary:
+        Image.fromarray(frame).save(temporary, format="JPEG", quality=QUALITY)

@@ -1,0 +1,143 @@
+"""What is shown of a segmented clip: a video for browsers, a GIF for slides, a contact sheet."""
+
+import glob
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from osvos_keras.io.files import TEMPORARY, sha256
+from osvos_keras.io.images import read_frame
+from osvos_keras.io.kept import set_aside
+from osvos_keras.io.masks import read_indexed
+from osvos_keras.io.paths import resolve_output
+from osvos_keras.io.records import read_record, write_record
+from osvos_keras.marking.marks import object_palette
+from osvos_keras.plots.figures import new_figure, save_figure
+from osvos_keras.plots.frames import show_frame, shrink
+from osvos_keras.video.clip import Clip
+from osvos_keras.video.codec import write_gif, write_webm
+
+VEIL = 0.5  # how much of the object's colour covers it
+GIF_WIDTH, GIF_RATE, GIF_FRAMES = 480, 12, 150  # pixels, frames a second, and frames at most
+SHEET_WIDTH = 480  # pixels of a picture on the contact sheet
+
+
+def draw_objects(frame: np.ndarray, objects: np.ndarray) -> np.ndarray:
+    """A frame with each object under a veil of its colour, and outlined in it.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        objects: (H, W) uint8, 0 background, 1…N.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    colours = object_palette(int(objects.max()))
+    drawn = cv2.addWeighted(frame, 1 - VEIL, colours[objects], VEIL, 0)
+    drawn[objects == 0] = frame[objects == 0]
+    thickness = max(1, frame.shape[0] // 240)
+    for number in range(1, len(colours)):
+        outlines, _ = cv2.findContours(
+            (objects == number).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
+        )
+        cv2.drawContours(drawn, outlines, -1, colours[number].tolist(), thickness)
+    return drawn
+
+
+def read_overlays(clip: Clip, masks: Path, indices: Sequence[int], width: int = 0) -> Iterator[np.ndarray]:
+    """Frames of a clip with their masks drawn, one at a time, at most `width` pixels wide if not 0."""
+    frames = clip.frames
+    for index in indices:
+        path = frames[index]
+        drawn = draw_objects(read_frame(path), read_indexed(masks / f"{path.stem}.png"))
+        yield shrink(drawn, width) if width else drawn
+
+
+def overlay_files(out: str | Path) -> list[Path]:
+    """The overlay video `out`, and the GIF and the contact sheet that go beside it."""
+    out = resolve_output(out)
+    beside = out.with_suffix(".gif"), out.with_name(f"{out.stem}_sheet.png")
+    return [out, *map(resolve_output, beside)]
+
+
+def write_overlays(clip: Clip, masks: Path, out: str | Path, progress: bool = True) -> list[Path]:
+    """Write the overlay video `out` (WebM), and beside it the GIF and the contact sheet (PNG).
+
+    The video has the clip's size and times. The GIF is small and has a dozen frames a second at most.
+    What an earlier call wrote from the same masks is left as it is. Another file that lies there is kept
+    under another name.
+
+    Returns:
+        The three files.
+
+    Warns:
+        VideoWarning: where another file went.
+    """
+    files, done = overlay_files(out), masks.with_name(f"{clip.name}_overlays.json")
+    shown = sha256(*(masks / f"{path.stem}.png" for path in clip.frames))
+    made_with = {"clip_sha256": clip.sha256, "masks_sha256": shown, "times": clip.times}
+    record = read_record(done, made_with)
+    if record is None or record.get("files") != _checksums(files):
+        _keep_others(files, read_record(done))
+        _clear_stale(files)
+        write_record(done, made_with, files={str(path): None for path in files})  # begun
+        _write(clip, masks, *files, progress)
+        write_record(done, made_with, files=_checksums(files))
+    return files
+
+
+def _checksums(files: Sequence[Path]) -> dict[str, str]:
+    return {str(path): sha256(path) for path in files if path.is_file()}
+
+
+def _keep_others(files: Sequence[Path], record: dict[str, Any] | None) -> None:
+    """Rename each file that, as the record says, no earlier call wrote, or that was changed since."""
+    written = record.get("files") if record else None
+    for path, checksum in _checksums(files).items():
+        if not isinstance(written, dict) or written.get(path, "another's") not in (checksum, None):
+            set_aside(path, "no earlier run of this clip wrote it")
+
+
+def _clear_stale(files: Sequence[Path]) -> None:
+    """Remove what a killed run left half written; others may write their own files to the same folder."""
+    for path in files:
+        for stale in path.parent.glob(f"{TEMPORARY}*-{glob.escape(path.name)}"):
+            stale.unlink(missing_ok=True)
+
+
+def _write(clip: Clip, masks: Path, webm: Path, gif: Path, sheet: Path, progress: bool) -> None:
+    every = tqdm(range(len(clip.frames)), f"video {clip.name}", unit="frame", disable=not progress)
+    write_webm(webm, read_overlays(clip, masks, every), clip.times)
+    some = pick_frames(clip.times)
+    times = [clip.times[index] for index in some] + [clip.times[-1]]
+    write_gif(gif, read_overlays(clip, masks, some, GIF_WIDTH), times)
+    save_figure(contact_sheet(clip, masks), sheet)
+
+
+def pick_frames(times: Sequence[float], rate: float = GIF_RATE, most: int = GIF_FRAMES) -> list[int]:
+    """Which frames a GIF shows: not more than `rate` a second and about `most` in all."""
+    gap = max(1 / rate, times[-1] / most)
+    slots = [int(time / gap + 1e-6) for time in times[:-1]]
+    return [0, *(index for index, (before, now) in enumerate(pairwise(slots), start=1) if now > before)]
+
+
+def contact_sheet(clip: Clip, masks: Path, count: int = 8, columns: int = 4) -> Figure:
+    """One picture of evenly spaced frames with their masks, the first and the last among them."""
+    indices = np.unique(np.linspace(0, len(clip.frames) - 1, count).round().astype(int))
+    pictures = list(read_overlays(clip, masks, indices, SHEET_WIDTH))
+    height, width = pictures[0].shape[:2]
+    rows = -(-len(indices) // columns)
+    figure = new_figure(10, rows * (10 / columns * height / width + 0.3))
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax, index, picture in zip(axes, indices, pictures, strict=False):
+        show_frame(picture, ax, f"{clip.frames[index].stem}, {clip.times[index]:.1f} s")
+        ax.title.set_size(8)
+    for ax in axes[len(pictures) :]:
+        ax.set_axis_off()
+    return figure

@@ -1,0 +1,196 @@
+"""Pictures as a clip: a folder of images, or one image file that holds several (GIF, WebP, PNG, TIFF)."""
+
+import os
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from PIL import Image, ImageSequence
+
+from osvos_keras.errors import VideoError, VideoWarning
+from osvos_keras.io.files import list_files, natural_key
+from osvos_keras.io.images import FORMATS, SUFFIXES, frame_pixels, image_size, note_depth, open_image
+from osvos_keras.io.paths import LONGEST_NAME
+from osvos_keras.video.codec import TimedFrame, in_order
+
+SIDES = 16, 65_500  # pixels each way: the step of the network's coarsest layer, and the most that JPEG holds
+UNTIMED = "TIFF"  # the one format whose pictures have no times
+SHORTEST, USUAL = 0.01, 0.1  # seconds: what is not longer than the first, browsers show for the second
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The images of a folder as frames of a clip, in the order of the numbers in their names.
+
+    Each frame keeps the name of its image, without the suffix.
+
+    Raises:
+        VideoError: there is no image, a single one, or two would be frames of one name.
+    """
+    images = sorted(list_files(folder, *SUFFIXES), key=lambda path: natural_key(f"{path.stem}.jpg"))
+    if not images:
+        raise VideoError(
+            f"{folder}: no image in this folder ({', '.join(SUFFIXES)}). Give a folder of frames, or a video."
+        )
+    if len(images) == 1:
+        raise VideoError(f"{images[0]}: the only image of its folder; a clip has two at least.")
+    _check_names(images)
+    return images
+
+
+def check_images(folder: Path, images: Sequence[Path]) -> None:
+    """See by their headers that images can be frames of one clip, and say what is odd about them.
+
+    Raises:
+        DataError: a file is no image.
+        VideoError: sizes differ, or are too small or too large.
+
+    Warns:
+        VideoWarning: something else lies in the folder, numbers are left out, or an image is named unlike
+            the others or has other colours, as a mask may.
+    """
+    kinds, size = [], image_size(images[0])
+    check_sides(images[0], size)
+    for path in images:
+        kinds.append(_kind(open_image(path, decode=False)))
+        if image_size(path) != size:
+            found, expected = ("×".join(map(str, one[::-1])) for one in (image_size(path), size))
+            raise VideoError(
+                f"{path}: {found} pixels, but {images[0].name} has {expected}. Bring all images to one size, "
+                "or move out of the folder what is no frame."
+            )
+    oddities = (
+        _left_out(folder, images),
+        _named_unlike(images),
+        _coloured_unlike(images, kinds),
+        _left_out_numbers(images),
+    )
+    for oddity in filter(None, oddities):
+        warnings.warn(f"{folder}: {oddity}", VideoWarning, stacklevel=4)
+
+
+def check_sides(path: Path, size: Sequence[int]) -> None:
+    """Raise a VideoError unless frames of a size (H, W) can be segmented and written."""
+    if not SIDES[0] <= min(size) <= max(size) <= SIDES[1]:
+        raise VideoError(
+            f"{path}: {size[1]}×{size[0]} pixels; a frame has {SIDES[0]} to {SIDES[1]} of them each way. "
+            "Crop or resize the clip."
+        )
+
+
+def _kind(image: Image.Image) -> str:
+    if len(image.getbands()) >= 3:
+        return "in colour"
+    return "of a palette" if image.mode in ("P", "PA") else "grey"
+
+
+def _check_names(images: Sequence[Path]) -> None:
+    for before, path in pairwise(images):
+        if before.stem == path.stem:
+            raise VideoError(
+                f"{path}: {before.name} is there too, so two frames would be called {path.stem}. If one is a "
+                "mask, move the masks out of the folder; otherwise rename it."
+            )
+    for path in images:
+        room = LONGEST_NAME - len(os.fsencode(f"{path.stem}.jpg"))
+        if room < 0:
+            raise VideoError(f"{path}: a name too long for a frame's by {-room} bytes. Shorten it.")
+
+
+def _left_out(folder: Path, images: Sequence[Path]) -> str:
+    taken = {path.name for path in images}
+    others = sorted(path.name for path in folder.iterdir() if path.name[0] != "." and path.name not in taken)
+    return f"left out, since no image that is read here: {_listed(others)}." if others else ""
+
+
+def _named_unlike(images: Sequence[Path]) -> str:
+    patterns = Counter(_pattern(path) for path in images)
+    usual, count = patterns.most_common(1)[0]
+    if "#" not in usual or count == len(images) or 2 * count < len(images):
+        return ""
+    others = [path.name for path in images if _pattern(path) != usual]
+    example = next(path.name for path in images if _pattern(path) == usual)
+    return (
+        f"named unlike the other images, such as {example}, and taken as frames all the same: "
+        f"{_listed(others)}. Move masks out of the folder."
+    )
+
+
+def _coloured_unlike(images: Sequence[Path], kinds: Sequence[str]) -> str:
+    usual = Counter(kinds).most_common(1)[0][0]
+    others = [f"{path.name} ({kind})" for path, kind in zip(images, kinds, strict=True) if kind != usual]
+    return (
+        f"most images are {usual}, but not {_listed(others)}. Move masks out of the folder." if others else ""
+    )
+
+
+def _pattern(path: Path) -> str:
+    return re.sub(r"[0-9]+", "#", path.stem)
+
+
+def _left_out_numbers(images: Sequence[Path]) -> str:
+    """Where the numbers in the names go up by more than they do elsewhere."""
+    numbers = [number_of(path.stem) for path in images]
+    if None in numbers:
+        return ""
+    steps = [after - before for before, after in pairwise(numbers)]
+    usual = Counter(steps).most_common(1)[0][0]
+    gaps = [
+        f"{a.name} … {b.name}" for step, (a, b) in zip(steps, pairwise(images), strict=True) if step > usual
+    ]
+    return f"numbers are missing, and the clip goes on without them: {_listed(gaps)}." if gaps else ""
+
+
+def number_of(name: str) -> int | None:
+    """The last number in a frame's name; None if it has none."""
+    numbers = re.findall(r"[0-9]+", name)
+    return int(numbers[-1]) if numbers else None
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def open_pictures(path: Path) -> Image.Image | None:
+    """An image file of one picture or several, not decoded; None if it is no image."""
+    try:
+        return Image.open(path, formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise VideoError(f"{path}: pictures too large to be frames ({error}). Make them smaller.") from error
+    except Exception:  # decoders raise whatever a damaged file makes them stumble over
+        return None
+
+
+def read_pictures(path: Path, pictures: Image.Image, fps: float) -> Iterator[TimedFrame]:
+    """The pictures of an image file, in order, at its times; a TIFF has none, and `fps` counts.
+
+    One picture is in memory at a time.
+
+    Raises:
+        DataError: a picture cannot be a frame; see `io.images.read_frame`.
+        VideoError, Warns: as `video.codec.in_order`.
+    """
+    return in_order(path, _pictures(path, pictures, fps))
+
+
+def _pictures(path: Path, pictures: Image.Image, fps: float) -> Iterator[TimedFrame]:
+    start = 0.0
+    hidden = bool(pictures.info.get("default_image"))  # of a PNG: shown only where animations are not
+    one = pictures.format == "MPO"  # a photograph with its preview
+    for index, picture in enumerate([pictures] if one else ImageSequence.Iterator(pictures)):
+        if index < hidden:
+            continue
+        note_depth(picture)
+        picture.load()  # a TIFF is turned upright by this
+        image = frame_pixels(path, picture)
+        duration = 1 / fps if pictures.format == UNTIMED else _duration(picture)
+        yield TimedFrame(image, start, duration)
+        start += duration
+
+
+def _duration(picture: Image.Image) -> float:
+    seconds = picture.info.get("duration", 0) / 1000
+    return seconds if seconds > SHORTEST else USUAL

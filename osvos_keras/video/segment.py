@@ -1,0 +1,161 @@
+"""A clip from what a person marked in it to masks: online training, then every frame.
+
+<run>/clip/                     the sequence: see `video.clip`
+<run>/online/<name>/            the network; of several objects object_1/, object_2/ …
+<run>/masks/<name>/00000.png    0 and 255; of several objects DAVIS 2017's palette
+<run>/masks/<name>.json         what they were made from, and their checksums when all are there
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from osvos_keras.config import OnlineConfig
+from osvos_keras.errors import MaskError
+from osvos_keras.inference import segment_sequence
+from osvos_keras.io.files import clear_temporaries, sha256
+from osvos_keras.io.images import read_frame
+from osvos_keras.io.kept import require_absent, set_aside
+from osvos_keras.io.paths import resolve_output
+from osvos_keras.io.records import read_record, write_record
+from osvos_keras.training import train_online
+from osvos_keras.video.clip import Clip, write_annotations
+from osvos_keras.video.objects import segment_objects
+from osvos_keras.weights import find_weights
+
+
+def segment_clip(
+    clip: Clip,
+    marked: Mapping[int, np.ndarray],
+    run_dir: str | Path,
+    config: OnlineConfig,
+    *,
+    weights: str | Path = "imagenet",
+    policy: str = "auto",
+    progress: bool = True,
+) -> Path:
+    """Train on the marked frames of a clip, a network an object, and write the masks of all its frames.
+
+    Called again with the same it computes nothing; after a kill it goes on; with another mark, or one
+    more, it trains anew.
+
+    Args:
+        clip: from `import_clip`.
+        marked: maps of objects (H, W) uint8 by the index of their frame; that of frame 0 must be there,
+            and decides how many objects there are.
+        run_dir: where everything goes.
+        config: of online training; the network looks at the frames as it was trained.
+        weights, policy: as in `train_online`.
+        progress: whether to show bars.
+
+    Returns:
+        The folder of masks. They are the networks' own, in the marked frames too.
+
+    Raises:
+        MaskError: frame 0 is not marked, or a frame is marked that is not there.
+        FolderError: files that this project did not write lie where masks or annotations would go.
+        as `train_online`.
+    """
+    _check_marked(clip, marked)
+    run_dir = resolve_output(run_dir)
+    masks, done = run_dir / "masks" / clip.name, run_dir / "masks" / f"{clip.name}.json"
+    made_with = _made_with(clip, marked, config, weights, policy)
+    names = [f"{path.stem}.png" for path in clip.frames]
+    write_annotations(clip, marked)
+    if _are_written(read_record(done, made_with), masks, names):
+        return masks
+    _claim(masks, done, clip, names)
+    write_record(done, made_with, masks=dict.fromkeys(names))  # begun
+    models = _train(clip, marked, run_dir, config, weights=weights, policy=policy, progress=progress)
+    shares = _learned_shares(marked, len(models))
+    where = (clip.davis, clip.name, masks.parent)
+    if len(models) == 1:
+        segment_sequence(models[0], *where, learned_share=shares[0], progress=progress)
+    else:
+        segment_objects(models, *where, learned_shares=shares, progress=progress)
+    write_record(done, made_with, masks={name: sha256(masks / name) for name in names})  # complete
+    return masks
+
+
+def _are_written(record: dict[str, Any] | None, masks: Path, names: Sequence[str]) -> bool:
+    """Whether a record says that all masks were written, and they are there."""
+    written = _written(record)
+    return all(written.get(name) and (masks / name).is_file() for name in names)
+
+
+def _written(record: dict[str, Any] | None) -> dict[str, str | None]:
+    """The masks that a record says were written, with their checksums; None where that was only begun."""
+    found = record.get("masks") if record else None
+    return found if isinstance(found, dict) and all(Path(name).name == name for name in found) else {}
+
+
+def _claim(masks: Path, done: Path, clip: Clip, names: Sequence[str]) -> None:
+    """Make room for the masks: those of an earlier run of this clip that are no longer wanted go, no others.
+
+    Raises:
+        FolderError: a file that no run of this clip wrote, or that was changed since, would be written over.
+    """
+    record = read_record(done)
+    own = _written(record) if record and record["made_with"].get("clip_sha256") == clip.sha256 else {}
+    if done.exists() and masks.exists() and not own:
+        set_aside(masks, f"masks of another clip, or whose record ({done.name}) cannot be understood")
+    changed = [name for name, digest in own.items() if digest and _differs(masks / name, digest)]
+    require_absent(masks / name for name in {*names} - {*own} | {*changed})
+    clear_temporaries(masks)
+    for name in own.keys() - {*names}:
+        (masks / name).unlink(missing_ok=True)
+
+
+def _differs(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256(path) != digest
+
+
+def _learned_shares(marked: Mapping[int, np.ndarray], count: int) -> list[float]:
+    """The largest share of a frame that each object covers where it is marked."""
+    return [max((objects == number).mean() for objects in marked.values()) for number in range(1, count + 1)]
+
+
+def _check_marked(clip: Clip, marked: Mapping[int, np.ndarray]) -> None:
+    count = len(clip.frames)
+    if 0 not in marked:
+        raise MaskError(f"{clip.name}: frame 0 is not marked. Mark the object in the first frame.")
+    for index in marked:
+        if not 0 <= index < count:
+            raise MaskError(f"{clip.name}: there is no frame {index}; its frames are 0 to {count - 1}.")
+
+
+def _made_with(
+    clip: Clip, marked: Mapping[int, np.ndarray], config: OnlineConfig, weights: str | Path, policy: str
+) -> dict:
+    """All that decides the masks."""
+    digest = hashlib.sha256()
+    for index, objects in sorted(marked.items()):
+        digest.update(f"{index} ".encode() + objects.tobytes())
+    return {
+        "clip_sha256": clip.sha256,
+        "frames": len(clip.frames),
+        "marked": sorted(marked),
+        "marked_sha256": digest.hexdigest(),
+        "weights_sha256": sha256(find_weights(weights)),
+        "policy": policy,
+        "config": dataclasses.asdict(config),
+    }
+
+
+def _train(
+    clip: Clip, marked: Mapping[int, np.ndarray], run_dir: Path, config: OnlineConfig, **options
+) -> list[keras.Model]:
+    """A network for each object, trained on all marked frames."""
+    folder, frames, count = run_dir / "online" / clip.name, clip.frames, int(marked[0].max())
+    marked = {index: marked[index] for index in sorted(marked)}
+    models = []
+    for number in range(1, count + 1):
+        pairs = [(read_frame(frames[index]), objects == number) for index, objects in marked.items()]
+        own = folder if count == 1 else folder / f"object_{number}"
+        models.append(train_online(clip.davis, clip.name, config, own, pairs=pairs, **options))
+    return models
