@@ -23,6 +23,7 @@ from osvos_keras.conventions import OURS, Conventions, read_record
 from osvos_keras.errors import WeightsError
 from osvos_keras.io.files import write_atomically
 from osvos_keras.io.formats import HDF5, KERAS, MINDSPORE, PYTORCH, SAFETENSORS, SEAL, recognize
+from osvos_keras.io.kept import rename_aside
 from osvos_keras.io.paths import PROJECT, find_input
 
 if TYPE_CHECKING:
@@ -268,6 +269,5 @@ def _store_half(content: io.BytesIO) -> io.BytesIO:
 
 def set_aside(path: Path, error: WeightsError) -> None:
     """Rename a damaged file of a training, and say so; the training then makes it again."""
-    damaged = path.with_name(f"{path.name}.damaged")
-    path.replace(damaged)
-    tqdm.write(f"{error}\nIt is kept as {damaged.name}, and this training makes it again.")
+    kept = rename_aside(path)
+    tqdm.write(f"{error}\nIt is kept as {kept.name}, and this training makes it again.")

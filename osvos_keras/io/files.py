@@ -1,4 +1,4 @@
-"""Files: listed as a person sees them, read with care, written so that a kill leaves whole files."""
+"""Files: listings in the order that a person expects, careful reading, atomic writing, and locks."""
 
 import codecs
 import errno
@@ -33,15 +33,15 @@ UNWRITABLE = (
 
 
 def list_files(folder: str | Path, *suffixes: str) -> list[Path]:
-    """The files of a folder that a person would see, in the order of the numbers in their names.
+    """The visible files of a folder, sorted by the numbers in their names.
 
-    `frame2.jpg` comes before `frame10.jpg`. Hidden files (macOS's `._0001.jpg`, a `.tmp-` file of a run that
-    was killed) and folders are left out, as is what is no regular file: a FIFO would be waited for.
+    `frame2.jpg` comes before `frame10.jpg`. The list leaves out folders, hidden files (macOS's `._0001.jpg`,
+    the `.tmp-` file of a killed run) and everything that is not a regular file: opening a FIFO would block.
 
     Args:
-        folder: where to look; one that does not exist has no files.
-        suffixes: kinds of files, such as `".png"`, in lower case; a file's own may be in upper case. None
-            given means all.
+        folder: the folder to list; a folder that does not exist has no files.
+        suffixes: the kinds of files to list, such as `".png"`, in lower case; a file's own suffix may be in
+            upper case. Without suffixes, all kinds are listed.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -59,29 +59,29 @@ def list_files(folder: str | Path, *suffixes: str) -> list[Path]:
 
 
 def natural_key(path: str | Path) -> list:
-    """A key to sort names by, in which numbers count as numbers."""
+    """A key for sorting names, in which numbers compare as numbers."""
     parts = re.split(r"([0-9]+)", Path(path).name)
     return [[(int(part), "") if part.isdecimal() else (-1, part) for part in parts], parts]
 
 
 def require_file(path: str | Path) -> None:
-    """Raise a DataError unless a path is a regular file, before anything opens it."""
+    """Raise a DataError unless `path` is a regular file. Call it before opening the file."""
     try:
         found = Path(path).stat()
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file.") from error
     except (OSError, ValueError) as error:  # no permission; a NUL
         raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', error)}).") from error
-    if not stat.S_ISREG(found.st_mode):  # a FIFO would be waited for
+    if not stat.S_ISREG(found.st_mode):  # opening a FIFO would block
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
         raise DataError(f"{path}: {kind}, not a file.")
 
 
 def read_lines(path: str | Path) -> list[str]:
-    """The lines of a text file as people's programs write it: UTF-8, UTF-16 or Latin-1, any end of line.
+    """The lines of a text file in UTF-8, UTF-16 or Latin-1, with any line ending.
 
     Raises:
-        DataError: the file cannot be read, or is no text.
+        DataError: the file cannot be read, or is not text.
     """
     require_file(path)
     try:
@@ -99,16 +99,16 @@ def read_lines(path: str | Path) -> list[str]:
 
 
 def clear_temporaries(folder: str | Path) -> None:
-    """Remove what a killed process left half written in a folder; only for who holds the folder."""
+    """Remove the half-written files of a killed process. The caller must hold the folder's lock."""
     for path in Path(folder).glob(f"{TEMPORARY}*"):
         path.unlink(missing_ok=True)
 
 
 def make_folder(folder: str | Path) -> Path:
-    """`folder`, created if need be and known to be writable.
+    """Create `folder` if it is absent, check that it is writable, and return its path.
 
     Raises:
-        FolderError: it cannot be created or written; the message names it and says what to do.
+        FolderError: the folder cannot be created or written.
     """
     folder = Path(folder)
     try:
@@ -124,15 +124,15 @@ def make_folder(folder: str | Path) -> Path:
 
 @contextmanager
 def lock_folder(folder: str | Path, wait: float = 0, name: str = ".lock") -> Iterator[Path]:
-    """Hold a folder, so that no second run writes there; the system lets go of it with the process.
+    """Lock a folder so that no second run writes there; the system releases the lock with the process.
 
     Args:
-        folder: what to hold; made if need be.
+        folder: the folder to lock; created if it is absent.
         wait: seconds to wait for another run that may be ending.
-        name: of the file that is locked; another one for a part of the folder.
+        name: name of the lock file; a different name locks only a part of the folder.
 
     Raises:
-        FolderError: another run holds it, or it cannot be written.
+        FolderError: another run holds the lock, or the folder cannot be written.
     """
     folder = make_folder(resolve_output(folder))
     try:
@@ -140,7 +140,7 @@ def lock_folder(folder: str | Path, wait: float = 0, name: str = ".lock") -> Ite
             yield folder
     except Timeout as error:
         raise FolderError(
-            f"{folder}: another run is writing there. Wait for its end, or choose another folder (RUN_DIR)."
+            f"{folder}: another run is writing there. Wait until it ends, or choose another folder (RUN_DIR)."
         ) from error
 
 
@@ -148,8 +148,8 @@ def lock_folder(folder: str | Path, wait: float = 0, name: str = ".lock") -> Ite
 def write_atomically(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block succeeds, rename it to `path`.
 
-    A reader, or a rerun after a kill, finds the old file or the new one, never half of one.
-    The suffix is kept, since Keras and OpenCV choose the format by it.
+    A reader, or a rerun after a kill, finds the old file or the new one, never half a file.
+    The temporary path has the suffix of `path`, because Keras and OpenCV choose the format by it.
 
     Raises:
         FolderError: the disk is full, or the file cannot be written there.
@@ -180,20 +180,20 @@ def _why_unwritable(folder: Path, error: OSError) -> str:
 
 
 def write_json(path: str | Path, data: Any) -> Path:
-    """Write `data` as readable JSON, whole or not at all; return the path."""
+    """Write `data` as indented JSON, atomically; return the path."""
     with write_atomically(path) as temporary:
         temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     return Path(path)
 
 
 def read_json(path: str | Path) -> dict[str, Any] | None:
-    """The JSON object in a file that a run left; None where there is none that can be read.
+    """The JSON object in a file that a run left; None if no such object can be read.
 
-    No file, a folder of that name, another encoding, half a file, a list: each of them is no record, so
-    that what it would describe is made again.
+    An absent file, a folder of that name, another encoding, half a file and a JSON list all give None. The
+    caller then makes again what the file would describe.
     """
     try:
-        if not Path(path).is_file():  # a FIFO would be waited for
+        if not Path(path).is_file():  # opening a FIFO would block
             return None
         data = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -202,7 +202,7 @@ def read_json(path: str | Path) -> dict[str, Any] | None:
 
 
 def sha256(*paths: str | Path) -> str:
-    """The SHA-256 of files, one after the other, as 64 hexadecimal digits."""
+    """The SHA-256 of the concatenated files, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     for path in paths:
         with Path(path).open("rb") as file:

@@ -1,4 +1,4 @@
-"""What kind of file holds weights: recognized by its content, not by its name."""
+"""The kinds of weights files, recognized by their content, not by their names."""
 
 import re
 import zipfile
@@ -8,11 +8,11 @@ from osvos_keras.errors import WeightsError
 
 HDF5, KERAS = "an HDF5 file", "a whole Keras model (.keras)"
 PYTORCH, MINDSPORE, SAFETENSORS = "a PyTorch checkpoint", "a MindSpore checkpoint", "a safetensors file"
-SEAL = b"osvos-keras sha256 "  # how a weights file of this library begins, before HDF5; see `weights`
-# How a file of each kind begins. A MindSpore checkpoint is a message in a message, each with its length.
+SEAL = b"osvos-keras sha256 "  # the first bytes of this library's weights files, before HDF5; see `weights`
+# The first bytes of each kind. A MindSpore checkpoint nests one length-prefixed message in another.
 STARTS = {
     HDF5: rb"\x89HDF\r\n\x1a\n|" + SEAL,
-    PYTORCH: rb"PK\x03\x04|\x80[\x02-\x05]",  # torch.save since 1.6, and before
+    PYTORCH: rb"PK\x03\x04|\x80[\x02-\x05]",  # torch.save since 1.6 (zip), and before (pickle)
     MINDSPORE: rb"\n[\x80-\xff]{0,9}[\x01-\x7f]\n",
     SAFETENSORS: rb"[\s\S]{6}\x00\x00\{",
     "a pointer of Git LFS (git lfs pull brings the file itself)": rb"version https://git-lfs",
@@ -22,7 +22,7 @@ STARTS = {
 
 
 def recognize(path: Path) -> str:
-    """What a file is, by its content: a key of `STARTS`, `KERAS`, or how it begins.
+    """The kind of a file: a key of `STARTS`, `KERAS`, or a text that shows its first bytes.
 
     Raises:
         WeightsError: there is no such file, or it cannot be read.
@@ -37,10 +37,10 @@ def recognize(path: Path) -> str:
 
 
 def read_bytes(path: Path, count: int = -1) -> bytes:
-    """The first `count` bytes of a file, or all of them.
+    """The first `count` bytes of a file; all bytes if `count` is -1.
 
     Raises:
-        WeightsError: it cannot be read.
+        WeightsError: the file cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -53,5 +53,5 @@ def _is_keras(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return "model.weights.h5" in archive.namelist()
-    except Exception:  # a damaged archive has many
+    except Exception:  # a damaged archive raises exceptions of many kinds
         return False

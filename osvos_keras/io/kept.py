@@ -1,4 +1,4 @@
-"""What a person, or another run, has put where a run would write: refused or kept, never written over."""
+"""Files of a person, or of another run, in a place where this run would write: refuse or rename them."""
 
 import warnings
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from osvos_keras.errors import FolderError, VideoWarning
 
 
 def require_absent(paths: Iterable[Path]) -> None:
-    """Raise a FolderError if one of these files is there: a run would write over what it did not write."""
+    """Raise a FolderError if one of these paths exists: the run would overwrite a file of someone else."""
     for path in sorted(paths):
         if path.exists():
             raise FolderError(
@@ -18,13 +18,17 @@ def require_absent(paths: Iterable[Path]) -> None:
             )
 
 
+def rename_aside(path: Path) -> Path:
+    """Rename a file or a folder to the first free name of `<name>-1`, `<name>-2` …; return its new path."""
+    others = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(1))
+    return path.rename(next(other for other in others if not other.exists()))
+
+
 def set_aside(path: str | Path, reason: str) -> None:
-    """Give a file or a folder the first free name of `<name>-1`, `<name>-2` …
+    """As `rename_aside`, with a warning.
 
     Warns:
-        VideoWarning: what it is called now, and the reason.
+        VideoWarning: the reason and the new name.
     """
-    path = Path(path)
-    names = (f"{path.stem}-{number}{path.suffix}" for number in count(1))
-    kept = path.rename(next(other for name in names if not (other := path.with_name(name)).exists()))
+    kept = rename_aside(Path(path))
     warnings.warn(f"{path}: {reason}; it is kept as {kept.name}.", VideoWarning, stacklevel=3)

@@ -1,4 +1,4 @@
-"""Values as people type them: `NAME=VALUE` pairs, each read as one of the types that it may have."""
+"""Typed values: `NAME=VALUE` pairs from a command line, converted to the types that a setting allows."""
 
 import ast
 import difflib
@@ -24,7 +24,7 @@ def parse_pairs(pairs: Iterable[str], example: str) -> dict[str, str]:
     """`NAME=VALUE` strings as a dict.
 
     Raises:
-        ConfigError: one of them is something else, or a name occurs twice.
+        ConfigError: a string has another form, or a name occurs twice.
     """
     found = {}
     for pair in pairs:
@@ -38,23 +38,23 @@ def parse_pairs(pairs: Iterable[str], example: str) -> dict[str, str]:
 
 
 def read_literal(text: Any, kinds: tuple[type, ...]) -> Any:
-    """What a text stands for where one of `kinds` is wanted: `"3"` is 3, unless text is.
+    """The value of a Python literal: `"3"` becomes 3, unless `kinds` contains `str`.
 
-    A value that is no text, and text that is no literal, are returned as they are; see `check_type`.
+    A value that is not text, and text that is not a literal, are returned unchanged; see `check_type`.
     """
     if str in kinds or not isinstance(text, str):
         return text
     try:
         return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # the last two: too deep
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # the last two: nested too deep
         return text
 
 
 def check_type(name: str, value: Any, kinds: tuple[type, ...]) -> Any:
-    """`value` as one of `kinds`; a whole number may stand for a float, NumPy's for Python's.
+    """`value` as one of `kinds`; a whole number is accepted for a float, a NumPy number for a Python one.
 
     Raises:
-        ConfigError: it is of another type, or not finite.
+        ConfigError: the value has another type, or is not finite.
     """
     if type(value) in kinds and type(value) is not float:
         return value
@@ -64,16 +64,16 @@ def check_type(name: str, value: Any, kinds: tuple[type, ...]) -> Any:
         if isinstance(value, numbers.Real) and float in kinds:
             with suppress(OverflowError):  # a whole number of more than 308 digits
                 if math.isfinite(number := float(value)):
-                    return number + 0.0  # never the negative zero
+                    return number + 0.0  # turns -0.0 into 0.0
     wanted = " or ".join(NAMES.get(kind, kind.__name__) for kind in kinds)
     raise ConfigError(f"{name} is {_show(value)}; it must be {wanted}.")
 
 
 def check_range(name: str, value: float, least: float, most: float) -> None:
-    """See that a number is not out of range.
+    """Check that a number is within a range.
 
     Raises:
-        ConfigError: it is.
+        ConfigError: it is not.
     """
     if not least <= value <= most:
         zero = "be above zero" if least > 0 else "not be negative"
@@ -83,15 +83,15 @@ def check_range(name: str, value: float, least: float, most: float) -> None:
 
 
 def check_known(name: str, known: Iterable[str], lacking: str) -> None:
-    """See that `name` is one of `known`.
+    """Check that `name` is one of `known`.
 
     Args:
         name: what a person typed.
-        known: the names that there are.
-        lacking: how the message starts, as in `"cat.ipynb has no parameter"`.
+        known: the valid names.
+        lacking: the start of the message, such as `"cat.ipynb has no parameter"`.
 
     Raises:
-        ConfigError: it is not; the message has the closest one.
+        ConfigError: it is not; the message suggests the most similar name.
     """
     known = list(known)
     if name in known:

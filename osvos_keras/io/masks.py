@@ -1,7 +1,7 @@
-"""THE reader and writer of masks and annotations, of one object or of several.
+"""The one reader and writer of masks and annotations, of one object or of several.
 
-A mask is (H, W) bool, and its file holds 0 and 255, as DAVIS 2016's do. A map of objects is (H, W) uint8,
-0 is background and 1…N are the objects; its file holds these numbers and a palette, as DAVIS 2017's do.
+A mask is (H, W) bool; its file holds 0 and 255, as in DAVIS 2016. A map of objects is (H, W) uint8: 0 is
+background, 1…N are the objects; its file holds these numbers and a palette, as in DAVIS 2017.
 """
 
 from pathlib import Path
@@ -13,25 +13,26 @@ from osvos_keras.errors import DataError
 from osvos_keras.io.files import write_atomically
 from osvos_keras.io.images import convert, opacity, open_image, require_full_range, turn_upright
 
-OBJECT = (1, 255, 65535)  # the numbers that mean "object" in an annotation of one
+OBJECT = (1, 255, 65535)  # the values that mean "object" in an annotation of one object
 
 
 def read_values(path: str | Path) -> np.ndarray:
-    """An image as (H, W) numbers, 0 where it is background, one number for each other value.
+    """An image as (H, W) unsigned integers: 0 is background, and each other value or colour has one number.
 
-    Grey, 1-bit and 16-bit: 0 is background. Palette: index 0 is background if it is black, else the
-    colours decide. Colour: black is background. The image is turned upright, as frames are.
+    Grey, 1-bit and 16-bit files: 0 is background. Palette files: index 0 is background if it is black;
+    otherwise the file is read as a colour file. Colour files: black is background. The image is turned
+    upright, as frames are.
 
     Raises:
-        DataError: the file cannot be opened (see `open_image`), or transparency and colours tell different
-            objects.
+        DataError: the file cannot be opened (see `open_image`), or its transparent area is not its
+            background.
     """
     image = turn_upright(open_image(path))
     values = _numbers(path, image)
     opaque = opacity(image)
     if opaque.min() < 255 and ((opaque == 255) != (values != 0)).any():
         raise DataError(
-            f"{path}: partly transparent, so what is object is not clear. Write 0 and 255, opaque."
+            f"{path}: partly transparent, so the object is not clear. Write 0 and 255, without transparency."
         )
     return values
 
@@ -48,7 +49,7 @@ def _numbers(path: str | Path, image: Image.Image) -> np.ndarray:
 
 
 def read_mask(path: str | Path) -> np.ndarray:
-    """A mask as (H, W) bool, from a file of any kind that holds the background and one object.
+    """A mask as (H, W) bool, from any image file that holds the background and one object.
 
     Raises:
         DataError: as for `read_values`, or the file holds several objects or grey levels.
@@ -57,12 +58,12 @@ def read_mask(path: str | Path) -> np.ndarray:
 
 
 def read_annotation(path: str | Path) -> np.ndarray:
-    """An annotation as (H, W) bool: as a mask, but the object must be 255 (or 1), no other number.
+    """An annotation as (H, W) bool. As `read_mask`, but the object's value must be in `OBJECT`.
 
-    In a file of several objects another number would be another object.
+    In a file of several objects, each other value stands for another object.
 
     Raises:
-        DataError: as for `read_mask`, or the object has another number.
+        DataError: as for `read_mask`, or the object has another value.
     """
     values = read_values(path)
     if values.any() and values.max() not in OBJECT:
@@ -89,7 +90,7 @@ def _not_binary_message(path: str | Path, count: int) -> str:
     if count <= 16:
         return (
             f"{path}: holds {count} values beside the background's, so several objects. DAVIS 2016 has one "
-            "object a sequence: merge them, or write one of them, as 255."
+            "object per sequence: merge the objects or select one, and write it as 255."
         )
     return (
         f"{path}: holds {count} grey levels or colours, not a mask. Write 255 where the probability is at "
@@ -98,18 +99,18 @@ def _not_binary_message(path: str | Path, count: int) -> str:
 
 
 def read_indexed(path: str | Path) -> np.ndarray:
-    """The map of objects in a mask that this project wrote, of one object or of several."""
+    """The map of objects (H, W) uint8 in a mask file of this project, of one object or of several."""
     values = read_values(path)
     return np.where(values == 255, 1, values).astype(np.uint8)
 
 
 def write_mask(path: str | Path, mask: np.ndarray) -> None:
-    """Write a mask (H, W) bool as a PNG of 0 and 255, whole or not at all."""
+    """Write a mask (H, W) bool as a PNG of 0 and 255, atomically."""
     _write_png(path, Image.fromarray(np.asarray(mask, bool).astype(np.uint8) * 255))
 
 
 def write_indexed(path: str | Path, objects: np.ndarray) -> None:
-    """Write a map of objects as a PNG of numbers with DAVIS 2017's palette; whole or not at all."""
+    """Write a map of objects (H, W) uint8 as an indexed PNG with DAVIS 2017's palette, atomically."""
     image = Image.fromarray(objects).convert("P")
     image.putpalette(davis_palette().tobytes())
     _write_png(path, image)
@@ -121,9 +122,10 @@ def _write_png(path: str | Path, image: Image.Image) -> None:
 
 
 def davis_palette() -> np.ndarray:
-    """The colours that DAVIS 2017's toolkit draws objects in, PASCAL VOC's map: (256, 3) uint8 RGB.
+    """DAVIS 2017's colours for objects, which are PASCAL VOC's colour map: (256, 3) uint8 RGB.
 
-    The bits of a number, from the lowest, are dealt out to red, green and blue, from their highest.
+    The bits of an object's number, from the lowest up, fill red, green and blue in turn, from the highest
+    bit down.
     """
     bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
     return np.stack([np.packbits(bits[:, channel::3], axis=1)[:, 0] for channel in range(3)], axis=1)

@@ -1,4 +1,4 @@
-"""Paths and names as people type them: where each leads, and which cannot be."""
+"""Paths and names as people type them: the place that each one means, and checks of their validity."""
 
 import os
 from contextlib import suppress
@@ -9,28 +9,28 @@ from osvos_keras.errors import ConfigError
 PROJECT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = PROJECT / "notebooks"
 BUNDLED = ("data", "notebooks")  # folders of the project whose files are found from anywhere
-TEMPORARY = ".tmp-"  # how the name of a file that is still being written starts
-LONGEST_NAME = 255 - len(f"{TEMPORARY}1234567-")  # bytes; what every usual file system takes
+TEMPORARY = ".tmp-"  # the start of the name of a file that is still being written
+LONGEST_NAME = 255 - len(f"{TEMPORARY}1234567-")  # bytes; every common file system allows names of 255
 
 
 def working_folder() -> Path:
-    """The folder that relative paths count from: the process's own.
+    """The folder that relative paths start from: the process's working folder.
 
-    JupyterLab starts a kernel in the notebook's folder. For the project's own notebooks paths count from
-    the project, so that they mean the same there as for `osvos run` in the project.
+    JupyterLab starts a kernel in the notebook's folder. In the project's own notebooks, paths start from the
+    project's folder instead, so that a path means the same there and for `osvos run`.
     """
     here = Path.cwd()
     return PROJECT if here == NOTEBOOKS else here
 
 
 def find_input(path: str | Path) -> Path:
-    """The absolute path of something to read: below the working folder, or bundled with the project.
+    """The absolute path of an input: below the working folder, or bundled with the project.
 
-    `data/sample` and the notebooks are found from anywhere, unless the working folder has its own. A path
-    that does not exist is returned as the person typed it, below the working folder.
+    `data/sample` and the notebooks are found from any working folder, unless that folder has its own. For a
+    path that does not exist, the result lies below the working folder.
 
     Raises:
-        ConfigError: this cannot be a path; see `resolve_output`.
+        ConfigError: the path is not valid; see `resolve_output`.
     """
     found = _resolve(path)
     relative = Path(path)
@@ -41,11 +41,11 @@ def find_input(path: str | Path) -> Path:
 
 
 def resolve_output(path: str | Path) -> Path:
-    """The absolute path of something to write: below the working folder, always.
+    """The absolute path of an output. A relative path starts from the working folder.
 
     Raises:
-        ConfigError: the path is empty, names an unknown user, holds a NUL or a name too long for a file
-            system, is a loop of links, or lies among the project's own notebooks.
+        ConfigError: the path is empty, names an unknown user, holds a NUL character or a name too long for a
+            file system, is a loop of links, or lies in the project's own notebooks folder.
     """
     full = _resolve(path)
     if full.is_relative_to(NOTEBOOKS):
@@ -69,7 +69,7 @@ def _resolve(path: str | Path) -> Path:
                     f"{name[:40]}…: a name of {len(os.fsencode(name))} bytes. Use at most {LONGEST_NAME}."
                 )
         with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-            full.stat()  # in Python 3.13 `resolve` does not see a loop of links
+            full.stat()  # finds a loop of links; `resolve` does not in Python 3.13
         return full.resolve()
     except UnicodeEncodeError as error:
         raise ConfigError(
@@ -80,10 +80,14 @@ def _resolve(path: str | Path) -> Path:
 
 
 def check_name(name: str, what: str) -> None:
-    """See that a name can stand in a path as the name of one folder or file; before any path is made of it.
+    """Check that a name can be the name of one folder or file. Call it before making a path of the name.
+
+    Args:
+        name: the name.
+        what: the setting that holds the name, such as `"SEQUENCE"`; the message says it.
 
     Raises:
-        ConfigError: it cannot; `what` says in the message what the name is, such as `"SEQUENCE"`.
+        ConfigError: it cannot.
     """
     strange = set(name) & set("/\\") or not name.isprintable()
     if not name.strip() or name.startswith(".") or strange or len(name.encode()) > LONGEST_NAME:

@@ -1,10 +1,10 @@
-"""What decided a result, kept beside it: the one way to tell that something is finished and still right.
+"""Records: JSON files that say what decided a result, so that a later run knows whether to make it again.
 
-A record is a JSON file that is written last, `{"made_with": {…}, …}`: the settings, the checksums of what
-was read and this library's version, and then whatever else is worth keeping. A result is used again if a
-record says that it was made with the same. A file that cannot be understood is no record.
+A record is written last, beside the result: `{"made_with": {…}, …}`. `made_with` holds the settings, the
+checksums of the inputs and this library's version; other keys hold anything else worth keeping. A result is
+used again if its record has the same `made_with`. A file that cannot be read as a record counts as absent.
 
-Record what decides the result (a checksum), not where it lay (a path).
+Put into `made_with` what decides the result (a checksum), not where it was (a path).
 """
 
 import json
@@ -17,12 +17,12 @@ from osvos_keras.io.files import read_json, write_json
 
 
 def write_record(path: str | Path, made_with: Mapping[str, Any], **results: Any) -> Path:
-    """Write a record, whole or not at all: what decided the result, and `results` beside it."""
+    """Write a record, atomically: `made_with` decided the result, and `results` are further keys."""
     return write_json(path, {"made_with": _complete(made_with), **results})
 
 
 def read_record(path: str | Path, made_with: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
-    """The record in a file; None if there is none, or it was made with something other than `made_with`."""
+    """The record in a file; None if there is none, or if its `made_with` differs from the one given."""
     record = read_json(path)
     if record is None or not isinstance(record.get("made_with"), dict):
         return None
@@ -30,5 +30,8 @@ def read_record(path: str | Path, made_with: Mapping[str, Any] | None = None) ->
 
 
 def _complete(made_with: Mapping[str, Any]) -> dict[str, Any]:
-    """With the version, which is raised whenever the same settings give another result; as JSON has it."""
+    """`made_with` and the library's version, after a round trip through JSON (tuples become lists).
+
+    The version is raised whenever the same settings give another result.
+    """
     return json.loads(json.dumps({"osvos_keras": __version__, **made_with}))
