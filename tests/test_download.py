@@ -117,7 +117,7 @@ def test_file_that_is_no_archive(server, tmp_path):
 def test_archive_of_something_else(server, tmp_path):
     with zipfile.ZipFile(server.folder / "DAVIS-data.zip", "w") as zipped:
         zipped.writestr("readme.txt", "hello")
-    with pytest.raises(DataError, match="no folder JPEGImages"):
+    with pytest.raises(DataError, match="has no folder JPEGImages"):
         download_davis(tmp_path, server.url)
 
 

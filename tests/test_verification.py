@@ -79,7 +79,7 @@ def test_verify_tells_what_the_reader_does_to_a_file(tiny):
     Image.open(frame_of(tiny, index=2)).save(frame_of(tiny, index=2), format="WEBP")
     assert found_in(tiny) == {
         "00001.jpg": ("its EXIF orientation is 3; read upright, as viewers show it.", True),
-        "00002.jpg": ("a WEBP file, whatever its name says; read as that.", True),
+        "00002.jpg": ("a WEBP file in spite of its suffix; read as such.", True),
     }
 
 
@@ -100,8 +100,8 @@ def test_verify_names_what_belongs_to_nothing(tiny):
     annotation_of(tiny).with_name("00001.bmp").touch()
     write_mask(annotation_of(tiny).with_name("00009.png"), np.ones((45, 61), bool))
     found = found_in(tiny)
-    assert found["notes.txt"] == ("not an image by its name; left out.", True)
-    assert found["00001.bmp"] == ("not an annotation (.png) by its name; left out.", True)
+    assert found["notes.txt"] == ("its suffix is not an image's; left out.", True)
+    assert found["00001.bmp"] == ("its suffix is not an annotation's (.png); left out.", True)
     assert found["00009.png"] == ("an annotation without a frame.", False)
 
 

@@ -1,1 +1,1 @@
-"""A whole data set on disk: downloaded, and checked."""
+"""Download a whole data set, check it, and write its lists."""

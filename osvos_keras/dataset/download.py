@@ -1,4 +1,4 @@
-"""Fetching DAVIS 2016: resumable, checked, unpacked safely."""
+"""Download of DAVIS 2016: resumable, checked by SHA-256, and unpacked safely."""
 
 import http.client
 import lzma
@@ -21,8 +21,8 @@ from osvos_keras.io.files import FULL, lock_folder, sha256
 
 DAVIS_2016_URL = "https://graphics.ethz.ch/Downloads/Data/Davis/DAVIS-data.zip"
 TIMEOUT = 30  # seconds without a byte
-BLOCK = 1 << 20
-LARGEST_RATIO = 100  # photographs hardly shrink in an archive; what grows more than this is no data set
+BLOCK = 1 << 20  # bytes
+LARGEST_RATIO = 100  # unpacked to packed size; photographs hardly shrink, so a higher ratio is no data set
 BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
@@ -38,17 +38,20 @@ BROKEN = (
 def download_davis(folder: str | Path, url: str = DAVIS_2016_URL, checksum: str | None = None) -> Davis:
     """Download and unpack DAVIS 2016 into `folder`.
 
-    A broken download goes on where it stopped; a finished one is not repeated. The archive is
-    unpacked beside its place and renamed, so the data set is there whole or not at all.
+    A later call continues an interrupted download, and does not repeat a finished one. The archive is
+    unpacked into a temporary folder, which is then renamed; so the data set is complete or absent.
 
     Args:
-        folder: where the archive and the data set go; no second download may write there.
-        url: the archive (.zip) whose one top folder, or whose top, has DAVIS's layout.
-        checksum: the archive's SHA-256, if known; it is printed either way.
+        folder: where the archive and the data set go; it is locked, so a second download cannot write there.
+        url: the archive (.zip). Its top level, or the one folder on it, has DAVIS's layout.
+        checksum: the archive's expected SHA-256, or None. The actual one is always printed.
+
+    Returns:
+        The data set, in `<folder>/DAVIS`.
 
     Raises:
-        DataError: the download fails, the checksum differs, or the archive is no DAVIS.
-        FolderError: the folder cannot be written, or the disk has no room.
+        DataError: the download fails, the checksum differs, or the archive does not hold DAVIS.
+        FolderError: the folder cannot be written, or the disk is full.
     """
     name = _archive_name(url)
     with lock_folder(folder) as folder:
@@ -68,22 +71,23 @@ def download_davis(folder: str | Path, url: str = DAVIS_2016_URL, checksum: str 
 
 
 def _archive_name(url: str) -> str:
-    """The name of the file to keep, from the address; the address is checked."""
+    """Check the address, and return the file name under which the archive is kept."""
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018  a wrong one raises
+        parts.port  # noqa: B018  raises if it is not a port number
     except ValueError as error:
         raise DataError(f"{url}: not an address ({error}). Give --url https://…/DAVIS-data.zip.") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise DataError(
             f"{url}: not an address that starts with http:// or https://. Give --url "
-            "https://…/DAVIS-data.zip, or place an archive that you have into --to, as DAVIS-data.zip."
+            "https://…/DAVIS-data.zip, or put an archive that you have into the folder --to, named "
+            "DAVIS-data.zip."
         )
     return re.sub(r"[^\w.-]", "_", Path(unquote(parts.path)).name)[-100:].lstrip(".") or "DAVIS-data.zip"
 
 
 def _download(url: str, path: Path) -> None:
-    """Fetch `url` to `path`, through a `.part` file that a later call goes on from."""
+    """Fetch `url` to `path`, through a `.part` file with which a later call continues."""
     part = path.with_name(f"{path.name}.part")
     start = part.stat().st_size if part.exists() else 0
     try:
@@ -92,14 +96,14 @@ def _download(url: str, path: Path) -> None:
             if response.status == 206:
                 _check_range(response.headers.get("Content-Range", ""), start, part)
             else:
-                start = 0  # the server sends all of it
+                start = 0  # the server ignores the range and sends the whole file
             expected = None if response.length is None else response.length + start
             _check_room(path.parent, (expected or 0) - start, f"for {url}")
             _receive(response, part, start, expected)
     except urllib.error.HTTPError as error:
         if not start or error.code != 416:
             raise _failed(url, error, part) from error
-        _check_range(error.headers.get("Content-Range", ""), start, part)  # nothing is left to fetch
+        _check_range(error.headers.get("Content-Range", ""), start, part)  # 416: the part is complete
     except OsvosError:
         raise
     except (OSError, ValueError, http.client.HTTPException) as error:
@@ -116,18 +120,18 @@ def _failed(url: str, error: Exception, part: Path) -> DataError:
     reason = " ".join(str(error).split())
     return DataError(
         f"{url}: the download failed ({type(error).__name__}: {reason}). {again}, give another --url, or "
-        f"download the file with a browser and place it in {part.parent}."
+        f"download the file with a browser and put it into {part.parent}."
     )
 
 
 def _check_range(header: str, start: int, part: Path) -> None:
-    """Refuse an answer (`bytes START-END/ALL`, `bytes */ALL`) that does not go on where `part` ends."""
+    """Refuse a Content-Range (`bytes START-END/ALL`, `bytes */ALL`) that does not continue `part`."""
     found = re.match(r"\s*bytes\s+(\*|\d+)", header)
     total = re.search(r"\*/(\d+)", header)
     if (found and found[1] not in ("*", str(start))) or (total and int(total[1]) != start):
         raise DataError(
-            f"{part}: holds {start} bytes, but the server answers {header!r}: these are parts of different "
-            "files. Delete the file and run the same command again."
+            f"{part}: holds {start} bytes, but the server answers {header!r}: these are different files. "
+            "Delete the file and run the same command again."
         )
 
 
@@ -146,15 +150,15 @@ def _check_room(folder: Path, needed: int, purpose: str) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise FolderError(
-            f"{folder}: {free:,} bytes are free, but {needed:,} are needed {purpose}. Make room, or choose "
-            "another folder with --to."
+            f"{folder}: {free:,} bytes are free, but {needed:,} are needed {purpose}. Make room, or "
+            "choose another folder with --to."
         )
 
 
 def _unpack(archive: Path, target: Path) -> None:
-    """Unpack, and put the folder that has DAVIS's layout at `target`; a broken archive leaves nothing."""
+    """Unpack the archive and move its folder in DAVIS layout to `target`; a broken archive leaves nothing."""
     part = target.with_name("DAVIS.part")
-    shutil.rmtree(part, ignore_errors=True)  # of another archive, or of a run that was killed
+    shutil.rmtree(part, ignore_errors=True)  # left by another archive or by a killed run
     part.mkdir()
     try:
         with zipfile.ZipFile(archive) as zipped:
@@ -174,15 +178,17 @@ def _unpack(archive: Path, target: Path) -> None:
         ) from error
     except OSError as error:
         if error.errno in FULL:
-            raise FolderError(f"{target.parent}: the disk is full. Make room and run it again.") from error
+            raise FolderError(
+                f"{target.parent}: the disk is full. Make room and run the same command again."
+            ) from error
         raise DataError(f"{archive}: its files cannot be unpacked ({error}). Check --url.") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    raise DataError(f"{archive}: no folder JPEGImages in it, so it is not DAVIS. Check --url.")
+    raise DataError(f"{archive}: it has no folder JPEGImages, so it is not DAVIS. Check --url.")
 
 
 def _check_members(archive: Path, part: Path, members: Iterable[zipfile.ZipInfo]) -> None:
-    """Nothing of an archive may land outside its folder, be secret, or be more than the disk holds."""
+    """Refuse an archive that is encrypted, writes outside its folder, or does not fit on the disk."""
     for member in members:
         inside = (part / member.filename).resolve().is_relative_to(part.resolve())
         is_link = (member.external_attr >> 16) & 0o170000 == 0o120000
@@ -191,11 +197,11 @@ def _check_members(archive: Path, part: Path, members: Iterable[zipfile.ZipInfo]
                 f"{archive}: its entry {member.filename!r} points outside the archive. Do not use it."
             )
         if member.flag_bits & 1:
-            raise DataError(f"{archive}: it is encrypted, which DAVIS is not. Check --url.")
+            raise DataError(f"{archive}: it is encrypted, but DAVIS is not. Check --url.")
     unpacked, packed = sum(member.file_size for member in members), archive.stat().st_size
     if unpacked > LARGEST_RATIO * packed:
         raise DataError(
-            f"{archive}: its {packed:,} bytes would become {unpacked:,}, so these are no photographs. "
-            "Do not use it; check --url."
+            f"{archive}: its {packed:,} bytes would become {unpacked:,}, so it does not hold photographs. Do "
+            "not use it; check --url."
         )
     _check_room(part.parent, unpacked, f"to unpack {archive.name}")

@@ -1,4 +1,4 @@
-"""A data set checked as a whole: every file read and each wrong one named; lists written from folders."""
+"""Checks of a whole data set, which read every file; and lists of sequences written from its folders."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +16,13 @@ from osvos_keras.io.masks import read_annotation
 
 @dataclass(frozen=True)
 class Problem:
-    """One finding of `verify`: a file, what is the matter, and whether training can live with it."""
+    """One finding of `verify`.
+
+    Attributes:
+        path: the file.
+        what: what is wrong with it.
+        harmless: whether training and evaluation work all the same.
+    """
 
     path: Path
     what: str
@@ -29,14 +35,13 @@ class Problem:
 def verify(davis: Davis, sequence: str) -> Iterator[Problem]:
     """Read every file of a sequence and yield what is wrong with it.
 
-    Some findings are harmless and reported as notes: empty annotations after the first frame and
-    four-channel annotations, which occur in DAVIS itself; annotations that are missing after the first,
-    which only the parent's training and the scores need; files that are no frames; and what the reader
-    does to a file, such as turning it upright.
+    These findings are harmless notes: empty annotations after the first frame and four-channel annotations,
+    which occur in DAVIS itself; missing annotations after the first frame, which only parent training and
+    scores need; files that are not frames; and changes by the reader, such as turning a frame upright.
     """
     try:
         frames = davis.frames(sequence)
-    except OsvosError as error:  # a ConfigError: the folder's name cannot stand in a list
+    except OsvosError as error:  # a ConfigError: the folder's name is not valid in a list
         path, _, what = str(error).partition(": ")
         yield Problem(Path(path), what)
         return
@@ -62,13 +67,13 @@ def _pixels(size: tuple[int, int]) -> str:
 
 
 def _notes(path: Path, image: Image.Image) -> Iterator[Problem]:
-    """What the reader does to a file that can be read."""
+    """The changes that the reader makes to a readable file."""
     if orientation(image) > 1:
         what = f"its EXIF orientation is {orientation(image)}; read upright, as viewers show it."
         yield Problem(path, what, harmless=True)
     named = Image.registered_extensions().get(path.suffix.lower())
     if image.format != named and image.format != "MPO":
-        yield Problem(path, f"a {image.format} file, whatever its name says; read as that.", harmless=True)
+        yield Problem(path, f"a {image.format} file in spite of its suffix; read as such.", harmless=True)
 
 
 def _verify_annotation(path: Path, size: tuple[int, int] | None, is_first: bool) -> Iterator[Problem]:
@@ -89,23 +94,23 @@ def _verify_annotation(path: Path, size: tuple[int, int] | None, is_first: bool)
 
 
 def _verify_listing(davis: Davis, frames: list[Path], known: dict[Path, Path]) -> Iterator[Problem]:
-    """The files of a sequence that belong to nothing, and how many annotations are missing."""
+    """Files in a sequence's folders that belong to no frame, and the number of missing annotations."""
     missing = [path for path in frames[1:] if path not in known]
     if missing:
         yield Problem(
             davis.annotation_path(missing[0]),
-            f"no such file; {len(missing)} of {len(frames)} frames have no annotation. To train online "
-            "and to segment, the first is enough; to train a parent and to score, every frame needs one.",
+            f"no such file; {len(missing)} of {len(frames)} frames have no annotation. Online training and "
+            "segmentation need the first only; parent training and scores need one per frame.",
             harmless=True,
         )
     folder, annotations = frames[0].parent, davis.annotation_path(frames[0]).parent
     for path in sorted({*list_files(folder)} - {*frames}):
-        yield Problem(path, "not an image by its name; left out.", harmless=True)
+        yield Problem(path, "its suffix is not an image's; left out.", harmless=True)
     for path in sorted({*list_files(annotations)} - {*known.values()}):
         if path.suffix.lower() == ".png":
             yield Problem(path, "an annotation without a frame.")
         else:
-            yield Problem(path, "not an annotation (.png) by its name; left out.", harmless=True)
+            yield Problem(path, "its suffix is not an annotation's (.png); left out.", harmless=True)
 
 
 def _without_path(error: object, path: Path) -> str:
@@ -115,15 +120,15 @@ def _without_path(error: object, path: Path) -> str:
 def write_lists(davis: Davis, validation: str | Iterable[str]) -> dict[Path, Path | None]:
     """Write `train.txt` and `val.txt` from the folders, in DAVIS's own format.
 
-    A line names a frame and its annotation; of a sequence with its first annotation only there is one line.
-    A list that is there already and says something else is kept beside the new one.
+    Each line names a frame and its annotation; frames without an annotation get no line. An existing list
+    with other content is renamed and kept.
 
     Args:
         davis: the data set.
         validation: the sequences of `val`; all others become `train`.
 
     Returns:
-        Each list that was written, and where the old one is kept (None: there was none, or the same).
+        The path of each written list → the path of the old list (None: there was none, or it was equal).
 
     Raises:
         DataError: `validation` is empty or names an unknown sequence, or a sequence has no annotation.
@@ -140,17 +145,17 @@ def write_lists(davis: Davis, validation: str | Iterable[str]) -> dict[Path, Pat
 
 
 def _lines(davis: Davis, sequence: str) -> str:
-    """The lines of one sequence, for each annotated frame one."""
+    """The lines of one sequence: one line per annotated frame."""
     pairs = davis.known_annotations(sequence)
     if not pairs:
         first = davis.annotation_path(davis.frames(sequence)[0])
-        raise DataError(f"{first}: no such annotation. Mark the object in the first frame, at least.")
+        raise DataError(f"{first}: no such annotation. Mark the object at least in the first frame.")
     relative = [[path.relative_to(davis.root).as_posix() for path in pair] for pair in pairs.items()]
     return "".join(f"/{frame} /{annotation}\n" for frame, annotation in relative)
 
 
 def _replace(path: Path, text: str) -> Path | None:
-    """Write a list; return where the old one is kept, if it said something else."""
+    """Write a list; return the path under which an old list with other content is kept."""
     kept = None
     with write_atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
