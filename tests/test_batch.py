@@ -101,7 +101,10 @@ NAME = "it must be a name alone"
         (["run", "04_online_training", "-p", "SEQUENCE=../../evil", "-p", "RUN_DIR=/nowhere"], NAME),
         (["course", "--run-dir", "."], OURS),
         (["course", "--run-dir", ""], "a path is empty"),
-        (["course", "-p", "RUN_DIR=elsewhere"], "RUN_DIR: not with -p here. Use --davis, --resolution and"),
+        (
+            ["course", "-p", "RUN_DIR=elsewhere"],
+            "RUN_DIR: cannot be set with -p here. Use --davis, --resolution and",
+        ),
         (["course", "-p", "SEQUENCE=../evil"], "../evil"),
         (["student", "--to", "notebooks"], OURS),
         (["student", "--to", "notebooks/mine"], OURS),
@@ -139,11 +142,13 @@ def test_somebodys_work_is_never_written_over(notebook, tmp_path):
     work = tmp_path / "work.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("hours")]), work)
     before = work.read_bytes()
-    with pytest.raises(FolderError, match="no run executed it, so it may be somebody's work"):
+    with pytest.raises(
+        FolderError, match="exists and is not an executed notebook, so it may be somebody's work"
+    ):
         run_notebook(notebook, {}, work)
     assert work.read_bytes() == before
     (tmp_path / "folder.ipynb").mkdir()
-    with pytest.raises(FolderError, match="no run executed it"):
+    with pytest.raises(FolderError, match="is not an executed notebook"):
         run_notebook(notebook, {}, tmp_path / "folder.ipynb")
     done, log = tmp_path / "done.ipynb", tmp_path / "done.log"
     log.write_text("mine\n")
@@ -170,7 +175,10 @@ def test_a_full_disk_is_one_sentence(notebook, tmp_path):
         cwd=PROJECT,
     )
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "example.ipynb: cannot be written (File too large). Make room, and run again." in done.stderr
+    assert (
+        "example.ipynb: cannot be written (File too large). Make room, and run the same command again."
+        in done.stderr
+    )
 
 
 WAITING = """
@@ -271,7 +279,7 @@ def test_course_on_other_data_takes_its_own_sequences(tiny, tmp_path):
         ({"STEPS": 3}, ConfigError, r"07_ablation\.ipynb: STEPS is 3; it must be text"),
         ({"SEQUENCE": "unicorn"}, DataError, "unicorn: no such sequence"),
         ({"SEQUENCES": "cow,unicorn"}, DataError, "unicorn: no such sequence"),
-        ({"DAVIS_ROOT": "x"}, ConfigError, "DAVIS_ROOT: not with -p here"),
+        ({"DAVIS_ROOT": "x"}, ConfigError, "DAVIS_ROOT: cannot be set with -p here"),
     ],
 )
 def test_course_checks_every_notebook_before_the_first_one(tiny, tmp_path, given, error, message):

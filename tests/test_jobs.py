@@ -234,14 +234,14 @@ def test_damaged_state_is_no_record_and_the_job_is_run_again(finished, monkeypat
     scores = finished.scores.read_text()
 
     def run_notebook(notebook, parameters, output, **options):
-        assert not finished.scores.exists()  # an earlier run's would be taken for this one's
+        assert not finished.scores.exists()  # those of an earlier run could be mistaken for this run's
         finished.scores.write_text(scores)
 
     monkeypatch.setattr("osvos_keras.batch.jobs.run_notebook", run_notebook)
     damage(getattr(finished, name))
     assert not is_finished(finished)
     assert run_job(finished) == {"J_mean": 0.5, "F_mean": 0.5} and is_finished(finished)
-    aside = list(finished.done.parent.glob("quick_cow*.json.*"))
+    aside = list(finished.done.parent.glob("quick_cow*-1.json"))
     assert len(aside) == (damage in (folder_instead, fifo_instead))  # not deleted: it is not ours
 
 

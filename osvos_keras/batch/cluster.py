@@ -1,13 +1,13 @@
-"""Many jobs at once: Dask distributed on this machine or on a cluster.
+"""Many jobs at once, by Dask distributed, on this machine or on a cluster.
 
-The driver (this process) plans, submits and reports. A worker runs one job at a time: it starts a
-Jupyter kernel, in which the notebook trains, and waits for it. Threads and GPUs reach the kernel
-through the worker's environment. When a driver is gone, its local workers end with it, and
-each kernel ends with its worker; on a cluster's workers, `StopKernels` ends the kernels.
+The driver (this process) plans, submits and reports. A worker runs one job at a time: it starts a Jupyter
+kernel, in which the notebook trains, and waits for it. The kernel inherits its number of threads and its GPU
+from the worker's environment. When a driver ends, its local workers end with it, and each kernel ends with
+its worker. On the workers of a cluster, `StopKernels` ends the kernels.
 
-Whoever can talk to a scheduler or a worker can run code there. So the processes of this machine listen
-on its loopback alone and know each other by a certificate that lives as long as the batch: other users
-of the machine are kept out too. For a cluster, certificates of its own are passed on.
+Anyone who can connect to a scheduler or a worker can run code there. So the processes of this machine listen
+on the loopback address only, and authenticate each other by a certificate that is valid for one batch; this
+keeps other users of the machine out too. For a cluster, the user gives the cluster's own certificates.
 """
 
 import asyncio
@@ -36,17 +36,17 @@ from osvos_keras.errors import ClusterError, ConfigError
 from osvos_keras.io.paths import find_input
 
 JOB_MEMORY = 3 * 2**30  # bytes that a kernel needs on a CPU at 480p
-EVENTS = "osvos"  # the Dask topic on which workers say what they are doing
-KERNELS = {}  # in a worker: the running jobs' keys → their kernels
-QUIET = logging.CRITICAL  # Dask's own log: what goes wrong is told once, in our words
-TIMEOUT = 10  # seconds in which a scheduler answers
+EVENTS = "osvos"  # the Dask topic on which workers report the states of jobs
+KERNELS = {}  # in a worker: the key of each running job → its kernel
+QUIET = logging.CRITICAL  # for Dask's own log: this project reports each failure itself
+TIMEOUT = 10  # seconds to wait for a scheduler's answer
 HOST = "127.0.0.1"
-DASHBOARD = f"{HOST}:8787"  # or, if that port is taken, another one
+DASHBOARD = f"{HOST}:8787"  # Dask chooses another port if this one is in use
 CERTIFICATES = "--tls-ca-file, --tls-cert and --tls-key"
 
 
 def find_gpus() -> list[str]:
-    """The GPUs that a run may use, as CUDA_VISIBLE_DEVICES names them."""
+    """The GPUs that a run may use, named as in CUDA_VISIBLE_DEVICES."""
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         return [gpu for gpu in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if gpu not in ("", "-1")]
     try:
@@ -57,16 +57,16 @@ def find_gpus() -> list[str]:
 
 
 def count_workers(jobs: int) -> int:
-    """As many as there are GPUs; without one, as many as the cores and the memory allow."""
+    """The number of local workers: one per GPU; without a GPU, as many as cores and memory allow."""
     places = len(find_gpus()) or min(CPU_COUNT, MEMORY_LIMIT // JOB_MEMORY)
     return max(1, min(places, jobs))
 
 
 def worker_environments(workers: int) -> list[dict[str, str]]:
-    """Each worker's share of the machine: its threads and, where there are GPUs, its own one.
+    """The environment variables of each worker: its number of threads and, if there are GPUs, one GPU.
 
-    (dask-cuda does the same for GPUs, but pins one version of Dask and manages memory that is not
-    the worker's here but its kernel's.)
+    (dask-cuda assigns GPUs too, but it pins one version of Dask and manages the worker's GPU memory, while
+    here the kernel uses that memory.)
     """
     threads = str(max(1, CPU_COUNT // workers))
     names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
@@ -78,16 +78,16 @@ def worker_environments(workers: int) -> list[dict[str, str]]:
 
 
 def start_cluster(workers: int) -> SpecCluster:
-    """A scheduler in this process and worker processes with one job each at a time, closed to all others."""
+    """A scheduler in this process, and worker processes that run one job at a time; closed to other users."""
     shared = {"host": HOST, "protocol": "tls", "security": Security.temporary()}
     options = {
         **shared,
         "nthreads": 1,
-        "memory_limit": 0,  # it would count the worker's own memory, while the job's is in its kernel
+        "memory_limit": 0,  # off: it counts the worker's memory only, and the job's memory is in its kernel
         "silence_logs": QUIET,
-        # Ctrl-C reaches every process of the terminal; the driver alone answers, and ends the workers.
+        # Ctrl-C reaches every process of the terminal. Only the driver reacts to it, and ends the workers.
         "preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
-        "config": {"distributed.worker.http.routes": []},  # no pages; their server cannot be left out
+        "config": {"distributed.worker.http.routes": []},  # no pages; the HTTP server cannot be turned off
     }
     specs = {
         index: {"cls": Nanny, "options": {**options, "env": environment}}
@@ -95,7 +95,7 @@ def start_cluster(workers: int) -> SpecCluster:
     }
     options = {**shared, "port": 0, "dashboard": True, "dashboard_address": DASHBOARD}
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Port .* is already in use")  # the real one is printed
+        warnings.filterwarnings("ignore", message="Port .* is already in use")  # the actual port is printed
         return SpecCluster(
             workers=specs,
             scheduler={"cls": Scheduler, "options": options},
@@ -112,8 +112,8 @@ def open_client(
 
     Args:
         scheduler: its address; None starts workers on this machine.
-        workers: how many of these, though no more than `jobs`; None is as many as fit.
-        jobs: how many there are to run.
+        workers: the number of these, at most `jobs`; None: `count_workers`.
+        jobs: the number of jobs to run.
         security: certificates for a `tls://` scheduler, from `read_certificates`.
 
     Raises:
@@ -140,7 +140,7 @@ def _connect(scheduler: str, security: Security | None) -> Client:
 
 
 async def _greet(scheduler: str, security: Security) -> None:
-    """See that a Dask process answers; the client itself would wait for ever for one that says nothing."""
+    """Check that a Dask process answers; the client itself has no time-out for a silent peer."""
     options = security.get_connection_args("client")
     comm = await asyncio.wait_for(connect(scheduler, timeout=TIMEOUT, **options), TIMEOUT)
     await comm.close()
@@ -149,13 +149,13 @@ async def _greet(scheduler: str, security: Security) -> None:
 def read_certificates(
     scheduler: str | None, ca_file: str | None, cert: str | None, key: str | None
 ) -> Security | None:
-    """What we show to a `tls://` scheduler, from files in PEM format; None where there is no need of any.
+    """The certificates for a `tls://` scheduler, from PEM files; None for any other scheduler.
 
-    Where no file is named, those of Dask's own configuration are taken.
+    Without files, Dask's own configuration is used.
 
     Raises:
-        ConfigError: the scheduler needs them and they are not there, or the other way round.
-        ClusterError: a file is missing, or the three do not belong together.
+        ConfigError: the scheduler needs certificates but none are given, or it needs none but some are given.
+        ClusterError: a file is missing, or the files do not belong together.
     """
     given = {"tls_ca_file": ca_file, "tls_client_cert": cert, "tls_client_key": key}
     given = {name: str(find_input(path)) for name, path in given.items() if path is not None}
@@ -173,14 +173,14 @@ def read_certificates(
             f"{files}: not a CA file, a certificate and its key in PEM format, as tls:// needs ({error})."
         ) from error
     if context is None:
-        raise ConfigError(f"{scheduler}: give the cluster's certificates by {CERTIFICATES}.")
+        raise ConfigError(f"{scheduler}: give the cluster's certificates with {CERTIFICATES}.")
     return security
 
 
 class StopKernels(WorkerPlugin):
-    """Ends the kernels of jobs that nobody waits for any more: their driver or the scheduler is gone.
+    """Ends the kernels of jobs that nobody waits for any more, because the driver or the scheduler has ended.
 
-    Only the kernel's process; the thread that waits for it notices, and cleans up.
+    It kills the kernel's process only; the thread that waits for the kernel notices it and cleans up.
     """
 
     name = "osvos-stop-kernels"
@@ -196,7 +196,7 @@ class StopKernels(WorkerPlugin):
 
 
 def work(job: Job) -> dict[str, Any]:
-    """What a worker does with a job: run it, say when it starts and whether an attempt fails."""
+    """Run a job in a worker, and log an event when it starts and when an attempt fails."""
     worker, start = get_worker(), time.perf_counter()
     key = worker.get_current_task()
     worker.log_event(EVENTS, {"key": key, "state": "running", "text": worker.address})
@@ -211,7 +211,7 @@ def work(job: Job) -> dict[str, Any]:
 
 
 def describe(error: BaseException) -> str:
-    """What an exception says, never nothing, in letters that can be sent."""
+    """The text of an exception, never empty, with characters that can be encoded."""
     text = str(error).strip() or type(error).__name__
     return text.encode(errors="backslashreplace").decode()
 
@@ -225,20 +225,22 @@ def run_on(
     retries: int = 0,
     on_event: Callable[[str, str, str], None] = lambda name, state, text: None,
 ) -> Iterator[tuple[int, Future, Any]]:
-    """Run every job, one a thread of the workers at a time; as each ends, yield its index, its
-    future, and what the function returned.
+    """Run every job, one at a time per worker thread.
 
     Args:
-        client: of the cluster to run on.
-        function: what to do with a job; importable by the workers.
-        jobs: its arguments.
-        names: what to call each on the dashboard and in events.
-        retries: how often to try again after an exception. (After the death of a worker Dask tries
-            again by itself, three times: `distributed.scheduler.allowed-failures`.)
-        on_event: called, from another thread, with the name, the state and a text, when a
-            worker starts a job and when an attempt fails.
+        client: the client of the cluster to run on.
+        function: the function to call with each job; workers must be able to import it.
+        jobs: the arguments of `function`.
+        names: the name of each job on the dashboard and in events.
+        retries: new attempts after an exception. (After the death of a worker Dask itself tries again, three
+            times: `distributed.scheduler.allowed-failures`.)
+        on_event: called from another thread with the name, the state and a text, when a worker starts a job
+            and when an attempt fails.
+
+    Yields:
+        As each job ends: its index, its future, and the result of `function`.
     """
-    run = uuid.uuid4().hex[:8]  # a key must not meet that of an earlier run on the same scheduler
+    run = uuid.uuid4().hex[:8]  # makes the keys differ from those of an earlier run on the same scheduler
     indices = {}
 
     def tell(event):
@@ -251,8 +253,8 @@ def run_on(
     waiting, ended = iter(enumerate(jobs)), as_completed(with_results=True, raise_errors=False)
 
     def submit_to_free_workers():
-        # Not all at once: Dask deals jobs out ahead, and one could wait behind a long one while
-        # another worker is idle.
+        # Not all at once: Dask assigns jobs to workers in advance, so a job could wait behind a long one
+        # while another worker is idle.
         free = max(1, sum(client.nthreads().values())) - ended.count()
         for index, job in islice(waiting, max(0, free)):
             key = f"{names[index]}-{run}"

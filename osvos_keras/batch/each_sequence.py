@@ -29,29 +29,29 @@ def run_each_sequence(
     retries: int = 2,
     security: Security | None = None,
 ) -> pd.DataFrame:
-    """Run a notebook once for every sequence, several at a time, and print how it goes.
+    """Run a notebook once per sequence, several at a time, and print the progress.
 
-    A sequence that fails is tried again, then reported, while the others go on; one whose data are wrong
-    is reported without being tried. Run again, it skips what is finished and unchanged.
+    A sequence that fails is tried again and then reported, while the others go on. A sequence whose data are
+    wrong is reported without a try. A second call skips the sequences that are finished and unchanged.
 
     Args:
         notebook: a path, or a name in `notebooks/`, with parameters SEQUENCE, DAVIS_ROOT, RUN_DIR.
         sequences: a split, or names joined by commas.
         given: values for other parameters of the notebook.
         scheduler: address of a Dask scheduler; None starts workers on this machine.
-        workers: how many of these, at most; None is as many as fit.
+        workers: the most workers on this machine; None: as many as fit.
         retries: new attempts after a failure.
         security: certificates for a `tls://` scheduler, from `cluster.read_certificates`.
 
     Returns:
-        `COLUMNS`, a row a sequence; also in `<RUN_DIR>/notebooks/<notebook>.csv`.
+        A table with `COLUMNS` and a row per sequence; also written to `<RUN_DIR>/notebooks/<notebook>.csv`.
 
     Raises:
-        ConfigError: unknown notebook or parameter, a value of the wrong type, or options that do not go
-            together.
+        ConfigError: unknown notebook or parameter, a value of the wrong type, or options that exclude each
+            other.
         DataError: the data set lacks a sequence, or none is named.
-        FolderError: another run writes there, or it cannot be written.
-        ClusterError: the scheduler does not answer, or went away.
+        FolderError: another run writes to RUN_DIR, or it cannot be written.
+        ClusterError: the scheduler does not answer, or the connection was lost.
     """
     if workers is not None and scheduler:
         raise ConfigError(f"--workers {workers}: leave it out with --scheduler, which has its own workers.")
@@ -67,14 +67,14 @@ def run_each_sequence(
                 rows |= _run(client, todo, retries)
         table = pd.DataFrame([rows[job.sequence] for job in jobs], columns=COLUMNS)
         _print_summary(table, time.perf_counter() - start)
-        clear_temporaries(path.parent)  # of processes that were killed, now or before
+        clear_temporaries(path.parent)  # left by killed processes
         _save(table, path)
     print(path)
     return table
 
 
 def _known_rows(jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
-    """The rows of jobs that are finished or cannot be run, told as found."""
+    """The rows of the jobs that are finished or cannot run; prints them."""
     rows = {job.sequence: _row(job, FAILED, {}, error=job.mistake) for job in jobs if job.mistake}
     for row in rows.values():
         print(f"{row['sequence']}: {row['error']}", flush=True)
@@ -92,7 +92,7 @@ def _row(job: Job, state: str, scores: Mapping[str, Any], **more) -> dict[str, A
 
 
 def _run(client: Client, jobs: Sequence[Job], retries: int) -> dict[str, dict[str, Any]]:
-    """Run the jobs and return each one's row; a bar below, a line above it for each event."""
+    """Run the jobs and return the row of each one; print a progress bar, and a line above it per event."""
     print(f"dashboard: {client.dashboard_link}", flush=True)
     rows = {}
     with tqdm(total=len(jobs), desc=jobs[0].notebook.stem, unit="sequence") as bar:
@@ -110,11 +110,11 @@ def _run(client: Client, jobs: Sequence[Job], retries: int) -> dict[str, dict[st
 
 
 def _finish(job: Job, future: Future, result: Any, tell) -> dict[str, Any]:
-    """The row of a job that came to an end, told as it goes."""
+    """The row of a job that has ended; prints it."""
     if future.status in ("cancelled", "lost"):
         raise ClusterError(
-            "The connection to the Dask scheduler was lost. When it is there again, run the same command to "
-            "go on: what is finished is kept."
+            "The connection to the Dask scheduler was lost. When the scheduler runs again, run the same "
+            "command to go on: what is finished is kept."
         )
     if future.status == "error":
         error = describe(future.exception())

@@ -1,17 +1,17 @@
-"""One job of a batch: a notebook for a sequence, skipped where it is finished and nothing has changed.
+"""One job of a batch: a notebook run for one sequence; skipped if it is finished and nothing has changed.
 
     <RUN_DIR>/notebooks/<notebook>_<sequence>.ipynb        the executed notebook
     <RUN_DIR>/notebooks/<notebook>_<sequence>.json         its scores, written by the notebook itself
-    <RUN_DIR>/notebooks/<notebook>_<sequence>.done.json    the record: what decided the result; written last
+    <RUN_DIR>/notebooks/<notebook>_<sequence>.done.json    the record of what decided the result, written last
 
-No TensorFlow in here: a driver or worker that only waits for kernels should not hold its memory.
+This module does not import TensorFlow: a driver or worker only waits for kernels and should not hold its
+memory.
 """
 
 import dataclasses
 import hashlib
 import json
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,15 +22,14 @@ from osvos_keras.batch.parameters import check_parameters, find_notebook, read_p
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, OsvosError
 from osvos_keras.io.files import list_files, read_json, require_file, sha256
+from osvos_keras.io.kept import rename_aside
 from osvos_keras.io.paths import find_input, resolve_output
 from osvos_keras.io.records import read_record, write_record
 from osvos_keras.weights import FILES, find_weights
 
-PLACES = {
-    "DAVIS_ROOT": find_input,
-    "RUN_DIR": resolve_output,
-}  # where things lie, not what they are: may change without a rerun
-WEIGHTS = "WEIGHTS"  # the parameter with a path or name of weights, whose content counts
+# The parameters that are places. A result stays valid when they change.
+PLACES = {"DAVIS_ROOT": find_input, "RUN_DIR": resolve_output}
+WEIGHTS = "WEIGHTS"  # the parameter with a path or name of weights; their content decides the result
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,11 @@ class Job:
     Attributes:
         sequence: its name.
         notebook: the notebook's file.
-        parameters: values for its `parameters` cell; paths are absolute, since a worker may have
+        parameters: values for its `parameters` cell; paths are absolute, because a worker may have
             another working folder.
         output: the executed notebook.
-        made_with: all that decides the result: parameters, and checksums of the notebook and what it reads.
-        mistake: why the job cannot be run, if there is something wrong with the sequence; else empty.
+        made_with: all that decides the result: parameters, and checksums of the notebook and its inputs.
+        mistake: why the job cannot run, if the sequence's data are wrong; else empty.
     """
 
     sequence: str
@@ -56,30 +55,30 @@ class Job:
 
     @property
     def done(self) -> Path:
-        """The record, which says that the job is finished, and with what."""
+        """The record: it says that the job is finished, and what decided the result."""
         return self.output.with_suffix(LONGEST_SUFFIX)
 
     @property
     def scores(self) -> Path:
-        """What the notebook writes beside the executed one."""
+        """The scores, which the notebook writes beside the executed notebook."""
         return self.output.with_suffix(".json")
 
     @property
     def masks(self) -> Path:
-        """Where the masks of the sequence lie."""
+        """The folder of the sequence's masks."""
         return Path(self.parameters["RUN_DIR"]) / "masks" / self.sequence
 
 
 def plan_jobs(notebook: str | Path, sequences: str, given: Mapping[str, Any]) -> list[Job]:
     """The jobs for a split (`"val"`) or for names joined by commas.
 
-    A sequence whose data are wrong gets a job with a `mistake`, so that the others can be run.
+    A sequence whose data are wrong gets a job with a `mistake`, so that the others can run.
 
     Raises:
-        ConfigError: unknown notebook or parameter, a value of the wrong type, or a notebook
-            that is not about one sequence.
-        DataError: no sequence is named, or one twice, or one that is unknown.
-        WeightsError: the weights are not there.
+        ConfigError: unknown notebook or parameter, a value of the wrong type, or a notebook without the
+            parameters SEQUENCE, DAVIS_ROOT and RUN_DIR.
+        DataError: no sequence is named, one is named twice, or one is unknown.
+        WeightsError: there are no such weights.
     """
     notebook = find_notebook(notebook)
     defaults = read_parameters(notebook)
@@ -118,9 +117,9 @@ def plan_jobs(notebook: str | Path, sequences: str, given: Mapping[str, Any]) ->
 
 
 def _plan_job(job: Job, davis: Davis) -> Job:
-    """The job with the checksum of its sequence, or with what is wrong with that."""
+    """The job with the checksum of its sequence, or with its mistake."""
     try:
-        resolve_output(job.done)  # the longest of its names
+        resolve_output(job.done)  # raises if the longest of the job's file names is too long
         inputs = {"sequence": job.sequence, "inputs_sha256": _inputs_sha256(davis, job.sequence)}
     except (OsvosError, OSError) as error:
         return dataclasses.replace(job, mistake=str(error))
@@ -128,9 +127,9 @@ def _plan_job(job: Job, davis: Davis) -> Job:
 
 
 def _fix_weights(values: dict[str, Any]) -> str | None:
-    """The checksum of the weights that a notebook starts from, if it has that parameter.
+    """The checksum of the weights that a notebook starts from; None if it has no such parameter.
 
-    A path of them is made absolute in `values`, since a worker may have another working folder.
+    A path to weights is made absolute in `values`, because a worker may have another working folder.
     """
     if WEIGHTS not in values:
         return None
@@ -141,7 +140,7 @@ def _fix_weights(values: dict[str, Any]) -> str | None:
 
 
 def _inputs_sha256(davis: Davis, sequence: str) -> str:
-    """All files of a sequence, by name and content; of the annotations, the first must be there."""
+    """A checksum over the names and contents of a sequence's files; the first annotation must exist."""
     davis.first_files(sequence)
     files = [*davis.frames(sequence), *davis.known_annotations(sequence).values()]
     for path in files:
@@ -151,7 +150,7 @@ def _inputs_sha256(davis: Davis, sequence: str) -> str:
 
 
 def is_finished(job: Job) -> bool:
-    """Whether the job was run to its end, made with the same, and what it left is as it was."""
+    """Whether the job has run to its end, and neither its inputs nor its results have changed since."""
     record = read_record(job.done, job.made_with)
     return (
         record is not None
@@ -161,7 +160,7 @@ def is_finished(job: Job) -> bool:
 
 
 def _list_results(job: Job) -> dict[str, Any]:
-    """What a finished job left: the names of its masks, and its scores as text (NaN equals nothing)."""
+    """The results of a finished job: the names of its masks, and its scores as text (then NaN equals NaN)."""
     masks = [path.name for path in list_files(job.masks, ".png")]
     return {"masks": masks, "scores": json.dumps(read_json(job.scores))}
 
@@ -178,7 +177,7 @@ def run_job(job: Job, **options) -> dict[str, float]:
         FolderError: the run folder cannot be written.
     """
     if not is_finished(job):
-        for path in (job.done, job.scores):  # those of an earlier run would be taken for this one's
+        for path in (job.done, job.scores):  # those of an earlier run could be mistaken for this run's
             make_way(path)
             path.unlink(missing_ok=True)
         run_notebook(job.notebook, job.parameters, job.output, **options)
@@ -187,15 +186,15 @@ def run_job(job: Job, **options) -> dict[str, float]:
 
 
 def make_way(path: Path) -> None:
-    """Rename what stands where a file is to be written and is none, such as a folder; it is not ours."""
+    """Rename a folder, or anything else that is not a file, at a path where a file is to be written."""
     if path.exists() and not path.is_file():
-        path.rename(path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}"))
+        rename_aside(path)
 
 
 def read_scores(job: Job) -> dict[str, float]:
-    """The numbers that the notebook wrote beside the executed one (`J_mean`, …); empty if there are none."""
+    """The scores that the notebook wrote (`J_mean`, …), finite numbers only; empty if there are none."""
     return {
         name: value
         for name, value in (read_json(job.scores) or {}).items()
-        if isinstance(value, int | float) and abs(value) <= sys.float_info.max  # not NaN either
+        if isinstance(value, int | float) and abs(value) <= sys.float_info.max  # False for NaN
     }

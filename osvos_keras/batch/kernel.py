@@ -1,4 +1,4 @@
-"""A Jupyter kernel for one run: this Python, and a temporary folder that goes with it."""
+"""A Jupyter kernel for one run, with this Python and a temporary folder that is deleted with it."""
 
 import os
 import shutil
@@ -16,12 +16,12 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_core.utils import run_sync
 
-SCRATCH = "osvos-"  # how the name of a run's temporary folder starts
-STARTING = 60  # seconds after which a folder that nobody holds is nobody's
+SCRATCH = "osvos-"  # the start of the name of a run's temporary folder
+STARTING = 60  # seconds; an older folder without a lock was left by a killed run
 
 
 class ThisPython(KernelSpecManager):
-    """Knows one kernel: the Python that runs this. What is installed as `python3` may be another one."""
+    """Knows one kernel: the Python that runs this code. The installed kernel `python3` may be another one."""
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
@@ -29,21 +29,21 @@ class ThisPython(KernelSpecManager):
 
 @contextmanager
 def open_kernel(log: Path) -> Iterator[AsyncKernelManager]:
-    """A running kernel, gone when the block ends. What it writes past the notebook is added to `log`.
+    """Start a kernel and stop it when the block ends. Its own stdout and stderr are appended to `log`.
 
-    Jupyter draws TCP ports at random and lets go of them before the kernel takes them, so that of
-    many kernels started at once two may meet on a port. Sockets in a folder of the kernel's own
-    cannot meet (Windows has none; there it stays TCP). What the notebook makes with `tempfile` lies there
-    too, and goes with it.
+    Jupyter draws TCP ports at random and releases them before the kernel binds them, so that two of many
+    kernels started at once may get the same port. Unix sockets in a folder of the kernel's own cannot
+    collide (Windows has none; there it stays TCP). Temporary files of the notebook go to the same folder and
+    are deleted with it.
     """
     with open_scratch() as scratch, log.open("a") as file:
-        # Asynchronous, though we are not: only so does papermill's client notice that a kernel died.
+        # The asynchronous manager, because only with it papermill's client notices that a kernel died.
         kernel = AsyncKernelManager(
             kernel_spec_manager=ThisPython(),
             transport="tcp" if os.name == "nt" else "ipc",
             connection_file=str(scratch / "kernel.json"),  # the sockets lie beside it
         )
-        # Not captured: TensorFlow's remarks on the processor would end up in the notebook.
+        # Do not capture file descriptors: TensorFlow's log lines would end up in the notebook.
         arguments = ["--IPKernelApp.capture_fd_output=False"]
         environment = {**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))}
         run_sync(kernel.start_kernel)(extra_arguments=arguments, env=environment, stdout=file, stderr=file)
@@ -55,12 +55,12 @@ def open_kernel(log: Path) -> Iterator[AsyncKernelManager]:
 
 @contextmanager
 def open_scratch() -> Iterator[Path]:
-    """A temporary folder for this process. What a killed one left goes when the next one starts.
+    """A temporary folder for this process. First it deletes the folders that killed processes left.
 
-    The path is short, since that of a socket may have 107 bytes.
+    The path is short, because the path of a socket may have at most 107 bytes.
     """
     for lock in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*/.lock"):
-        with suppress(OSError, Timeout):  # somebody else's, or gone meanwhile; held
+        with suppress(OSError, Timeout):  # of another user, or deleted meanwhile; in use
             if time.time() - lock.stat().st_mtime > STARTING:
                 with FileLock(lock, timeout=0):
                     shutil.rmtree(lock.parent, ignore_errors=True)
@@ -73,7 +73,7 @@ def open_scratch() -> Iterator[Path]:
 
 @contextmanager
 def keep_signals() -> Iterator[None]:
-    """Give back the handlers of signals at the end; nbclient, which sets its own, does not."""
+    """Restore the signal handlers at the end; nbclient sets its own and does not restore them."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

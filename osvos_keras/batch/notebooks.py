@@ -1,4 +1,4 @@
-"""Notebooks run headless: papermill, with parameters that are checked first."""
+"""Notebooks run headless by papermill, with parameters that are checked first."""
 
 import logging
 import os
@@ -34,7 +34,7 @@ COURSE = (
     "07_ablation",
 )
 ONLINE = "04_online_training"
-LONGEST_SUFFIX = ".done.json"  # of what is written beside an executed notebook
+LONGEST_SUFFIX = ".done.json"  # the longest suffix of a file beside an executed notebook
 
 
 def run_notebook(
@@ -50,9 +50,12 @@ def run_notebook(
     Args:
         notebook: a path, or a name in `notebooks/`.
         parameters: names and values for its `parameters` cell.
-        output: where the executed notebook goes; it is there also when a cell failed.
-        on_kernel: called with the running kernel, for who may have to stop it from outside.
-        progress: whether to show a bar over the cells.
+        output: where the executed notebook goes; it is also written when a cell fails.
+        on_kernel: called with the running kernel, so that the caller can stop it from another thread.
+        progress: whether to show a progress bar of the cells.
+
+    Returns:
+        The path of the executed notebook.
 
     Raises:
         ConfigError, FolderError, NotebookError: as `check_run`; or a cell failed, or the kernel died.
@@ -60,13 +63,15 @@ def run_notebook(
     notebook, parameters, output = check_run(notebook, parameters, output)
     make_folder(output.parent)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # inherited by the kernel
-    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of what `check_parameters` has settled
+    logging.getLogger("papermill").setLevel(
+        logging.ERROR
+    )  # `check_parameters` has done the checks it warns of
     source, target = (str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, output))
     try:
         with open_kernel(output.with_suffix(".log")) as kernel, keep_signals():
             on_kernel(kernel)
             papermill.execute_notebook(
-                source,  # papermill fills in what stands in braces
+                source,  # papermill would substitute text in single braces
                 target,
                 parameters,
                 kernel_name="python3",  # the notebook may name none
@@ -77,8 +82,8 @@ def run_notebook(
             )
     except DeadKernelError as error:
         raise NotebookError(
-            f"{notebook.name}: its kernel died; it was killed, or memory ran out. Run the same command again "
-            f"to go on, with fewer --workers if memory is short. The executed notebook so far: {output}"
+            f"{notebook.name}: its kernel died: it was killed, or memory ran out. Run the same command again "
+            f"to go on, with fewer --workers if memory is short. The executed part of the notebook: {output}"
         ) from error
     except PapermillExecutionError as error:
         raise NotebookError(
@@ -89,7 +94,7 @@ def run_notebook(
         if error.errno not in FULL or isinstance(error, FolderError):
             raise
         raise FolderError(
-            f"{output}: cannot be written ({error.strerror}). Make room, and run again."
+            f"{output}: cannot be written ({error.strerror}). Make room, and run the same command again."
         ) from error
     return output
 
@@ -97,25 +102,30 @@ def run_notebook(
 def check_run(
     notebook: str | Path, given: Mapping[str, Any], output: str | Path | None = None
 ) -> tuple[Path, dict[str, Any], Path]:
-    """All that can be known before a kernel starts: the notebook, its parameters, the executed notebook.
+    """Check a run before a kernel starts.
 
     Args:
         notebook: a path, or a name in `notebooks/`.
         given: names and values for its `parameters` cell.
-        output: where the executed notebook goes; None is `default_output`.
+        output: where the executed notebook goes; None: `default_output`.
+
+    Returns:
+        The paths and values to run with: the notebook, its parameters, the executed notebook.
 
     Raises:
         ConfigError: unknown notebook or parameter, a value of the wrong type or out of range, or an output
-            that is the notebook itself or no `.ipynb` file.
+            that is the notebook itself or not an `.ipynb` file.
         NotebookError: the notebook cannot be read.
-        FolderError: at the output lies a file that is no executed notebook.
+        FolderError: the output exists and is not an executed notebook.
     """
     notebook = find_notebook(notebook)
     parameters = check_parameters(notebook, given)
     if TRAINING & read_parameters(notebook).keys():
         check_backend()
     output = default_output(notebook, parameters) if output is None else resolve_output(output)
-    resolve_output(output.with_suffix(LONGEST_SUFFIX))  # too long a name, seen before and not after the work
+    resolve_output(
+        output.with_suffix(LONGEST_SUFFIX)
+    )  # raises now, not after the work, if a name is too long
     if output.suffix != ".ipynb":
         raise ConfigError(f"{output}: the name of the executed notebook must end in .ipynb.")
     if output.exists():
@@ -128,17 +138,17 @@ def check_run(
 
 
 def _check_replaceable(output: Path) -> None:
-    """See that what a run would write over is an executed notebook, or the half of one that a kill left."""
+    """Check that the file to overwrite is an executed notebook, or a half-written one of a killed run."""
     found = read_json(output)
     if not output.is_file() or (found is not None and "papermill" not in (found.get("metadata") or {})):
         raise FolderError(
-            f"{output}: is there, and no run executed it, so it may be somebody's work. Choose another "
-            " --out or RUN_DIR, or move it away."
+            f"{output}: exists and is not an executed notebook, so it may be somebody's work. Choose another "
+            "--out or RUN_DIR, or move the file."
         )
 
 
 def run_alone(notebook: str | Path, given: Mapping[str, Any], output: str | Path | None = None) -> Path:
-    """`run_notebook` while no other run writes to its RUN_DIR, or the same executed notebook elsewhere.
+    """`run_notebook` with locks, so that no other run writes to the same RUN_DIR or executed notebook.
 
     Raises:
         ConfigError, FolderError, NotebookError: as `run_notebook`, or another run is writing there.
@@ -154,7 +164,7 @@ def run_alone(notebook: str | Path, given: Mapping[str, Any], output: str | Path
 
 
 def default_output(notebook: Path, parameters: Mapping[str, Any]) -> Path:
-    """`<RUN_DIR>/notebooks/<name>[_<sequence>].ipynb`, from the parameters or the notebook's defaults.
+    """`<RUN_DIR>/notebooks/<name>[_<sequence>].ipynb`; RUN_DIR may be the notebook's default.
 
     Raises:
         ConfigError: as `resolve_output`.
@@ -168,10 +178,11 @@ def default_output(notebook: Path, parameters: Mapping[str, Any]) -> Path:
 def plan_course(
     davis_root: str, run_dir: str, given: Mapping[str, Any], resolution: str = "480p"
 ) -> list[tuple[str, dict, Path]]:
-    """The jobs of the course: notebook, parameters, executed notebook.
+    """The runs of the course, in order: notebook, parameters, executed notebook.
 
-    The online notebook is run once for every validation sequence. Of `given`, each notebook gets
-    the parameters that it has; sequences of the sample that another data set lacks become its own.
+    The online notebook runs once per validation sequence. Each notebook gets those parameters of `given`
+    that it has. Where a default names a sequence of the sample that the data set lacks, a sequence of the
+    data set takes its place.
 
     Raises:
         ConfigError, FolderError, NotebookError: as `check_run`, of any of them.
@@ -181,7 +192,7 @@ def plan_course(
     places = {"DAVIS_ROOT": davis_root, "RESOLUTION": resolution, "RUN_DIR": run_dir}
     if twice := places.keys() & given.keys():
         names = ", ".join(sorted(twice))
-        raise ConfigError(f"{names}: not with -p here. Use --davis, --resolution and --run-dir.")
+        raise ConfigError(f"{names}: cannot be set with -p here. Use --davis, --resolution and --run-dir.")
     own = {stem: read_parameters(find_notebook(stem)) for stem in COURSE}
     known = list(dict.fromkeys(name for defaults in own.values() for name in defaults))
     for name in given:
@@ -197,7 +208,7 @@ def plan_course(
 
 
 def _select(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a notebook gets; one without a DAVIS_ROOT has a sequence of its own."""
+    """The given parameters that a notebook has; without DAVIS_ROOT its SEQUENCE stays as it is."""
     return {
         name: value
         for name, value in given.items()
@@ -206,7 +217,7 @@ def _select(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, 
 
 
 def _own_sequences(davis: Davis, defaults: Mapping[str, Any]) -> dict[str, str]:
-    """For each default that names what `davis` lacks: its first sequence for validation, or all of them."""
+    """SEQUENCE and SEQUENCES for a notebook whose defaults name sequences that `davis` lacks."""
     own = {"SEQUENCE": davis.sequences("val")[0], "SEQUENCES": "val"}
     return {
         name: value
@@ -223,7 +234,7 @@ def _has(davis: Davis, sequences: str) -> bool:
 
 
 def run_course(davis_root: str, run_dir: str, given: Mapping[str, Any], resolution: str = "480p") -> None:
-    """Run every notebook in order, printing each one's time, and the scores at the end.
+    """Run every notebook in order; print the time of each one, and the scores at the end.
 
     Raises:
         ConfigError, DataError, FolderError, NotebookError: as `plan_course` and `run_notebook`, or another
@@ -238,4 +249,4 @@ def run_course(davis_root: str, run_dir: str, given: Mapping[str, Any], resoluti
             print(f"  {time.perf_counter() - start:.0f} s → {output}", flush=True)
     evaluation = resolve_output(run_dir) / "evaluation"
     print(pd.read_csv(evaluation / "per_sequence.csv").round(3).to_string(index=False))
-    print(f"Look at {evaluation / 'gallery.png'}")
+    print(f"Gallery: {evaluation / 'gallery.png'}")

@@ -1,4 +1,4 @@
-"""Notebooks and their parameters: which there are, and whether what a person gives for them will do."""
+"""Notebooks and their parameters: finding and reading them, and checking the values that a person gives."""
 
 import ast
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ from osvos_keras.io.literals import check_known, check_type, parse_pairs, read_l
 from osvos_keras.io.paths import NOTEBOOKS, check_name, find_input
 from osvos_keras.weights import find_conventions
 
-# Parameters that are a setting of a training, and others that say how it is trained.
+# Parameters that set a field of a training's config, and all parameters that decide that config.
 SETTINGS = {"HEIGHT": "height", "SEED": "seed", "ONLINE_STEPS": "steps", "PARENT_EPOCHS": "epochs"}
 TRAINING = {*SETTINGS, "PRESET", "SETTINGS"}
 DATA = {"DAVIS_ROOT", "RESOLUTION", "SEQUENCE", "SEQUENCES"}
@@ -27,7 +27,7 @@ HINTS = {kind.__name__: kind for kind in (int, float, str, bool)} | {"None": Non
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a notebook: its default, and the types that it may have, none where any will do."""
+    """A parameter of a notebook: its default, and the types that it may have (empty: any type)."""
 
     default: Any
     kinds: tuple[type, ...]
@@ -54,10 +54,10 @@ def read_parameters(notebook: Path) -> dict[str, Any]:
 def inspect_parameters(notebook: Path) -> dict[str, Parameter]:
     """The parameters of a notebook, from its first cell tagged `parameters`; empty if there is none.
 
-    (papermill's own reading passes over hints such as `int | None`.)
+    (papermill's own function does not understand hints such as `int | None`.)
 
     Raises:
-        NotebookError: the file is no notebook in Python, or the cell holds what is no literal.
+        NotebookError: the file is not a Python notebook, or a value in the cell is not a literal.
     """
     cells = [cell for cell in read_notebook(notebook).cells if "parameters" in cell.metadata.get("tags", ())]
     try:
@@ -83,7 +83,7 @@ def _make_parameter(notebook: Path, value: ast.expr, hint: str | None) -> Parame
     except (ValueError, TypeError) as error:
         raise NotebookError(
             f"{notebook}: in the cell tagged `parameters`, {ast.unparse(value)[:60]} is no literal, such as "
-            '3, "cat" or None. Write a literal there, and derive from it in the next cell.'
+            '3, "cat" or None. Write a literal there, and compute values from it in the next cell.'
         ) from error
     if hint is None:
         return Parameter(default, () if default is None else (type(default),))
@@ -102,7 +102,7 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
         language = notebook.metadata.get("kernelspec", {}).get("language", "python")
         for cell in notebook.cells:
             cell.source.splitlines(), cell.metadata.get("tags")
-    except Exception as error:  # nbformat raises what its steps happen to meet
+    except Exception as error:  # nbformat raises exceptions of many kinds
         first = (str(error) or type(error).__name__).splitlines()[0][:100]
         raise NotebookError(
             f"{path}: not a notebook of format 4 that can be read ({first}). Restore the file, or save "
@@ -114,12 +114,12 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
 
 
 def check_parameters(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """`given`, each value as its hint or its default wants it; papermill alone would only warn.
+    """`given`, each value converted to the type of its hint or default; papermill alone would only warn.
 
     Raises:
-        ConfigError: the notebook has no such parameter, the value is of another type or out of range, or
-            cannot be a name where it must be one.
-        DataError, WeightsError: the data set, or the weights, that the value names are not there.
+        ConfigError: the notebook has no such parameter, or the value has another type, is out of range, or
+            is not a valid name where a name is needed.
+        DataError, WeightsError: the value names a data set, a sequence or weights that do not exist.
         NotebookError: as `inspect_parameters`.
     """
     parameters = inspect_parameters(notebook)
@@ -142,14 +142,14 @@ def check_parameters(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _check_training(values: Mapping[str, Any]) -> None:
-    """See that the notebook's own call of `get_config` will succeed; better now than when a kernel runs."""
+    """Check now, before a kernel runs, that the notebook's own call of `get_config` will succeed."""
     phase = "parent" if "PARENT_EPOCHS" in values else "online"
     changes = {field: values[name] for name, field in SETTINGS.items() if name in values}
     get_config(phase, values.get("PRESET", "default"), values.get("SETTINGS", ""), **changes)
 
 
 def _check_data(values: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """See that the data set is there, and in it the sequences that were asked for."""
+    """Check that the data set exists and has the given sequences."""
     davis = Davis(values["DAVIS_ROOT"], values.get("RESOLUTION", "480p"))
     if "SEQUENCE" in given:
         davis.frames(given["SEQUENCE"])
@@ -161,6 +161,6 @@ def parse_parameters(pairs: Iterable[str]) -> dict[str, str]:
     """`NAME=VALUE` strings as a dict.
 
     Raises:
-        ConfigError: there is no `=` in one, or a name occurs twice.
+        ConfigError: a string has no `=`, or a name occurs twice.
     """
     return parse_pairs(pairs, "-p ONLINE_STEPS=50")
