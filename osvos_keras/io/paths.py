@@ -14,10 +14,10 @@ LONGEST_NAME = 255 - len(f"{TEMPORARY}1234567-")  # bytes; every common file sys
 
 
 def working_folder() -> Path:
-    """The folder that relative paths start from: the process's working folder.
+    """The folder that relative paths count from: the process's own.
 
-    JupyterLab starts a kernel in the notebook's folder. In the project's own notebooks, paths start from the
-    project's folder instead, so that a path means the same there and for `osvos run`.
+    JupyterLab starts a kernel in the notebook's folder. For the project's own notebooks paths count from
+    the project, so that they mean the same there as for `osvos run` in the project.
     """
     here = Path.cwd()
     return PROJECT if here == NOTEBOOKS else here

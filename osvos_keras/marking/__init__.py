@@ -1,1 +1,1 @@
-"""The first mask made by a person: from points or a box, or drawn with the mouse."""
+"""The first mask, marked by a person: from a file, a box or a polygon, or drawn with the mouse."""

@@ -1,6 +1,6 @@
-"""Drawing the first mask by hand, without the hand: what each tool changes, and undo.
+"""The drawing of the first mask, without a user interface: the effect of each tool, and undo.
 
-`mask_tool` is the face of this in a notebook.
+`marking.tool` is the user interface in a notebook.
 """
 
 from collections import deque
@@ -19,19 +19,19 @@ from osvos_keras.marking.marks import (
     write_objects,
 )
 
-UNDO_STEPS = 30  # each keeps two bytes a pixel
-VEIL_ALPHA = 110
+UNDO_STEPS = 30  # each one keeps two bytes per pixel
+VEIL_ALPHA = 110  # opacity of a drawn object, 0 to 255
 
 
 class MaskDrawing:
-    """Objects drawn on one frame; every change can be undone, up to 30 of them.
+    """Objects drawn on one frame; the last 30 changes can be undone.
 
-    Points are (x, y) in pixels of the frame, (0, 0) the centre of the pixel at the top left.
+    Points are (x, y) in pixels of the frame; (0, 0) is the centre of the pixel at the top left.
     Objects are numbered from 1; later paint covers earlier paint.
 
     Args:
         frame: (H, W, 3) uint8 RGB.
-        objects: what to start from, (H, W) uint8; without it an empty map.
+        objects: the objects to start with, (H, W) uint8; None: an empty map.
     """
 
     def __init__(self, frame: np.ndarray, objects: np.ndarray | None = None):
@@ -54,13 +54,13 @@ class MaskDrawing:
         self._paint(line_mask(points, width, self.size), number, stroke=1)
 
     def erase(self, points: Sequence[Sequence[float]], width: int) -> None:
-        """Make background along a line, whatever object was there."""
+        """Paint background along a line, `width` pixels wide, over any object."""
         self._paint(line_mask(points, width, self.size), 0, stroke=-1)
 
     def cut(self, box: Sequence[float], number: int) -> None:
-        """Let GrabCut find the object in a rough box (x0, y0, x1, y1); outside of it nothing changes.
+        """Let GrabCut find the object in a rough box (x0, y0, x1, y1); nothing changes outside the box.
 
-        What was brushed stays the object; what was erased, and other objects, stay out of it.
+        Brushed pixels stay object. Erased pixels and pixels of other objects do not become part of it.
 
         Raises:
             MaskError: the box cannot be used (see `box_mask`).
@@ -73,11 +73,11 @@ class MaskDrawing:
         self.objects[inside & found] = number
 
     def clear(self) -> None:
-        """Make everything background, and forget the strokes."""
+        """Make everything background, and delete the strokes."""
         self._paint(np.ones(self.size, bool), 0, stroke=0)
 
     def undo(self) -> bool:
-        """Take the last change back; False if there is none."""
+        """Undo the last change; False if there is none."""
         if not self._past:
             return False
         self.objects, self._strokes = self._past.pop()
@@ -87,14 +87,14 @@ class MaskDrawing:
         """Write the objects as a PNG.
 
         Raises:
-            MaskError: they are empty, cover the whole frame, or their numbers have a gap.
+            MaskError: no object is drawn, the objects cover the whole frame, or their numbers have a gap.
             OSError: the file cannot be written.
         """
         check_mask(self.objects, path)
         write_objects(path, self.objects)
 
     def veil(self) -> np.ndarray:
-        """The objects as a translucent picture with outlines, (H, W, 4) uint8 RGBA."""
+        """The objects as a translucent picture with opaque outlines, (H, W, 4) uint8 RGBA."""
         drawn = self.objects > 0
         inner = cv2.erode(self.objects, np.ones((3, 3), np.uint8)) == self.objects
         alpha = np.where(inner, VEIL_ALPHA, 255) * drawn
@@ -111,7 +111,7 @@ class MaskDrawing:
 
 
 def line_mask(points: Sequence[Sequence[float]], width: float, size: Sequence[int]) -> np.ndarray:
-    """A line through points (x, y) with round ends, as (H, W) bool: what is nearer than half of `width`."""
+    """A line through points (x, y) with round ends, (H, W) bool: all pixels nearer to it than `width` / 2."""
     thin = np.ones(tuple(size), np.uint8)
     corners = np.round(points).astype(np.int32)
     cv2.polylines(thin, [np.concatenate([corners[:1], corners])], False, 0)

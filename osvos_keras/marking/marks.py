@@ -1,7 +1,7 @@
-"""The first mask, which tells what to follow: read from a file, or drawn from points or a box.
+"""The first mask, which defines the objects to segment: read from a file, or made from a polygon or a box.
 
-Several objects are one map (H, W) uint8: 0 is background, 1…N are the objects. Nothing here needs
-a screen; the tool that draws by mouse is `mask_tool`.
+Several objects are one map (H, W) uint8: 0 is background, 1…N are the objects. Nothing here needs a screen;
+`marking.tool` draws with the mouse.
 """
 
 from collections.abc import Sequence
@@ -19,25 +19,25 @@ from osvos_keras.io.masks import read_values, write_indexed, write_mask
 from osvos_keras.io.paths import find_input
 from osvos_keras.plots.figures import COLOURS, SKY
 
-FARTHEST = 1e12  # pixels from the frame's corner; beyond, numbers are surely no pixels
-BORDER = 8192  # pixels around the frame at which polygons are cut: half a pixel there is none in the frame
-MAX_OBJECTS = 254  # 255 means "object" in a mask of one, and "not annotated" in several data sets
+FARTHEST = 1e12  # pixels from the frame's corner; larger numbers cannot be meant as pixels
+BORDER = 8192  # pixels outside the frame at which polygons are cut; rounding there does not show in the frame
+MAX_OBJECTS = 254  # 255 means "object" in a mask of one object, and "not annotated" in several data sets
 OBJECT_COLOURS = [SKY, *(colour for colour in COLOURS[:-1] if colour != SKY)]  # all but black
 
 
 def read_objects(path: str | Path, size: Sequence[int]) -> np.ndarray:
-    """The objects painted in an image file, as (H, W) uint8: 0 is background, 1…N the objects.
+    """The objects painted in an image file, as (H, W) uint8: 0 is background, 1…N are the objects.
 
-    One grey value or colour beside the background (0 or black) is one object, so 0/255, 0/1 and
-    white paint on black all mean the same. Several objects are numbered 1…N in a palette or grey PNG.
+    If the file has one grey value or colour beside the background (0 or black), that is the object: 0/255,
+    0/1 and white paint on black mean the same. Several objects are numbered 1…N in a palette or grey PNG.
 
     Args:
-        path: a PNG, or any image that Pillow reads without loss.
-        size: (H, W) of the frame that it belongs to.
+        path: a PNG, or any other lossless image.
+        size: (H, W) of its frame.
 
     Raises:
         DataError: the file is missing, unreadable, truncated or partly transparent.
-        MaskError: it has another size, or holds several colours that are no numbers of objects.
+        MaskError: the mask has another size, or several colours that are not the numbers of objects.
     """
     values = read_values(path)
     if values.shape != tuple(size):
@@ -58,12 +58,12 @@ def read_objects(path: str | Path, size: Sequence[int]) -> np.ndarray:
 
 
 def write_objects(path: str | Path, objects: np.ndarray) -> None:
-    """Write objects (H, W) uint8 as a PNG, whole or not at all, so that `read_objects` gives them back.
+    """Write objects (H, W) uint8 as a PNG, atomically, so that `read_objects` returns the same objects.
 
-    One object becomes 0 and 255, DAVIS 2016's values; several their numbers, with DAVIS 2017's palette.
+    One object is written as 0 and 255, as in DAVIS 2016; several as their numbers, with DAVIS 2017's palette.
 
     Raises:
-        MaskError: the numbers are not 1…N, without a gap.
+        MaskError: the numbers are not 1…N without a gap.
     """
     found = np.unique(objects[objects != 0])
     if not _are_object_numbers(found):
@@ -79,13 +79,13 @@ def _are_object_numbers(found: np.ndarray) -> bool:
 
 
 def object_palette(count: int) -> np.ndarray:
-    """The colours of the background, black, and of `count` objects, (count + 1, 3) uint8 RGB."""
+    """The colours of the background (black) and of `count` objects, (count + 1, 3) uint8 RGB."""
     colours = [(0, 0, 0), *map(to_rgb, islice(cycle(OBJECT_COLOURS), count))]
     return (255 * np.array(colours)).round().astype(np.uint8)
 
 
 def check_mask(mask: np.ndarray, source: str | Path) -> None:
-    """Raise a MaskError that names `source` if a mask, (H, W) bool or objects, is empty or full."""
+    """Raise a MaskError that names `source` if a mask, (H, W) bool or uint8, is empty or covers the frame."""
     if not mask.any():
         raise MaskError(f"{source}: the mask is empty, so there is no object to follow. Mark the object.")
     if mask.all():
@@ -100,15 +100,15 @@ def polygon_mask(points: Sequence[Sequence[float]], size: Sequence[int]) -> np.n
 
     Args:
         points: corners (x, y) in pixels of the frame, in order; (0, 0) is the centre of the pixel at
-            the top left. What lies outside the frame is cut off.
+            the top left. The part outside the frame is cut off.
         size: (H, W) of the frame.
 
     Raises:
-        MaskError: fewer than three corners, or they are not pairs of numbers (see `FARTHEST`).
+        MaskError: there are fewer than three corners, or they are not pairs of numbers up to `FARTHEST`.
     """
     check_polygon(points)
     mask = np.zeros(tuple(size), np.uint8)
-    # OpenCV goes through every line of a polygon, and counts them in 32 bits: what is far away goes first.
+    # Cut off far parts first: OpenCV visits every row of a polygon, and stores coordinates in 32 bits.
     near = Bbox([[-BORDER, -BORDER], [size[1] + BORDER, size[0] + BORDER]])
     corners = Polygon(np.round(points)).clip_to_bbox(near).vertices
     if len(corners):
@@ -117,7 +117,7 @@ def polygon_mask(points: Sequence[Sequence[float]], size: Sequence[int]) -> np.n
 
 
 def check_polygon(points: Sequence[Sequence[float]]) -> None:
-    """Raise a MaskError unless `points` are three corners (x, y) or more."""
+    """Raise a MaskError unless `points` are at least three corners (x, y)."""
     if len(points) < 3 or any(len(point) != 2 for point in points) or not _are_near(points):
         raise MaskError(f"polygon {points}: give at least three corners (x, y), in pixels of the frame.")
 
@@ -129,14 +129,14 @@ def check_box(box: Sequence[float]) -> None:
 
 
 def _are_near(numbers: Sequence) -> bool:
-    return bool((np.abs(numbers) <= FARTHEST).all())  # not so for what is no number
+    return bool((np.abs(numbers) <= FARTHEST).all())  # False for NaN
 
 
 def box_region(box: Sequence[float], size: Sequence[int]) -> np.ndarray:
-    """The pixels (H, W) bool of a box (x0, y0, x1, y1), x1 and y1 no longer inside, cut off at the frame.
+    """The pixels (H, W) bool inside a box (x0, y0, x1, y1); x1 and y1 are exclusive.
 
     Raises:
-        MaskError: it is not four numbers, the upper left corner first.
+        MaskError: the box is not four numbers, the upper left corner first.
     """
     check_box(box)
     x0, y0, x1, y1 = np.maximum(np.round(box), 0).astype(int)
@@ -148,18 +148,19 @@ def box_region(box: Sequence[float], size: Sequence[int]) -> np.ndarray:
 def box_mask(
     frame: np.ndarray, box: Sequence[float], strokes: np.ndarray | None = None, iterations: int = 5
 ) -> np.ndarray:
-    """The object in a rough box, cut out by OpenCV's GrabCut (Rother et al., 2004), as (H, W) bool.
+    """The object in a rough box, found by OpenCV's GrabCut (Rother et al., 2004), as (H, W) bool.
 
     The same input gives the same mask.
 
     Args:
         frame: (H, W, 3) uint8 RGB.
-        box: (x0, y0, x1, y1) in pixels, x1 and y1 no longer inside; what lies outside of it is background.
-        strokes: hints, (H, W) int8: 1 is surely the object, -1 surely background, 0 unknown.
-        iterations: rounds of GrabCut; the object may be lost in many.
+        box: (x0, y0, x1, y1) in pixels; x1 and y1 are exclusive. All pixels outside it are background.
+        strokes: hints, (H, W) int8: 1 is certainly object, -1 certainly background, 0 unknown.
+        iterations: iterations of GrabCut; after many, the object may be lost.
 
     Raises:
-        MaskError: it is no box, holds no pixel of the frame, or leaves no background around it.
+        MaskError: the box is not valid (see `check_box`), holds no pixel of the frame, or leaves no
+            background.
     """
     inside = box_region(box, frame.shape[:2])
     labels = np.where(inside, np.uint8(cv2.GC_PR_FGD), np.uint8(cv2.GC_BGD))
@@ -168,7 +169,7 @@ def box_mask(
         labels[strokes < 0] = cv2.GC_BGD
     objects = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
     check_mask(objects, f"box {tuple(box)} in a frame of {frame.shape[1]}×{frame.shape[0]} pixels")
-    cv2.setRNGSeed(0)  # GrabCut's first clusters are drawn at random
+    cv2.setRNGSeed(0)  # GrabCut draws its first clusters at random
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(frame, labels, None, *models, iterations, cv2.GC_INIT_WITH_MASK)
     return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
@@ -180,16 +181,18 @@ def given_objects(
     boxes: Sequence[Sequence[float]] = (),
     polygons: Sequence[Sequence[Sequence[float]]] = (),
 ) -> np.ndarray:
-    """The objects that a person marked in a frame, numbered in the order given; the first keeps a pixel.
+    """The objects that a person marked in a frame, as a map (H, W) uint8.
+
+    Objects are numbered in the order masks, boxes, polygons. Where marks overlap, the first one counts.
 
     Args:
         frame: (H, W, 3) uint8 RGB.
-        masks: image files; one alone may hold several objects.
+        masks: image files; each may hold several objects.
         boxes: (x0, y0, x1, y1) in pixels; GrabCut finds the object in each.
-        polygons: corners (x, y) in pixels.
+        polygons: the corners (x, y) of each, in pixels.
 
     Raises:
-        MaskError: none is given; or one is of another size, empty, or covers the whole frame.
+        MaskError: nothing is marked; or a mask has another size, is empty, or covers the whole frame.
         DataError: a file is missing or unreadable.
     """
     size = frame.shape[:2]
@@ -206,25 +209,25 @@ def given_objects(
         free = (mask > 0) & (objects == 0)
         objects[free] = mask[free] + objects.max()
         if not free.any():
-            raise MaskError(f"{source}: all of it is marked as another object already. Mark another object.")
+            raise MaskError(f"{source}: another object is already marked there. Mark a different object.")
     for number in range(1, objects.max() + 1):
         check_mask(objects == number, f"object {number}")
     return objects
 
 
 def read_correction(path: str | Path, size: Sequence[int], count: int) -> np.ndarray:
-    """A later frame's objects, (H, W) uint8 of 0…count; not all of them need be there.
+    """The objects of a later frame, (H, W) uint8 of 0…count; objects may be absent.
 
     Raises:
         DataError: the file is missing or unreadable.
-        MaskError: it has another size, or holds an object that the first mask does not.
+        MaskError: the mask has another size, or an object that the first mask does not have.
     """
     if count == 1:
         objects = read_objects(path, size)
     else:
         objects = read_values(path)
         if objects.shape != tuple(size):
-            return read_objects(path, size)  # which says what is wrong
+            return read_objects(path, size)  # raises, and says what is wrong
     if objects.max() > count:
         raise MaskError(
             f"{path}: holds object {objects.max()}, but the first mask has {count}. Number the objects as in "

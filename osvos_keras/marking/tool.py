@@ -2,10 +2,10 @@
 
     MaskTool(frame, "runs/mine/first_mask.png")
 
-Import this only where a person looks on; elsewhere `marking.marks` reads a file or cuts out a box.
-Made of ipycanvas, which hands over the mouse in pixels of the frame however large it is shown, and
-draws in layers, so that all the code here is Python. (ipympl draws a whole figure again at every move;
-anywidget needs JavaScript of one's own.)
+Import this in an interactive notebook only; elsewhere use `marking.marks`, which reads a file or a box.
+It uses ipycanvas, which gives mouse positions in pixels of the frame at any display size and draws in
+layers, so that all the code here is Python. (ipympl redraws a whole figure at every move; anywidget needs
+its own JavaScript.)
 """
 
 import html
@@ -28,11 +28,11 @@ TOOLS = {
     "Polygon": "Click the corners of the object one by one, and the first one again to close it.",
     "Brush": "Drag over the object to paint it.",
     "Eraser": "Drag over what is not the object.",
-    "Box": "Drag a box around the object, with some margin: GrabCut looks for it inside. Then brush or erase "
-    "where it is wrong, and drag the box again: what you brushed and erased leads it.",
+    "Box": "Drag a box around the object, with some margin: GrabCut searches for it inside. Then brush or "
+    "erase where it is wrong, and drag the box again: GrabCut uses your strokes as hints.",
 }
-LEAST_WIDTH = 640  # a smaller frame is shown this large, so that the mouse can hit
-SNAP = 0.01  # of the frame's width: so near to its first corner a click closes the polygon
+LEAST_WIDTH = 640  # pixels; a smaller frame is enlarged to this width, so that its pixels are easy to hit
+SNAP = 0.01  # of the frame's width: a click this near to the first corner closes the polygon
 Points = Sequence[tuple[float, float]]
 
 
@@ -41,18 +41,18 @@ class MaskTool(VBox):
 
     Args:
         frame: (H, W, 3) uint8 RGB.
-        path: the PNG to save to; a relative one counts from the working folder. If it exists, its objects
-            are there to go on with.
+        path: the PNG to save to; a relative path starts from the working folder. If the file exists, its
+            objects are loaded.
 
     Raises:
-        DataError, MaskError: `path` exists, but holds no objects of this frame.
+        DataError, MaskError: `path` exists, but is not a mask for this frame.
     """
 
     def __init__(self, frame: np.ndarray, path: str | Path):
         self.path = resolve_output(path)
         known = read_objects(self.path, frame.shape[:2]) if self.path.exists() else None
         self.drawing = MaskDrawing(frame, known)
-        self._points = []  # of the polygon, the line or the box that is being drawn
+        self._points = []  # points of the unfinished polygon, line or box
         self._make_controls(frame.shape[1])
         self._make_canvas(*frame.shape[:2])
         super().__init__([self._toolbar(), self.hint, self.canvas, self.status])
@@ -87,7 +87,7 @@ class MaskTool(VBox):
         self.canvas.on_mouse_move(self._move)
         self.canvas.on_mouse_up(self._release)
         self.canvas.on_mouse_out(self._release)
-        self.canvas.on_client_ready(self._draw_all)  # a page starts out blank, also when it is opened again
+        self.canvas.on_client_ready(self._draw_all)  # a page starts blank, also when it is opened again
 
     def _press(self, x: float, y: float) -> None:
         first, point = self._points[:1], _in_pixels(x, y)
@@ -115,7 +115,7 @@ class MaskTool(VBox):
             self._finish(self.tool.value)
 
     def _finish(self, tool: str) -> None:
-        """Hand what was sketched with `tool` to the drawing."""
+        """Apply the sketch made with `tool` to the drawing."""
         points, self._points = self._points, []
         if not points:
             return
@@ -126,7 +126,7 @@ class MaskTool(VBox):
         elif tool == "Eraser":
             self._change(self.drawing.erase, points, self.width.value)
         elif tool == "Box":
-            self._say("Looking for the object in the box …")
+            self._say("Searching for the object in the box …")
             (x0, y0), (x1, y1) = np.min(points, axis=0), np.max(points, axis=0)
             self._change(self.drawing.cut, (x0, y0, x1 + 1, y1 + 1), self.number.value)
         else:
@@ -149,12 +149,12 @@ class MaskTool(VBox):
             self._say("Nothing to undo.")
 
     def _save(self) -> None:
-        self._finish("Polygon")  # one that was left open
+        self._finish("Polygon")  # closes an unfinished polygon
         if self._try(partial(self.drawing.save, self.path)):
             self._say(f"Saved {self.path}: {self._describe()}.")
 
     def _try(self, action: Callable[[], None]) -> bool:
-        """Whether `action` succeeded; if not, the status line says why."""
+        """Run `action`; return whether it succeeded. If not, the status line says why."""
         try:
             action()
         except (OsvosError, OSError) as error:
@@ -174,7 +174,7 @@ class MaskTool(VBox):
         return ", ".join(f"object {n} covers {size:.1%} of the frame" for n, size in enumerate(sizes, 1))
 
     def _draw_all(self) -> None:
-        opaque = np.full((*self.drawing.size, 1), 255, np.uint8)  # with it ipycanvas sends PNG, without JPEG
+        opaque = np.full((*self.drawing.size, 1), 255, np.uint8)  # ipycanvas sends RGBA as PNG, RGB as JPEG
         self._picture.put_image_data(np.dstack([self.drawing.frame, opaque]))
         self._draw()
 
@@ -185,7 +185,7 @@ class MaskTool(VBox):
         self._draw_sketch(self._points)
 
     def _draw_sketch(self, points: Points) -> None:
-        """Draw what is not in the mask yet."""
+        """Draw the unfinished polygon, line or box."""
         with hold_canvas():
             self._sketch.clear()
             if not points:
@@ -201,14 +201,14 @@ class MaskTool(VBox):
                 self._trace(points)
 
     def _outline(self, points: np.ndarray) -> None:
-        """A white line on a wider black one, to be seen on every frame."""
+        """A white line on a wider black line, visible on every frame."""
         unit = max(self.canvas.width / LEAST_WIDTH, 0.5)
         for width, colour in ((3 * unit, "black"), (1.5 * unit, "white")):
             self._sketch.line_width, self._sketch.stroke_style = width, colour
             self._sketch.stroke_lines(points)
 
     def _trace(self, points: np.ndarray) -> None:
-        """The path of brush or eraser, as wide as it will be."""
+        """The path of the brush or eraser, in its full width."""
         number = self.number.value if self.tool.value == "Brush" else 0
         self._sketch.line_cap = self._sketch.line_join = "round"
         self._sketch.line_width = self.width.value
@@ -217,5 +217,5 @@ class MaskTool(VBox):
 
 
 def _in_pixels(x: float, y: float) -> tuple[float, float]:
-    """A place on the canvas, which counts from the corner of the first pixel, a mask from its centre."""
+    """A canvas position in a mask's coordinates: the origin moves from a pixel's corner to its centre."""
     return x - 0.5, y - 0.5

@@ -1,6 +1,6 @@
-"""Figures as every picture here needs them: made, saved, and coloured for all eyes.
+"""Creation and saving of figures, and the colours of all plots.
 
-Colours are Okabe and Ito's, which stay apart for colour-blind readers.
+The colours are Okabe and Ito's, which colour-blind readers can tell apart.
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE, BLACK = COLOURS = [
 
 
 def figure_for(ax: Axes | None, width: float = 6, height: float = 4) -> tuple[Figure | None, Axes]:
-    """None and the given axis, or a new figure (inches) and its axis."""
+    """None and the given axis; or a new figure of `width` × `height` inches and its axis."""
     if ax is not None:
         return None, ax
     figure = new_figure(width, height)
@@ -34,14 +34,14 @@ def figure_for(ax: Axes | None, width: float = 6, height: float = 4) -> tuple[Fi
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure that pyplot no longer holds: Jupyter shows it once, and a loop does not pile them up."""
+    """A figure (inches) that pyplot does not keep: Jupyter shows it once, and a loop does not fill memory."""
     figure = plt.figure(figsize=(width, height), layout="constrained")
     plt.close(figure)
     return figure
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: int = 100) -> Path:
-    """Write a figure as PNG of 256 colours, a third of the size that photographs take otherwise."""
+    """Write a figure as a PNG of 256 colours: for photographs, a third of the size of a full-colour PNG."""
     path = Path(path)
     with write_atomically(path) as temporary:
         figure.savefig(temporary, dpi=dpi, facecolor="white")

@@ -1,8 +1,8 @@
 """Pictures of frames, masks and network outputs. Pictures of scores are in `plots.scores`.
 
-A function that takes an axis `ax` draws into it and returns it; without one, and everywhere else,
-it returns a new Figure. Jupyter shows a Figure that is the last line of a cell (elsewhere:
-`display(figure)`), a script saves it with `save_figure`.
+A function with a parameter `ax` draws into the given axis and returns it; without an axis it returns a new
+Figure, as the other functions do. Jupyter shows a Figure that is the last line of a cell (elsewhere in a
+cell, use `display(figure)`); a script saves it with `save_figure`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,13 +25,13 @@ from osvos_keras.io.images import read_frame
 from osvos_keras.io.paths import find_input
 from osvos_keras.plots.figures import BLUE, SKY, figure_for, new_figure, save_figure
 
-MASK_COLOUR, OUTLINE_COLOUR = SKY, BLUE  # nature has few objects of these colours
-CELL_INCHES = 1.92  # one picture of a gallery: five make a page 1000 pixels wide
-CELL_WIDTH = 240  # its pixels: enough at a glance, small on disk
+MASK_COLOUR, OUTLINE_COLOUR = SKY, BLUE  # rare colours of objects
+CELL_INCHES = 1.92  # width of a picture in a gallery; five give a page of 1000 pixels
+CELL_WIDTH = 240  # its pixels: enough for an overview, and small on disk
 
 
 def _picture_for(ax: Axes | None, image: np.ndarray) -> tuple[Figure | None, Axes]:
-    """As `figure_for`, of the image's own proportions, with room for a title."""
+    """As `figure_for`; a new figure has the image's proportions, and room for a title."""
     return figure_for(ax, 6, 6 * image.shape[0] / image.shape[1] + 0.4)
 
 
@@ -91,7 +91,7 @@ def show_side_outputs(side_outputs: Mapping[str, object], title: str = "") -> Fi
     for ax, (name, logits) in zip(axes, side_outputs.items(), strict=True):
         logits = np.asarray(logits, np.float32)
         height_width = logits.shape if logits.ndim == 2 else logits.shape[-3:-1]
-        probability = _sigmoid(logits.reshape(height_width))
+        probability = 0.5 * (1 + np.tanh(logits.reshape(height_width) / 2))  # the sigmoid, without overflow
         picture = ax.imshow(probability, cmap="cividis", vmin=0, vmax=1)
         _strip(ax, name)
     figure.colorbar(picture, ax=axes, label="probability", fraction=0.05, pad=0.01)
@@ -107,12 +107,12 @@ def gallery(
     columns: int = 5,
     out: str | Path | None = None,
 ) -> Figure:
-    """Rows of sequences, columns of frames over time: the mask, the true outline, J under each.
+    """A row per sequence, with frames over time: the mask, and the annotation's outline.
 
     Args:
-        davis, masks, sequences: as for `evaluate`; a mask that is not there is drawn as empty.
-        scores: of these masks; adds J under each frame and the means beside each row.
-        columns: frames a sequence; the first is the frame whose annotation was given.
+        davis, masks, sequences: as for `evaluate`; an absent mask is drawn as empty.
+        scores: scores of these masks; adds J below each frame and the means beside each row.
+        columns: frames per sequence; the first one is the frame whose annotation was given.
         out: a PNG to write.
     """
     rows = {}
@@ -130,7 +130,10 @@ def best_median_worst(
     sequences: str | Iterable[str] | None = None,
     out: str | Path | None = None,
 ) -> Figure:
-    """A row for each sequence: the frames with the best, the median and the worst J."""
+    """A row per sequence: the frames with the best, the median and the worst J.
+
+    Args: as for `gallery`.
+    """
     names = scores.per_sequence["sequence"] if sequences is None else davis.select(sequences)
     rows = {name: _extremes(scores.per_frame, name) for name in names}
     figure = _grid(davis, masks, rows, scores, headings=("best frame", "median frame", "worst frame"))
@@ -192,9 +195,9 @@ def read_cell(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Frame, mask and annotation of the frame at `path`, at most `width` pixels wide.
 
-    The mask of a sequence's first frame is its annotation; one that is not there is empty. An annotation that
-    is not there is None. Several objects are shown as one. With `scores` the masks are those that were
-    scored, whatever their names.
+    The mask of a sequence's first frame is its annotation. An absent mask is empty, an absent annotation is
+    None. Several objects are merged into one. With `scores`, the masks are the scored files, whose names may
+    differ from the frame's.
     """
     sequence, annotation = path.parent.name, davis.annotation_path(path)
     plan = {} if scores is None else {pair.frame: pair for pair in scores.plan.get(sequence, ())}
@@ -224,7 +227,7 @@ def _written(figure: Figure, out: str | Path | None) -> Figure:
 
 
 def shrink(image: np.ndarray, width: int) -> np.ndarray:
-    """A frame or a mask, at most `width` pixels wide."""
+    """A frame (H, W, 3) uint8 or a mask (H, W) bool, scaled down to at most `width` pixels of width."""
     if image.shape[1] <= width:
         return image
     size = width, max(round(image.shape[0] * width / image.shape[1]), 1)
@@ -234,14 +237,14 @@ def shrink(image: np.ndarray, width: int) -> np.ndarray:
 
 
 def _veil(frame: np.ndarray, mask: np.ndarray, alpha: float = 0.5) -> np.ndarray:
-    """(H, W, 3) uint8: the frame, tinted where the mask is set."""
+    """The frame, tinted inside the mask: (H, W, 3) uint8."""
     veiled = frame.astype(np.float32)
     veiled[mask] = (1 - alpha) * veiled[mask] + alpha * 255 * np.array(to_rgb(MASK_COLOUR), np.float32)
     return veiled.round().astype(np.uint8)
 
 
 def _draw_outline(ax: Axes, region: np.ndarray, colour: str, width: float, **line) -> None:
-    """Draw the outline, closed along the frame's border too."""
+    """Draw the outline of a region; it is also closed along the frame's border."""
     padded = np.pad(region.astype(np.float32), 1)
     rows, columns = np.arange(-1, region.shape[0] + 1), np.arange(-1, region.shape[1] + 1)
     if region.any():
@@ -249,10 +252,6 @@ def _draw_outline(ax: Axes, region: np.ndarray, colour: str, width: float, **lin
 
 
 def _strip(ax: Axes, title: str) -> None:
-    """Leave the picture and its frame; ticks of pixels say nothing here."""
+    """Remove the ticks and the border of the axis, which say nothing about a picture."""
     ax.set(xticks=[], yticks=[], title=title)
     ax.spines[:].set_visible(False)
-
-
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    return 0.5 * (1 + np.tanh(logits / 2))

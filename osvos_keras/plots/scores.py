@@ -1,6 +1,6 @@
-"""Pictures of numbers: losses over epochs, scores over time, over sequences, attributes and methods.
+"""Plots of numbers: losses over steps; scores over time, sequences, attributes and methods.
 
-Figures and axes are returned as in `plots.frames`.
+Functions return a figure or an axis as in `plots.frames`.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ from osvos_keras.plots.figures import (
 )
 from osvos_keras.plots.frames import read_cell, show_overlay
 
-LINE_COLOURS = [BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE]  # all but yellow, faint on white
+LINE_COLOURS = [BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE]  # without yellow: it is faint on white
 BAR_COLOURS = [BLUE, ORANGE, GREEN, SKY, VERMILION, PURPLE]
 ATTRIBUTES = {
     "AC": "appearance change",
@@ -52,15 +52,13 @@ ATTRIBUTES = {
 
 
 def loss_curves(history: pd.DataFrame, ax: Axes | None = None, title: str = "") -> Figure | Axes:
-    """Every column of a training history whose name ends in `loss`, against `step`, on a log scale."""
+    """Every column of a training history whose name ends in `loss`, over `step`, on a log scale."""
     figure, ax = figure_for(ax, 7, 4)
     steps = history["step"]
     names = [name for name in history.columns if name.endswith("loss")]
     for colour, name in zip(cycle(LINE_COLOURS), names):
-        bold = name in ("loss", "val_loss")
-        ax.plot(
-            steps, history[name], color=colour, linewidth=2.2 if bold else 1.2, label=name.replace("_", " ")
-        )
+        width = 2.2 if name == "loss" else 1.2
+        ax.plot(steps, history[name], color=colour, linewidth=width, label=name.replace("_", " "))
     ax.set(xlabel="step", ylabel="loss (log scale)", yscale="log", title=title)
     ax.grid(alpha=0.3)
     ax.legend(frameon=False)
@@ -74,9 +72,9 @@ def score_over_time(
     masks: str | Path | None = None,
     ax: Axes | None = None,
 ) -> Figure | Axes:
-    """J and F of one sequence, frame by frame, the worst marked.
+    """J and F of one sequence per frame; the worst frame is marked.
 
-    With `davis` and `masks` (and no `ax`) the first frame and the worst are shown under the curves.
+    With `davis` and `masks` (and no `ax`), the first frame and the worst one are shown below the curves.
 
     Raises:
         ValueError: the sequence was not scored.
@@ -116,7 +114,7 @@ def _draw_over_time(ax: Axes, values: pd.DataFrame, sequence: str, worst: int) -
 def score_bars(
     scores: Scores, published: bool = True, measure: str = "J_mean", ax: Axes | None = None
 ) -> Figure | Axes:
-    """A bar for each sequence, best first, with the paper's own number beside it where there is one."""
+    """A bar per sequence, the best one on top, and a marker for the paper's own number if there is one."""
     table = scores.per_sequence.set_index("sequence")[measure].sort_values()
     figure, ax = figure_for(ax, 7, 0.32 * len(table) + 1.4)
     bars = ax.barh(table.index, table, color=SKY, label=f"these masks, mean {table.mean():.3f}")
@@ -133,7 +131,7 @@ def score_bars(
 
 
 def attribute_bars(scores: Scores, measure: str = "J", ax: Axes | None = None) -> Figure | Axes:
-    """The mean over the sequences with each attribute and over those without it, hardest first.
+    """For each attribute, the mean over the sequences with it and without it; the hardest one on top.
 
     Raises:
         ValueError: there are no attributes, because the data set has no `db_info.yml`.
@@ -158,7 +156,7 @@ def attribute_bars(scores: Scores, measure: str = "J", ax: Axes | None = None) -
 def compare_bars(
     scores: Mapping[str, Scores], measure: str = "J_mean", ax: Axes | None = None
 ) -> Figure | Axes:
-    """Several methods, a group of bars for each sequence and for the mean over them.
+    """Several methods: a group of bars per sequence, and one for the mean over the sequences.
 
     Raises:
         ValueError: as `compare`.
@@ -178,14 +176,14 @@ def compare_bars(
 
 
 def _legend_above(ax: Axes) -> None:
-    """In one line if the words fit, else one below the other."""
+    """Put the legend above the axis: in one line if it fits, else one entry per line."""
     names = ax.get_legend_handles_labels()[1]
     columns = len(names) if sum(map(len, names)) < 70 else 1
     ax.legend(frameon=False, ncols=columns, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
 
 
 def _paper(measure: str) -> pd.Series:
-    """The OSVOS paper's number for each sequence it is known for."""
+    """The OSVOS paper's numbers, by sequence."""
     table = published_scores().query("method == 'OSVOS' and measure == @measure and sequence != 'val20'")
     return table.set_index("sequence")["value"]
 

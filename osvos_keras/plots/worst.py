@@ -1,4 +1,4 @@
-"""The worst frames of a method, each with its J, its number and what is wrong: a picture to act on."""
+"""The worst frames of a method, each with its J, its number and a description of its mistakes."""
 
 from textwrap import fill
 
@@ -11,13 +11,13 @@ from osvos_keras.io.images import read_frame
 from osvos_keras.plots.figures import new_figure
 from osvos_keras.plots.frames import show_overlay, shrink
 
-WIDTH = 440  # pixels of a picture
+WIDTH = 440  # pixels per picture
 
 
 def worst_pictures(davis: Davis, scores: Scores, count: int = 5) -> Figure:
     """A picture of each of the worst frames, with sequence, frame, J and the mistakes in words.
 
-    Next to a frame that is shown no other is, since it shows the same mistake.
+    Neighbours of a shown frame are left out, because they show the same mistake.
     """
     worst = worst_frames(scores.per_frame, count)
     columns = min(len(worst), 3)
