@@ -303,10 +303,10 @@ def test_bad_options_are_explained(done, more, message):
     [
         (["9"], "there is no frame 9; its frames are 00000 to 00003"),
         (["last"], "there is no frame last"),
-        (["0"], "the first frame's mask is what --mask gives"),
-        (["00000.png"], "the first frame's mask is what --mask gives"),
-        (["3", "3"], "that frame was given before"),
-        (["3", "00003.jpg"], "that frame was given before"),
+        (["0"], "give the first frame's mask by --mask"),
+        (["00000.png"], "give the first frame's mask by --mask"),
+        (["3", "3"], "another --correct names that frame"),
+        (["3", "00003.jpg"], "another --correct names that frame"),
     ],
 )
 def test_corrections_of_frames_that_cannot_be_are_refused(done, frames, message):
@@ -470,11 +470,11 @@ def contents(folder):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["clip.webm", "--mask", "first.png", "--out", "clip.webm"], "clip.webm: would be written over"),
-        (["clip.webm", "--mask", "first.png", "--out", "link.webm"], "clip.webm: would be written over"),
-        (["clip.webm", "--mask", "first.png", "--out", "hard.webm"], "hard.webm: would be written over"),
-        (["film.gif", "--mask", "first.png", "--out", "film.webm"], "film.gif: would be written over"),
-        (["clip.webm", "--mask", "a_sheet.png", "--out", "a.webm"], "a_sheet.png: would be written over"),
+        (["clip.webm", "--mask", "first.png", "--out", "clip.webm"], "clip.webm: is one of the inputs"),
+        (["clip.webm", "--mask", "first.png", "--out", "link.webm"], "clip.webm: is one of the inputs"),
+        (["clip.webm", "--mask", "first.png", "--out", "hard.webm"], "hard.webm: is one of the inputs"),
+        (["film.gif", "--mask", "first.png", "--out", "film.webm"], "film.gif: is one of the inputs"),
+        (["clip.webm", "--mask", "a_sheet.png", "--out", "a.webm"], "a_sheet.png: is one of the inputs"),
         (
             ["clip.webm", "--mask", "first.png", "--correct", "2=a_sheet.png", "--out", "a.webm"],
             "a_sheet.png: ",
@@ -488,8 +488,8 @@ def contents(folder):
         (["clip", "--mask", "first.png", "--run-dir", "clip"], "among the frames of the clip"),
         (["clip", "--mask", "first.png", "--run-dir", "clip/runs"], "among the frames of the clip"),
         (["clip", "--mask", "first.png", "--out", "clip/a.webm"], "among the frames of the clip"),
-        (["clip", "--mask", "clip/f3.png"], "lies among the frames, and would be taken for one"),
-        (["clip", "--mask", "link.png"], "lies among the frames, and would be taken for one"),
+        (["clip", "--mask", "clip/f3.png"], "lies among the frames, so it would be used as a frame"),
+        (["clip", "--mask", "link.png"], "lies among the frames, so it would be used as a frame"),
         (["clip.webm", "--mask", "first.png", "--run-dir", "."], "lies where this run would write"),
     ],
 )

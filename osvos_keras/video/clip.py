@@ -1,10 +1,10 @@
-"""A clip of one's own, made a sequence in DAVIS layout: a video, an animated image or a folder of images.
+"""Import of a clip (a video, an animated image or a folder of images) as a sequence in DAVIS layout.
 
-<folder>/JPEGImages/480p/<name>/00000.jpg     its frames, at their own size
-<folder>/Annotations/480p/<name>/00000.png    what a person marked in them
-<folder>/clip.json                            what it was made from, all files, and the time of every frame
+<folder>/JPEGImages/480p/<name>/00000.jpg     the frames, at their own size
+<folder>/Annotations/480p/<name>/00000.png    the objects that a person marked in them
+<folder>/clip.json                            the record: the source's checksum, all files, the frames' times
 
-The frames of a folder keep the names of their images; those of a file are numbered from 00000.
+Frames from a folder keep the names of their images; frames from a file are numbered from 00000.
 """
 
 import hashlib
@@ -43,19 +43,19 @@ from osvos_keras.video.pictures import (
     read_pictures,
 )
 
-QUALITY = 95  # of the frames' JPEGs: next to nothing is lost
-RATES = 0.01, 1000  # frames a second
-LONGEST_CLIP_NAME = 100  # bytes; other files are named after it
+QUALITY = 95  # of the frames' JPEG files: hardly anything is lost
+RATES = 0.01, 1000  # frames per second, the least and the most
+LONGEST_CLIP_NAME = 100  # bytes; the names of other files contain it
 
 
 @dataclass(frozen=True)
 class Clip:
     """A clip on disk.
 
-    davis: the data set that it makes up, alone.
-    name: of the sequence.
-    times: seconds at which each frame starts, and at last the end of the clip.
-    sha256: of the file or files that it was made from.
+    davis: a data set with this one sequence.
+    name: the name of the sequence.
+    times: seconds at which each frame starts, and the end of the clip.
+    sha256: the checksum of the file or files that it was made from.
     """
 
     davis: Davis
@@ -69,7 +69,10 @@ class Clip:
         return self.davis.frames(self.name)
 
     def find_frame(self, name: str) -> int:
-        """The index of the frame that a person calls `name`: a file name, without its suffix, or its number.
+        """The index of a frame.
+
+        Args:
+            name: the name of its file, with or without the suffix, or the number in that name.
 
         Raises:
             VideoError: there is no such frame, or there are several.
@@ -90,16 +93,16 @@ class Clip:
 
 
 def clip_name(source: str | Path) -> str:
-    """The name of the sequence that a clip becomes: its file's or folder's, without odd characters."""
+    """The name of a clip's sequence: the name of its file or folder, with unusual characters replaced."""
     path = find_input(source)
     name = re.sub(r"[^\w.-]+", "_", path.name if path.is_dir() else path.stem).lstrip(".")
     return name.encode()[:LONGEST_CLIP_NAME].decode(errors="ignore") or "clip"
 
 
 def find_clip_folder(source: str | Path, parent: str | Path) -> Path:
-    """The folder below `parent` for all that is made of a clip: named after it, and never another clip's.
+    """The folder below `parent` for the results of a clip. It is named after the clip.
 
-    Another clip of that name gets `<name>-2`, a third `<name>-3`. The same clip gets the same folder.
+    A second clip of the same name gets `<name>-2`, a third `<name>-3`. The same clip gets the same folder.
     """
     name, parent = clip_name(source), resolve_output(parent)
     folders = (parent / (name if number == 1 else f"{name}-{number}") for number in count(1))
@@ -107,24 +110,24 @@ def find_clip_folder(source: str | Path, parent: str | Path) -> Path:
 
 
 def import_clip(source: str | Path, folder: str | Path, *, fps: float = 24, progress: bool = True) -> Clip:
-    """Make a clip a sequence; what an earlier call left of the same clip is used again.
+    """Import a clip as a sequence; if an earlier call has imported the same clip, use its result.
 
     Args:
         source: a video file, an animated image (GIF, WebP, PNG, or a TIFF of several pages), or a folder of
-            images in the order of the numbers in their names. One frame is in memory at a time.
-        folder: where the sequence goes; a folder of its own.
-        fps: frames a second of images without times, 0.01 to 1000; a video has its own.
-        progress: whether to show a bar.
+            images, sorted by the numbers in their names. One frame is in memory at a time.
+        folder: where the sequence goes; a folder for this clip only.
+        fps: frames per second of images without times, 0.01 to 1000; a video has its own times.
+        progress: whether to show a progress bar.
 
     Raises:
-        VideoError: the source is missing, no video, cannot be decoded, has one frame only, or frames
-            of different sizes, or smaller than 16 pixels.
+        VideoError: the source is missing, is not a video, cannot be decoded or has only one frame; or its
+            frames differ in size or have a side outside `pictures.SIDES`.
         DataError: an image of the folder cannot be a frame; see `io.images.read_frame`.
         ConfigError: `fps` is out of range.
         FolderError: the folder holds another clip or something else, or cannot be written.
 
     Warns:
-        VideoWarning: the video seems to be cut short, or something in the folder is odd.
+        VideoWarning: the video seems to be cut short, or the folder holds something unusual.
     """
     check_range("fps", check_type("fps", fps, (float,)), *RATES)
     folder, made_with = resolve_output(folder), _identify(source)
@@ -146,10 +149,14 @@ def _holds_another(folder: Path, source: str | Path) -> bool:
 
 
 def write_annotations(clip: Clip, marked: Mapping[int, np.ndarray]) -> None:
-    """Keep what was marked, maps (H, W) uint8 by index of frame, as the clip's annotations, and no others.
+    """Write the clip's annotations and delete its earlier ones.
+
+    Args:
+        clip: the clip.
+        marked: index of a frame → its map of objects, (H, W) uint8; must contain frame 0.
 
     Raises:
-        FolderError: an annotation lies there that is not the clip's.
+        FolderError: a file that this clip did not write would be overwritten.
     """
     path = clip.davis.root / "clip.json"
     record, several = read_record(path), marked[0].max() > 1
@@ -175,7 +182,7 @@ def find_source(source: str | Path) -> Path:
 
 
 def _identify(source: str | Path) -> dict[str, str]:
-    """What a clip is: its name, and the checksum of its file or of all its images and their names."""
+    """What identifies a clip: its name, and the checksum of its file or of its images and their names."""
     path = find_source(source)
     if path.is_dir():
         listing = "".join(f"{image.name} {sha256(image)}\n" for image in list_images(path))
@@ -186,7 +193,7 @@ def _identify(source: str | Path) -> dict[str, str]:
 
 
 def _is_whole(record: dict[str, Any] | None) -> bool:
-    """Whether a record is that of a clip whose frames were all written."""
+    """Whether a record is that of a completely imported clip."""
     if record is None or not all(_are_names(record.get(kind)) for kind in ("frames", "annotations")):
         return False
     times = record.get("times")
@@ -198,15 +205,15 @@ def _is_whole(record: dict[str, Any] | None) -> bool:
 
 
 def _are_names(names: Any) -> bool:
-    """Whether these are names of files in one folder, as a record that nobody changed has them."""
+    """Whether `names` is a list of plain file names, as in a valid record."""
     return isinstance(names, list) and all(isinstance(one, str) and Path(one).name == one for one in names)
 
 
 def _clear(folder: Path, sha: str) -> None:
-    """Remove half of a clip, or an import of this one that cannot be used again; nothing else.
+    """Remove an unfinished import, or a finished one of this clip that cannot be used again.
 
     Raises:
-        FolderError: the folder holds another clip, or what is none.
+        FolderError: the folder holds another clip, or something that is not a clip.
     """
     record = read_record(folder / "clip.json")
     name = record["made_with"].get("name") if record else None
@@ -216,17 +223,17 @@ def _clear(folder: Path, sha: str) -> None:
             set_aside(folder, "a clip whose record (clip.json) cannot be understood")
         elif there:
             raise FolderError(
-                f"{folder}: holds something that is no clip. Choose another folder (--run-dir)."
+                f"{folder}: holds something that is not a clip. Choose another folder (--run-dir)."
             )
         return
     if _is_whole(record) and record["made_with"].get("sha256") != sha:
         raise FolderError(
-            f"{folder}: holds another clip, which stays as it is. Choose another folder (--run-dir), or "
-            "delete this one if you need neither it nor its masks."
+            f"{folder}: holds another clip. Choose another folder (--run-dir), or delete this folder if you "
+            "need neither that clip nor its masks."
         )
     frames, annotations = (folder / kind / "480p" / name for kind in ("JPEGImages", "Annotations"))
     there, written, marked = list_files(frames), list_files(frames), []
-    if _is_whole(record):  # else the folder was empty when the import began, and all in it is of it
+    if _is_whole(record):  # else the folder was empty when the import began, so the import wrote all files
         written = [frames / one for one in record["frames"]]
         marked = [annotations / one for one in record["annotations"]]
     require_absent(set(there) - set(written))
@@ -234,12 +241,12 @@ def _clear(folder: Path, sha: str) -> None:
         path.unlink(missing_ok=True)
     clear_temporaries(frames)
     for emptied in (frames, annotations):
-        with suppress(OSError):  # of a clip that was called otherwise
+        with suppress(OSError):  # absent, or not empty
             emptied.rmdir()
 
 
 def _write(source: Path, frames: Path, fps: float, progress: bool) -> tuple[list[str], list[float] | None]:
-    """Write the frames; their names, and their times if the source has any."""
+    """Write the frames; return their file names, and their times if the source has times."""
     name = frames.name
     if source.is_dir():
         images = list_images(source)
@@ -257,12 +264,12 @@ def _write(source: Path, frames: Path, fps: float, progress: bool) -> tuple[list
             _write_jpeg(frames / names[-1], frame.image)
             times[-1:] = [frame.start, frame.start + frame.duration]
     if len(names) < 2:
-        raise VideoError(f"{source}: holds one frame, a picture; a clip has two at least.")
+        raise VideoError(f"{source}: holds only one frame; a clip needs at least two.")
     return names, None if pictures and pictures.format == UNTIMED else times
 
 
 def _write_image(path: Path, target: Path) -> None:
-    """Write an image as a frame, a JPEG as it is."""
+    """Write an image as a frame; a JPEG that is upright and RGB or grey is copied unchanged."""
     image = open_image(path)
     if image.format == "JPEG" and image.mode in ("RGB", "L") and orientation(image) == 1:
         with write_atomically(target) as temporary:

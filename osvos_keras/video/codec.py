@@ -1,6 +1,6 @@
-"""Video files: frames out of them one at a time, each with its time, and frames into WebM and GIF.
+"""Reading of video files, one timed frame at a time, and writing of WebM and GIF files.
 
-FFmpeg does the work, through PyAV, whose wheels carry it: what FFmpeg decodes can be read.
+PyAV does the work. Its wheels contain FFmpeg, so all codecs that FFmpeg decodes can be read.
 """
 
 import warnings
@@ -21,27 +21,27 @@ from osvos_keras.errors import OsvosError, VideoError, VideoWarning
 from osvos_keras.io.files import write_atomically
 
 MILLISECOND = Fraction(1, 1000)  # the unit of time in WebM
-SLOWEST = Fraction(1, 1000)  # frames a second that a WebM declares; each frame's own time is what counts
-LONGEST = 655_350  # milliseconds that a GIF can show one frame
-BT709 = 1  # the number of that standard for colours, in FFmpeg and in the file
-# A constant quality that shows no blocks, at a speed that a laptop keeps up with.
+SLOWEST = Fraction(1, 1000)  # frames per second, the least rate that a WebM declares; players use frame times
+LONGEST = 655_350  # milliseconds, the longest duration of a frame in a GIF
+BT709 = 1  # the number of the colour standard BT.709, in FFmpeg and in the file
+# A constant quality without visible blocks, at a speed that a laptop can encode.
 VP9 = {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1", "g": "50"}
-# The formats of files that hold a video themselves. FFmpeg also knows playlists (concat, hls, dash, image2
-# and others), which read whatever files they name, and would show a text as a film of a terminal.
+# Formats whose files contain the video itself. FFmpeg also knows playlists (concat, hls, dash, image2 and
+# others), which read any file that they name, and renders a text file as a film of a terminal.
 FORMATS = (
     "3g2,3gp,apng,asf,av1,avi,dirac,dnxhd,dv,flv,gif,h261,h263,h264,hevc,ivf,m4v,matroska,mj2,mjpeg,mov,mp4,"
     "mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,swf,vc1,vvc,webm,wtv,yuv4mpegpipe"
 )
 CONVERT = "Play it to see whether it is whole, and convert it: ffmpeg -i FILE clip.mp4."
-USUAL_RATE = Fraction(25)  # frames a second, where a file does not say
+USUAL_RATE = Fraction(25)  # frames per second, if a file does not declare a rate
 
 
 class TimedFrame(NamedTuple):
     """A frame of a clip.
 
-    image: (H, W, 3) uint8 RGB, turned upright if the file says that the camera was turned.
+    image: (H, W, 3) uint8 RGB, upright.
     start: seconds since the first frame.
-    duration: seconds, as the file says; until the next frame's start is what players do.
+    duration: seconds, as declared in the file; players show a frame until the start of the next one.
     """
 
     image: np.ndarray
@@ -50,17 +50,17 @@ class TimedFrame(NamedTuple):
 
 
 def read_video(path: str | Path) -> Iterator[TimedFrame]:
-    """The frames of a video file, in the order in which they are shown.
+    """The frames of a video file, in presentation order.
 
     One frame is in memory at a time. Times are the file's own, so a variable frame rate is kept.
-    Pixels are taken as square.
+    Pixels are assumed to be square.
 
     Raises:
-        VideoError: the file is missing, no video, of a codec that FFmpeg cannot decode, or changes
-            its size on the way.
+        VideoError: the file is missing, not a video, or of a codec that FFmpeg cannot decode; or the frame
+            size changes.
 
     Warns:
-        VideoWarning: the file holds less than it says, or ends in something damaged.
+        VideoWarning: the file holds less than it declares, or its end is damaged.
     """
     with _open(path) as container:
         stream = _find_stream(container, path)
@@ -73,13 +73,13 @@ def read_video(path: str | Path) -> Iterator[TimedFrame]:
 
 
 def in_order(path: str | Path, frames: Iterable[TimedFrame]) -> Iterator[TimedFrame]:
-    """Frames as they come from a file, of one size, at times that count from the first and never go back.
+    """The decoded frames, checked to have one size; times start at 0 and strictly increase.
 
     Raises:
-        VideoError: there is none, or the size changes.
+        VideoError: there is no frame, or the size changes.
 
     Warns:
-        VideoWarning: what follows some frame is damaged, and left out.
+        VideoWarning: the file is damaged after some frame; the rest is left out.
     """
     first, shown = None, None
     for count, (image, time, duration) in enumerate(_until_damaged(path, frames)):
@@ -101,7 +101,7 @@ def _until_damaged(path: str | Path, frames: Iterable[TimedFrame]) -> Iterator[T
             count += 1
     except OsvosError:
         raise
-    except Exception as error:  # decoders raise whatever a damaged file makes them stumble over
+    except Exception as error:  # a damaged file makes decoders raise exceptions of many kinds
         if not count:
             raise VideoError(f"{path}: cannot be decoded ({_reason(error)}). {CONVERT}") from error
         warnings.warn(
@@ -118,7 +118,7 @@ def _reason(error: Exception) -> str:
 def _decode(
     container: av.container.InputContainer, stream: av.VideoStream, gap: float
 ) -> Iterator[TimedFrame]:
-    """The frames upright, at the file's times; where it has none, `gap` seconds apart."""
+    """The upright frames, at the file's times; without times, `gap` seconds apart."""
     for index, frame in enumerate(container.decode(stream)):
         time = index * gap if frame.time is None else frame.time
         duration = float(frame.duration * frame.time_base) if frame.duration else gap
@@ -126,10 +126,9 @@ def _decode(
 
 
 def _upright(frame: av.VideoFrame) -> np.ndarray:
-    """The image as players show it, (H, W, 3) uint8 RGB: turned and mirrored by its display matrix.
+    """The image as players show it, (H, W, 3) uint8 RGB: rotated and mirrored by its display matrix.
 
-    The matrix takes a pixel (x, y) to (a x + c y, b x + d y); of an arbitrary angle the nearest quarter
-    turn is taken.
+    The matrix maps a pixel (x, y) to (a x + c y, b x + d y). An arbitrary angle is rounded to a quarter turn.
     """
     image, matrix = frame.to_ndarray(format="rgb24"), frame.side_data.get(Type.DISPLAYMATRIX)
     if matrix is None:
@@ -141,7 +140,7 @@ def _upright(frame: av.VideoFrame) -> np.ndarray:
 
 
 def count_declared(path: str | Path) -> int | None:
-    """How many frames the file says it holds; None where it does not say. Raises as `read_video`."""
+    """The number of frames that the file declares; None if it declares none. Raises as `read_video`."""
     with _open(path) as container:
         return _find_stream(container, path).frames or None
 
@@ -150,9 +149,9 @@ def _open(path: str | Path) -> av.container.InputContainer:
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     try:
         container = av.open(str(path), options=options, metadata_errors="replace")
-    except av.error.ArgumentError as error:  # what FFmpeg says of a format that is not in the list
+    except av.error.ArgumentError as error:  # FFmpeg's error for a format that is not in the list
         raise VideoError(
-            f"{path}: there is no video in this file, or it is of a kind that is not read here, such as a "
+            f"{path}: there is no video in this file, or it has a format that is not read here, such as a "
             f"playlist of other files. {CONVERT}"
         ) from error
     except Exception as error:
@@ -175,13 +174,13 @@ def _check_size(path: str | Path, index: int, image: np.ndarray, before: np.ndar
     if image.shape != before.shape:
         found, expected = ("×".join(map(str, one.shape[1::-1])) for one in (image, before))
         raise VideoError(
-            f"{path}: frame {index} has {found} pixels, those before it {expected}. Bring all frames to one "
-            "size; for a video: ffmpeg -i FILE -s WIDTHxHEIGHT clip.mp4."
+            f"{path}: frame {index} has {found} pixels, but the frames before it have {expected}. Resize all "
+            "frames to one size; for a video: ffmpeg -i FILE -s WIDTHxHEIGHT clip.mp4."
         )
 
 
 def _warn_if_short(path: str | Path, container, stream: av.VideoStream, count: int, end: float) -> None:
-    """Compare with what the file declares: a number of frames, or else how long it lasts."""
+    """Warn if fewer frames were read than the file declares, or, without that number, less time."""
     declared = container.duration / av.time_base if container.duration else 0
     if stream.frames:
         short = f"{stream.frames} frames, {count}" if count < stream.frames else ""
@@ -191,7 +190,7 @@ def _warn_if_short(path: str | Path, container, stream: av.VideoStream, count: i
         short = ""
     if short:
         warnings.warn(
-            f"{path}: declares {short} could be read, so it is probably cut short. Going on with those "
+            f"{path}: declares {short} could be read, so it is probably cut short. Going on with these "
             f"{count} frames.",
             VideoWarning,
             stacklevel=3,
@@ -202,14 +201,18 @@ def write_webm(path: str | Path, images: Iterable[np.ndarray], times: Sequence[f
     """Write a video that every browser plays: VP9 in WebM, each frame at its own time.
 
     Args:
-        path: the file; it is there whole or not at all.
-        images: (H, W, 3) uint8 RGB each; an odd side gains one pixel, since the format wants even ones.
-        times: seconds at which each frame starts, and at last the end: one more than images.
+        path: the file, written atomically.
+        images: (H, W, 3) uint8 RGB each; an odd height or width gains one pixel, because the format needs
+            even ones.
+        times: seconds at which each frame starts, and the end of the last frame: one more than images.
+
+    Returns:
+        The path of the file.
     """
     images = map(_make_even, images)
     first = next(images)
     starts = [round(1000 * time) for time in times]
-    starts = list(accumulate(starts, lambda before, now: max(now, before + 1)))  # no two at once
+    starts = list(accumulate(starts, lambda before, now: max(now, before + 1)))  # strictly increasing
     durations = {start: end - start for start, end in pairwise(starts)}
     rate = max(Fraction(1000 * len(durations), starts[-1]).limit_denominator(1000), SLOWEST)
     with write_atomically(path) as temporary, av.open(str(temporary), "w", format="webm") as container:
@@ -227,7 +230,7 @@ def write_webm(path: str | Path, images: Iterable[np.ndarray], times: Sequence[f
 
 def _mux(container, packets: Iterable[av.Packet], durations: dict[int, int]) -> None:
     for packet in packets:
-        packet.duration = durations[packet.pts]  # the last one's is how the end is known
+        packet.duration = durations[packet.pts]  # the last packet's duration gives the end of the video
         container.mux(packet)
 
 
@@ -238,13 +241,13 @@ def _make_even(image: np.ndarray) -> np.ndarray:
 
 
 def write_gif(path: str | Path, images: Iterable[np.ndarray], times: Sequence[float]) -> Path:
-    """Write an animated GIF that repeats for ever; arguments as for `write_webm`.
+    """Write an animated GIF that repeats for ever; arguments and result as for `write_webm`.
 
-    A GIF counts time in hundredths of a second, 655 seconds a frame at most, and Pillow keeps its frames
-    in memory: for slides, not for long clips.
+    A GIF counts time in hundredths of a second, with at most 655 seconds per frame. Pillow keeps all frames
+    in memory, so use this for slides, not for long clips.
     """
     hundredths = [round(100 * time) for time in times]
-    # Players refuse less than two hundredths.
+    # Players do not show a frame for less than two hundredths.
     durations = [min(10 * max(end - start, 2), LONGEST) for start, end in pairwise(hundredths)]
     first, *_ = pictures = [Image.fromarray(image) for image in images]
     with write_atomically(path) as temporary:

@@ -1,4 +1,4 @@
-"""What `osvos segment` checks before anything is written: no file that goes in is one that comes out."""
+"""Checks of `osvos segment` before it writes anything: no output may replace an input."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ from osvos_keras.video.pictures import list_images
 
 
 def check_places(source: str | Path, given: Iterable[str | Path], run_dir: Path, out: Path) -> None:
-    """See that nothing of what a run reads lies where it writes.
+    """Check that no input of a run lies where the run writes.
 
     Args:
         source: the clip.
-        given: the other files that are read: masks, corrections, weights.
+        given: the other input files: masks, corrections, weights.
         run_dir: where frames, networks and masks go.
         out: the overlay video.
 
@@ -29,7 +29,7 @@ def check_places(source: str | Path, given: Iterable[str | Path], run_dir: Path,
     for path in given:
         if any(path.samefile(image) for image in images):
             raise ConfigError(
-                f"{path}: lies among the frames, and would be taken for one. Move it elsewhere."
+                f"{path}: lies among the frames, so it would be used as a frame. Move it elsewhere."
             )
     for folder in (run_dir / "clip", run_dir / "masks" / name, run_dir / "online" / name):
         for path in (source, *given, *outputs):
@@ -53,7 +53,7 @@ def _check_output(path: Path, inputs: Sequence[Path]) -> None:
         return
     if not path.is_file():
         raise ConfigError(
-            f"{path}: no file, so no video or picture can take its place. Choose another --out."
+            f"{path}: exists and is not a file, so no video or picture can replace it. Choose another --out."
         )
     if any(path.samefile(one) for one in inputs):
-        raise ConfigError(f"{path}: would be written over, but is one of the inputs. Choose another --out.")
+        raise ConfigError(f"{path}: is one of the inputs, and would be overwritten. Choose another --out.")

@@ -1,4 +1,4 @@
-"""What is shown of a segmented clip: a video for browsers, a GIF for slides, a contact sheet."""
+"""Pictures of a segmented clip: an overlay video for browsers, a GIF for slides, a contact sheet."""
 
 import glob
 from collections.abc import Iterator, Sequence
@@ -23,13 +23,13 @@ from osvos_keras.plots.frames import show_frame, shrink
 from osvos_keras.video.clip import Clip
 from osvos_keras.video.codec import write_gif, write_webm
 
-VEIL = 0.5  # how much of the object's colour covers it
-GIF_WIDTH, GIF_RATE, GIF_FRAMES = 480, 12, 150  # pixels, frames a second, and frames at most
-SHEET_WIDTH = 480  # pixels of a picture on the contact sheet
+VEIL = 0.5  # opacity of an object's colour
+GIF_WIDTH, GIF_RATE, GIF_FRAMES = 480, 12, 150  # at most: pixels, frames per second, frames
+SHEET_WIDTH = 480  # pixels per picture of the contact sheet
 
 
 def draw_objects(frame: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    """A frame with each object under a veil of its colour, and outlined in it.
+    """A frame with each object tinted and outlined in its colour.
 
     Args:
         frame: (H, W, 3) uint8 RGB.
@@ -51,7 +51,7 @@ def draw_objects(frame: np.ndarray, objects: np.ndarray) -> np.ndarray:
 
 
 def read_overlays(clip: Clip, masks: Path, indices: Sequence[int], width: int = 0) -> Iterator[np.ndarray]:
-    """Frames of a clip with their masks drawn, one at a time, at most `width` pixels wide if not 0."""
+    """Frames of a clip with their masks drawn, one at a time; `width`: most pixels of width, 0: no limit."""
     frames = clip.frames
     for index in indices:
         path = frames[index]
@@ -60,7 +60,7 @@ def read_overlays(clip: Clip, masks: Path, indices: Sequence[int], width: int = 
 
 
 def overlay_files(out: str | Path) -> list[Path]:
-    """The overlay video `out`, and the GIF and the contact sheet that go beside it."""
+    """The paths of the overlay video `out`, and of the GIF and the contact sheet beside it."""
     out = resolve_output(out)
     beside = out.with_suffix(".gif"), out.with_name(f"{out.stem}_sheet.png")
     return [out, *map(resolve_output, beside)]
@@ -69,15 +69,14 @@ def overlay_files(out: str | Path) -> list[Path]:
 def write_overlays(clip: Clip, masks: Path, out: str | Path, progress: bool = True) -> list[Path]:
     """Write the overlay video `out` (WebM), and beside it the GIF and the contact sheet (PNG).
 
-    The video has the clip's size and times. The GIF is small and has a dozen frames a second at most.
-    What an earlier call wrote from the same masks is left as it is. Another file that lies there is kept
-    under another name.
+    The video has the clip's size and times. The GIF has at most 480 pixels of width and 12 frames per second.
+    Files that an earlier call wrote from the same masks stay as they are. Any other existing file is renamed.
 
     Returns:
-        The three files.
+        The three paths.
 
     Warns:
-        VideoWarning: where another file went.
+        VideoWarning: an existing file was renamed.
     """
     files, done = overlay_files(out), masks.with_name(f"{clip.name}_overlays.json")
     shown = sha256(*(masks / f"{path.stem}.png" for path in clip.frames))
@@ -97,7 +96,7 @@ def _checksums(files: Sequence[Path]) -> dict[str, str]:
 
 
 def _keep_others(files: Sequence[Path], record: dict[str, Any] | None) -> None:
-    """Rename each file that, as the record says, no earlier call wrote, or that was changed since."""
+    """Rename each file that, according to the record, no earlier call wrote or that was changed since."""
     written = record.get("files") if record else None
     for path, checksum in _checksums(files).items():
         if not isinstance(written, dict) or written.get(path, "another's") not in (checksum, None):
@@ -105,7 +104,7 @@ def _keep_others(files: Sequence[Path], record: dict[str, Any] | None) -> None:
 
 
 def _clear_stale(files: Sequence[Path]) -> None:
-    """Remove what a killed run left half written; others may write their own files to the same folder."""
+    """Remove half-written files of a killed run of this clip; other runs may write to the same folder."""
     for path in files:
         for stale in path.parent.glob(f"{TEMPORARY}*-{glob.escape(path.name)}"):
             stale.unlink(missing_ok=True)
@@ -121,14 +120,14 @@ def _write(clip: Clip, masks: Path, webm: Path, gif: Path, sheet: Path, progress
 
 
 def pick_frames(times: Sequence[float], rate: float = GIF_RATE, most: int = GIF_FRAMES) -> list[int]:
-    """Which frames a GIF shows: not more than `rate` a second and about `most` in all."""
+    """The indices of the frames that a GIF shows: at most `rate` per second, and about `most` in all."""
     gap = max(1 / rate, times[-1] / most)
     slots = [int(time / gap + 1e-6) for time in times[:-1]]
     return [0, *(index for index, (before, now) in enumerate(pairwise(slots), start=1) if now > before)]
 
 
 def contact_sheet(clip: Clip, masks: Path, count: int = 8, columns: int = 4) -> Figure:
-    """One picture of evenly spaced frames with their masks, the first and the last among them."""
+    """A figure of evenly spaced frames with their masks, including the first and the last frame."""
     indices = np.unique(np.linspace(0, len(clip.frames) - 1, count).round().astype(int))
     pictures = list(read_overlays(clip, masks, indices, SHEET_WIDTH))
     height, width = pictures[0].shape[:2]

@@ -1,4 +1,4 @@
-"""Pictures as a clip: a folder of images, or one image file that holds several (GIF, WebP, PNG, TIFF)."""
+"""Clips made of pictures: a folder of images, or an image file with several (GIF, WebP, PNG, TIFF)."""
 
 import os
 import re
@@ -16,18 +16,19 @@ from osvos_keras.io.images import FORMATS, SUFFIXES, frame_pixels, image_size, n
 from osvos_keras.io.paths import LONGEST_NAME
 from osvos_keras.video.codec import TimedFrame, in_order
 
-SIDES = 16, 65_500  # pixels each way: the step of the network's coarsest layer, and the most that JPEG holds
+SIDES = 16, 65_500  # pixels of a side: the stride of the network's coarsest layer, and JPEG's largest side
 UNTIMED = "TIFF"  # the one format whose pictures have no times
-SHORTEST, USUAL = 0.01, 0.1  # seconds: what is not longer than the first, browsers show for the second
+SHORTEST, USUAL = 0.01, 0.1  # seconds: browsers show a picture of at most the first for the second
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The images of a folder as frames of a clip, in the order of the numbers in their names.
+    """The images of a folder as frames of a clip, sorted by the numbers in their names.
 
     Each frame keeps the name of its image, without the suffix.
 
     Raises:
-        VideoError: there is no image, a single one, or two would be frames of one name.
+        VideoError: the folder has no image or only one, two images would give frames of the same name, or a
+            name is too long.
     """
     images = sorted(list_files(folder, *SUFFIXES), key=lambda path: natural_key(f"{path.stem}.jpg"))
     if not images:
@@ -35,21 +36,21 @@ def list_images(folder: Path) -> list[Path]:
             f"{folder}: no image in this folder ({', '.join(SUFFIXES)}). Give a folder of frames, or a video."
         )
     if len(images) == 1:
-        raise VideoError(f"{images[0]}: the only image of its folder; a clip has two at least.")
+        raise VideoError(f"{images[0]}: the only image of its folder; a clip needs at least two.")
     _check_names(images)
     return images
 
 
 def check_images(folder: Path, images: Sequence[Path]) -> None:
-    """See by their headers that images can be frames of one clip, and say what is odd about them.
+    """Check by their headers that images can be the frames of one clip, and warn of what is unusual.
 
     Raises:
-        DataError: a file is no image.
+        DataError: a file is not an image.
         VideoError: sizes differ, or are too small or too large.
 
     Warns:
-        VideoWarning: something else lies in the folder, numbers are left out, or an image is named unlike
-            the others or has other colours, as a mask may.
+        VideoWarning: the folder holds other files, numbers are missing, or an image differs from the others
+            in the form of its name or in its kind of colour, as a mask may.
     """
     kinds, size = [], image_size(images[0])
     check_sides(images[0], size)
@@ -58,8 +59,8 @@ def check_images(folder: Path, images: Sequence[Path]) -> None:
         if image_size(path) != size:
             found, expected = ("×".join(map(str, one[::-1])) for one in (image_size(path), size))
             raise VideoError(
-                f"{path}: {found} pixels, but {images[0].name} has {expected}. Bring all images to one size, "
-                "or move out of the folder what is no frame."
+                f"{path}: {found} pixels, but {images[0].name} has {expected}. Give all images one size, "
+                "or move files that are not frames out of the folder."
             )
     oddities = (
         _left_out(folder, images),
@@ -75,8 +76,8 @@ def check_sides(path: Path, size: Sequence[int]) -> None:
     """Raise a VideoError unless frames of a size (H, W) can be segmented and written."""
     if not SIDES[0] <= min(size) <= max(size) <= SIDES[1]:
         raise VideoError(
-            f"{path}: {size[1]}×{size[0]} pixels; a frame has {SIDES[0]} to {SIDES[1]} of them each way. "
-            "Crop or resize the clip."
+            f"{path}: {size[1]}×{size[0]} pixels; each side must have {SIDES[0]} to {SIDES[1]} pixels. Crop "
+            "or resize the clip."
         )
 
 
@@ -90,19 +91,19 @@ def _check_names(images: Sequence[Path]) -> None:
     for before, path in pairwise(images):
         if before.stem == path.stem:
             raise VideoError(
-                f"{path}: {before.name} is there too, so two frames would be called {path.stem}. If one is a "
+                f"{path}: {before.name} exists too, so two frames would be called {path.stem}. If one is a "
                 "mask, move the masks out of the folder; otherwise rename it."
             )
     for path in images:
         room = LONGEST_NAME - len(os.fsencode(f"{path.stem}.jpg"))
         if room < 0:
-            raise VideoError(f"{path}: a name too long for a frame's by {-room} bytes. Shorten it.")
+            raise VideoError(f"{path}: its name is {-room} bytes too long for a frame. Shorten it.")
 
 
 def _left_out(folder: Path, images: Sequence[Path]) -> str:
     taken = {path.name for path in images}
     others = sorted(path.name for path in folder.iterdir() if path.name[0] != "." and path.name not in taken)
-    return f"left out, since no image that is read here: {_listed(others)}." if others else ""
+    return f"left out, because they are not images that are read here: {_listed(others)}." if others else ""
 
 
 def _named_unlike(images: Sequence[Path]) -> str:
@@ -113,8 +114,8 @@ def _named_unlike(images: Sequence[Path]) -> str:
     others = [path.name for path in images if _pattern(path) != usual]
     example = next(path.name for path in images if _pattern(path) == usual)
     return (
-        f"named unlike the other images, such as {example}, and taken as frames all the same: "
-        f"{_listed(others)}. Move masks out of the folder."
+        f"used as frames, although their names differ in form from those of the other images, such as "
+        f"{example}: {_listed(others)}. Move masks out of the folder."
     )
 
 
@@ -131,7 +132,7 @@ def _pattern(path: Path) -> str:
 
 
 def _left_out_numbers(images: Sequence[Path]) -> str:
-    """Where the numbers in the names go up by more than they do elsewhere."""
+    """Name the places where the numbers in the names increase by more than the usual step."""
     numbers = [number_of(path.stem) for path in images]
     if None in numbers:
         return ""
@@ -140,7 +141,7 @@ def _left_out_numbers(images: Sequence[Path]) -> str:
     gaps = [
         f"{a.name} … {b.name}" for step, (a, b) in zip(steps, pairwise(images), strict=True) if step > usual
     ]
-    return f"numbers are missing, and the clip goes on without them: {_listed(gaps)}." if gaps else ""
+    return f"numbers are missing; the clip has no frames for them: {_listed(gaps)}." if gaps else ""
 
 
 def number_of(name: str) -> int | None:
@@ -155,17 +156,21 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def open_pictures(path: Path) -> Image.Image | None:
-    """An image file of one picture or several, not decoded; None if it is no image."""
+    """An image file of one picture or several, not decoded; None if the file is not an image.
+
+    Raises:
+        VideoError: the pictures are too large to be frames.
+    """
     try:
         return Image.open(path, formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise VideoError(f"{path}: pictures too large to be frames ({error}). Make them smaller.") from error
-    except Exception:  # decoders raise whatever a damaged file makes them stumble over
+    except Exception:  # a damaged file makes decoders raise exceptions of many kinds
         return None
 
 
 def read_pictures(path: Path, pictures: Image.Image, fps: float) -> Iterator[TimedFrame]:
-    """The pictures of an image file, in order, at its times; a TIFF has none, and `fps` counts.
+    """The pictures of an image file, in order, at the file's times; a TIFF has none, so `fps` is used.
 
     One picture is in memory at a time.
 
@@ -178,13 +183,13 @@ def read_pictures(path: Path, pictures: Image.Image, fps: float) -> Iterator[Tim
 
 def _pictures(path: Path, pictures: Image.Image, fps: float) -> Iterator[TimedFrame]:
     start = 0.0
-    hidden = bool(pictures.info.get("default_image"))  # of a PNG: shown only where animations are not
-    one = pictures.format == "MPO"  # a photograph with its preview
+    hidden = bool(pictures.info.get("default_image"))  # a PNG's picture for viewers without animation
+    one = pictures.format == "MPO"  # a photograph and its preview
     for index, picture in enumerate([pictures] if one else ImageSequence.Iterator(pictures)):
         if index < hidden:
             continue
         note_depth(picture)
-        picture.load()  # a TIFF is turned upright by this
+        picture.load()  # Pillow turns a TIFF upright here
         image = frame_pixels(path, picture)
         duration = 1 / fps if pictures.format == UNTIMED else _duration(picture)
         yield TimedFrame(image, start, duration)
