@@ -13,9 +13,9 @@ from osvos_keras.errors import WeightsError
 from tests.checkpoint_files import add_checksum, message, varint, write_mindspore, write_safetensors
 
 OTHER_FILES = {
-    b"": "an empty file, where a PyTorch checkpoint, a MindSpore checkpoint or a safetensors file is needed",
+    b"": "an empty file, but a PyTorch checkpoint, a MindSpore checkpoint or a safetensors file is needed",
     b"hello world": r"an unknown kind of file \(encrypted\?\), which starts with b'hello wo'",
-    b"\x89HDF\r\n\x1a\n": "an HDF5 file. It is Keras's already",
+    b"\x89HDF\r\n\x1a\n": "an HDF5 file. It is in Keras's format already",
     b"<!DOCTYPE html><html>": "a web page",
     b"version https://git-lfs.github.com/spec/v1\noid": "a pointer of Git LFS",
     b"\nA text that starts with an empty line": "an unknown kind",
@@ -39,7 +39,7 @@ def test_any_other_file_is_an_error(tmp_path):
     with pytest.raises(WeightsError, match=r"parent\.h5: the name .* must end in \.weights\.h5"):
         convert_weights(source, tmp_path / "parent.h5")
     own = source.rename(tmp_path / "own.weights.h5")
-    with pytest.raises(WeightsError, match=r"own\.weights\.h5: this is what is to be converted"):
+    with pytest.raises(WeightsError, match=r"own\.weights\.h5: this is the file to convert"):
         convert_weights(own, own)
     assert not target.exists()
 
@@ -86,9 +86,7 @@ def test_impossible_dimensions_are_an_error(tmp_path, dims, size):
     head = b"".join(b"\x08" + varint(number % 2**64) for number in dims) + message(2, b"Float32")
     tensor = message(2, head + message(3, bytes(size)))
     (tmp_path / "bad.ckpt").write_bytes(message(1, message(1, b"fuse.weight") + tensor))
-    with pytest.raises(
-        WeightsError, match=r"bad\.ckpt: damaged: fuse\.weight has \d+ bytes, where Float32 of"
-    ):
+    with pytest.raises(WeightsError, match=r"bad\.ckpt: damaged: fuse\.weight has \d+ bytes, but Float32 of"):
         read_checkpoint(tmp_path / "bad.ckpt")
 
 
@@ -100,7 +98,7 @@ def test_halves_are_read_and_what_is_no_float_is_noted(tmp_path, kind, write):
     checkpoint = read_checkpoint(path)
     assert [*checkpoint.others] == ["epoch"] == checkpoint.unused[1:]
     np.testing.assert_array_equal(checkpoint.take("fuse.weight", values.shape), values.astype(np.float32))
-    with pytest.raises(WeightsError, match=r"some\.file: epoch is stored as I(nt)?64, which is no weight"):
+    with pytest.raises(WeightsError, match=r"some\.file: epoch is stored as I(nt)?64, but a weight is"):
         checkpoint.take("epoch", (1,))
 
 
@@ -178,7 +176,7 @@ def test_state_dict_among_other_dicts_is_found(torch, tmp_path):
     assert checkpoint.others == {"a.count": "torch.int64", "optimizer": "dict", "epoch": "int"}
     for strange in (optimizer, {"state_dict": [1]}, {0: torch.ones(2), (1, 2): torch.ones(2)}, {}):
         torch.save(strange, path)
-        with pytest.raises(WeightsError, match=r"some\.pth: of no known layout"):
+        with pytest.raises(WeightsError, match=r"some\.pth: has no known layout"):
             find_layout(read_checkpoint(path))
 
 
@@ -198,5 +196,5 @@ def test_pth_with_code_or_cut_off_is_an_error(torch, tmp_path, capsys):
     with pytest.raises(WeightsError, match=r"bad\.pth: PyTorch cannot read it"):
         read_checkpoint(path)
     torch.save([1, 2], path)
-    with pytest.raises(WeightsError, match=r"bad\.pth: holds a list, where a state dict is needed"):
+    with pytest.raises(WeightsError, match=r"bad\.pth: holds a list, but a state dict is needed"):
         read_checkpoint(path)

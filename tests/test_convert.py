@@ -412,7 +412,7 @@ def without(tensors, name):
         (lambda s: without(s, "fuse.bias"), r"no tensor fuse\.bias of shape \(1,\)"),
         (
             lambda s: {**s, "side_prep.1.weight": np.zeros((16, 128, 3, 3))},
-            r"side_prep\.1\.weight has the shape \(16, 128, 3, 3\), where \(16, 256, 3, 3\) is needed",
+            r"side_prep\.1\.weight has the shape \(16, 128, 3, 3\), but \(16, 256, 3, 3\) is needed",
         ),
         (lambda s: {**s, "score_dsn.3.bias": np.float32([np.nan])}, r"score_dsn\.3\.bias holds a NaN"),
         (

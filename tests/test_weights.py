@@ -139,7 +139,7 @@ def test_wrong_file_is_named_before_tensorflow_starts(tmp_path):
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path, env=path)
     hint, unknown = done.stdout.splitlines()
     assert f"osvos weights convert {tmp_path / 'parent.pth'} --to parent_keras.weights.h5" in hint
-    assert f"{tmp_path / 'some.ckpt'}: of no known layout" in unknown
+    assert f"{tmp_path / 'some.ckpt'}: has no known layout" in unknown
 
 
 @pytest.mark.parametrize("name", ["mine.keras", "mine.h5"])

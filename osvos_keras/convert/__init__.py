@@ -1,1 +1,1 @@
-"""The weights that others published, converted to this network's."""
+"""Conversion of published weights to this network."""

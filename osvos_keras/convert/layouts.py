@@ -1,14 +1,13 @@
-"""Weights that others published, converted to this network's: `osvos weights convert`.
+"""Conversion of published weights to this network: `osvos weights convert`.
 
-Three layouts are known by the names of their tensors, whatever file holds them: OSVOS-PyTorch's state
-dict, the OSVOS network of MindSpore's model zoo, and that zoo's VGG16 (a backbone only).
+Three layouts are recognized by the names of their tensors, in any file format: OSVOS-PyTorch's state dict,
+the OSVOS network of MindSpore's model zoo, and that zoo's VGG16 (a backbone only).
 
 A parent keeps the conventions that it was trained under, `conventions.OSVOS_PYTORCH` or
-`OSVOS_MINDSPORE`: the file records them, and the network built from it gives the probabilities of its
-own code's forward pass at every pixel of a frame of any size, to float32's accuracy. A backbone alone
-has branches to be trained yet, and gets our conventions; its first convolution absorbs the difference of
-the mean colours.
-`docs/converting.md` has the measurements.
+`OSVOS_MINDSPORE`. The written file contains them. The network built from it gives the same probabilities as
+the original code at every pixel, for frames of any size, within float32's accuracy. A backbone alone gets
+this library's conventions, because its branches are still to be trained; its first convolution absorbs the
+difference between the mean colours. `docs/converting.md` has the measurements.
 """
 
 import re
@@ -24,7 +23,7 @@ from osvos_keras.io.files import sha256
 from osvos_keras.io.paths import find_input, resolve_output
 from osvos_keras.weights import save_weights
 
-# VGG16's thirteen convolutions: name here, channels, and their place in the others' containers.
+# VGG16's thirteen convolutions: their names here, channels, and indices in the source's containers.
 BACKBONE = [
     f"block{block}_conv{index}"
     for block, depth in enumerate((2, 2, 3, 3, 3), start=1)
@@ -32,9 +31,9 @@ BACKBONE = [
 ]
 CHANNELS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
 STAGE = (0, 0, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4)
-PLACE_IN_STAGE = (0, 2, 1, 3, 1, 3, 5, 1, 3, 5, 1, 3, 5)  # after ReLUs, and a pooling in front
+PLACE_IN_STAGE = (0, 2, 1, 3, 1, 3, 5, 1, 3, 5, 1, 3, 5)  # ReLUs, and a stage's first pooling, count too
 PLACE_IN_VGG16 = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
-# What MindSpore stores beside the network: Momentum's, SGD's and Adam's state, and counters.
+# Further names in MindSpore's files: the state of Momentum, SGD and Adam, and counters.
 OPTIMIZER = re.compile(
     r"(moments|moment1|moment2|accum|stat)\..*|learning_rate|momentum|weight_decay|global_step|"
     r"beta[12]_power|loss_scale|scale_sense|epoch_num|step_num|(current|last_overflow)_iterator_step"
@@ -46,15 +45,15 @@ class Layout:
     """How a published network names its tensors and prepares its frames.
 
     Attributes:
-        title: its name, for people.
-        backbone: the thirteen convolutions, in order.
-        branches: names of the branches' preparation, score, upsampled features and upsampled
-            score, each followed by `.0` to `.3`; empty for a backbone alone.
-        conventions: those of the network to build: a whole one keeps its own.
-        means: subtracted from the frame, in the order BGR.
-        deviations: what the frame is then divided by, in the order BGR.
-        rgb: whether its first convolution takes RGB.
-        surplus: a pattern of further names that this network has no use for.
+        title: the name of the layout in messages.
+        backbone: the names of the thirteen convolutions, in order.
+        branches: the names of the branches' preparation, score, upsampling of features and upsampling of
+            the score, each followed by `.0` to `.3`; empty for a backbone alone.
+        conventions: the conventions of the network to build.
+        means: the means that the source subtracts from a frame, in the order BGR.
+        deviations: the deviations by which the source then divides, in the order BGR.
+        rgb: whether the source's first convolution takes RGB.
+        surplus: a pattern of further tensor names, which this network does not need.
     """
 
     title: str
@@ -67,13 +66,13 @@ class Layout:
     surplus: str = r"(?!)"
 
     def without_branches(self) -> "Layout":
-        """The same, for the backbone alone; all else is surplus."""
+        """The same layout for the backbone alone; all other tensors are surplus."""
         unused = [self.surplus, r"fuse\..*", *(rf"{name}\.\d\..*" for name in self.branches)]
         return replace(self, branches=(), conventions=OURS, surplus="|".join(unused))
 
 
 def _vgg16(prefix: str) -> Layout:
-    """Trained on RGB, normalized by ImageNet's mean and deviation: 0.485, 0.229 and so on, times 255."""
+    """MindSpore's VGG16, trained on RGB normalized by ImageNet's means and deviations (times 255)."""
     return Layout(
         "MindSpore VGG16",
         tuple(f"{prefix}{place}" for place in PLACE_IN_VGG16),
@@ -98,19 +97,19 @@ LAYOUTS = (
         OSVOS_MINDSPORE,
     ),
     _vgg16("layers."),
-    _vgg16(""),  # as the original's convert_checkpoint wrote it
+    _vgg16(""),  # written by the original code's convert_checkpoint
 )
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was done.
+    """The result of a conversion.
 
     Attributes:
-        layout: the source's.
-        layers: those that came from it.
-        unused: names of what else was in it.
-        path: the file written.
+        layout: the layout of the source.
+        layers: the names of the layers taken from the source.
+        unused: the names of all other entries of the source.
+        path: the written file.
         sha256: its checksum.
     """
 
@@ -128,7 +127,7 @@ class Conversion:
         )
 
     def _name_unused(self) -> str:
-        """A line, or nothing."""
+        """A line with the unused names; empty if there are none."""
         if not self.unused:
             return ""
         names = [name for name in self.unused if not OPTIMIZER.fullmatch(name)]
@@ -145,24 +144,24 @@ def convert_weights(
     Args:
         source: the state dict of OSVOS-PyTorch (`.pth`), a MindSpore checkpoint (`.ckpt`) of its OSVOS
             or its VGG16, or a safetensors file with the names of one of them.
-        target: the file to write, `….weights.h5`, whole or not at all.
-        half: store float16, which halves the file.
-        backbone_only: take VGG16's convolutions alone, whatever else there is. The branches then
-            start at random, with seed 0; of a VGG16 they always do.
+        target: the file to write, `….weights.h5`; it is written atomically.
+        half: store float16, which halves the size of the file.
+        backbone_only: convert only VGG16's convolutions. The branches then have random weights (seed 0), as
+            they always do when the source is a VGG16.
 
     Raises:
-        WeightsError: the source is none of these; a layer is missing, of another shape, not finite
-            or unknown; its upsampling is not bilinear; or the target's name has another ending or is the
+        WeightsError: the source has no known layout; a tensor is missing, has another shape, is not finite or
+            is unknown; the upsampling is not bilinear; or the target's name has another ending or is the
             source's.
     """
     target = resolve_output(target)
     if not target.name.endswith(".weights.h5"):
         raise WeightsError(f"{target}: the name of a weights file must end in .weights.h5.")
     if target == find_input(source):
-        raise WeightsError(f"{target}: this is what is to be converted. Choose another name for the result.")
+        raise WeightsError(f"{target}: this is the file to convert. Choose another name for the result.")
     checkpoint = read_checkpoint(source)
     layout = find_layout(checkpoint)
-    from osvos_keras.model import build_osvos  # brings TensorFlow, for which no mistake above waits
+    from osvos_keras.model import build_osvos  # imports TensorFlow, so it comes after the checks above
 
     if backbone_only:
         layout = layout.without_branches()
@@ -185,14 +184,14 @@ def find_layout(checkpoint: Checkpoint) -> Layout:
             return layout
     known = ", ".join(dict.fromkeys(layout.title for layout in LAYOUTS))
     found = ", ".join(list(checkpoint.tensors)[:3]) or "none"
-    raise WeightsError(f"{checkpoint.path}: of no known layout ({known}). Its first tensors are {found}.")
+    raise WeightsError(f"{checkpoint.path}: has no known layout ({known}). Its first tensors are {found}.")
 
 
 def map_layers(checkpoint: Checkpoint, layout: Layout) -> dict[str, list[np.ndarray]]:
-    """This network's layers: name → weights as Keras orders and shapes them, float32.
+    """This network's layers, made from the checkpoint: name → weights in Keras's order and shapes, float32.
 
     Raises:
-        WeightsError: a tensor is missing, of another shape, not finite, not bilinear or unknown.
+        WeightsError: a tensor is missing, has another shape, is not finite, not bilinear or unknown.
     """
     layers = _map_backbone(checkpoint, layout)
     if layout.branches:
@@ -205,16 +204,16 @@ def map_layers(checkpoint: Checkpoint, layout: Layout) -> dict[str, list[np.ndar
 
 
 def _is_noted(name: str, value: np.ndarray) -> bool:
-    """Whether a tensor is a number that somebody noted beside the weights: an epoch, a loss."""
+    """Whether a tensor is a single number stored beside the weights, such as an epoch or a loss."""
     return value.size == 1 and not name.endswith((".weight", ".bias"))
 
 
 def _map_backbone(checkpoint: Checkpoint, layout: Layout) -> dict[str, list[np.ndarray]]:
-    """The thirteen convolutions. MindSpore's have no biases: zeros.
+    """The thirteen convolutions. Missing biases (MindSpore has none) become zeros.
 
-    Deviations that divide the frame would leave features some 57 times smaller than the branches
-    expect. The whole backbone is multiplied by their mean instead, which ReLUs and poolings let
-    through: first kernel times it, every bias times it.
+    A source that divides the frame by deviations has features about 57 times smaller than the branches
+    expect. So all features are multiplied by the mean deviation: the first kernel and every bias are
+    multiplied by it, and ReLUs and poolings preserve a positive factor.
     """
     scale = np.mean(layout.deviations, dtype=np.float32)
     layers = {}
@@ -228,7 +227,7 @@ def _map_backbone(checkpoint: Checkpoint, layout: Layout) -> dict[str, list[np.n
 
 
 def _adapt_input(kernel: np.ndarray, bias: np.ndarray, layout: Layout, scale: float) -> list[np.ndarray]:
-    """The first convolution, for a frame of BGR minus the means of the network to build, not divided."""
+    """The first convolution, adapted to the new network's input: BGR minus its means, without division."""
     if layout.rgb:
         kernel = kernel[:, :, ::-1]
     kernel = kernel * (scale / np.float32(layout.deviations))[:, None]
@@ -237,18 +236,18 @@ def _adapt_input(kernel: np.ndarray, bias: np.ndarray, layout: Layout, scale: fl
 
 
 def _map_branches(checkpoint: Checkpoint, layout: Layout) -> dict[str, list[np.ndarray]]:
-    """Preparation, score and share of the fuse of every branch; their upsampling must be ours."""
+    """Each branch's preparation, score and part of the fuse; its upsampling must equal this network's."""
     from osvos_keras.model import SIDE_CHANNELS, SIDES
 
     prep_name, score_name, *upsample_names = layout.branches
-    shares, fuse_bias = _take_convolution(checkpoint, "fuse", (1, len(SIDES) * SIDE_CHANNELS, 1, 1))
+    fuse_kernel, fuse_bias = _take_convolution(checkpoint, "fuse", (1, len(SIDES) * SIDE_CHANNELS, 1, 1))
     layers = {"fuse": [fuse_bias]}
     for index, (side, (backbone_layer, factor)) in enumerate(SIDES.items()):
         inputs = CHANNELS[BACKBONE.index(backbone_layer)]
         prep = _take_convolution(checkpoint, f"{prep_name}.{index}", (SIDE_CHANNELS, inputs, 3, 3))
         score = _take_convolution(checkpoint, f"{score_name}.{index}", (1, SIDE_CHANNELS, 1, 1))
-        share = shares[:, :, index * SIDE_CHANNELS : (index + 1) * SIDE_CHANNELS]
-        layers |= {f"{side}_prep": prep, f"{side}_score": score, f"{side}_fuse": [share]}
+        projection = fuse_kernel[:, :, index * SIDE_CHANNELS : (index + 1) * SIDE_CHANNELS]
+        layers |= {f"{side}_prep": prep, f"{side}_score": score, f"{side}_fuse": [projection]}
         for name, channels in zip(upsample_names, (SIDE_CHANNELS, 1), strict=True):
             _check_upsampling(checkpoint, f"{name}.{index}.weight", channels, factor)
     return layers
@@ -257,7 +256,10 @@ def _map_branches(checkpoint: Checkpoint, layout: Layout) -> dict[str, list[np.n
 def _take_convolution(
     checkpoint: Checkpoint, name: str, shape: tuple[int, ...], bias_needed: bool = True
 ) -> list[np.ndarray]:
-    """Kernel, from (out, in, h, w) to Keras's (h, w, in, out), and bias, zeros if it may be absent."""
+    """The kernel, transposed from (out, in, h, w) to Keras's (h, w, in, out), and the bias.
+
+    An absent bias becomes zeros, unless `bias_needed`.
+    """
     kernel = checkpoint.take(f"{name}.weight", shape).transpose(2, 3, 1, 0)
     if not bias_needed and f"{name}.bias" not in checkpoint.tensors:
         return [kernel, np.zeros(shape[0], np.float32)]
@@ -265,13 +267,13 @@ def _take_convolution(
 
 
 def _check_upsampling(checkpoint: Checkpoint, name: str, channels: int, factor: int) -> None:
-    """Ours is fixed, so a trained one cannot be taken over."""
+    """Raise a WeightsError unless the upsampling is bilinear, because this network's is fixed."""
     from osvos_keras.model import BilinearUpsample
 
     found = checkpoint.take(name, (channels, channels, 2 * factor, 2 * factor))
     bilinear = BilinearUpsample(factor).kernel[..., 0, 0]
     if not np.allclose(found, np.eye(channels)[:, :, None, None] * bilinear, atol=1e-6):
         raise WeightsError(
-            f"{checkpoint.path}: {name} is not bilinear: that network trained its upsampling, which is fixed "
-            "in this one. Its VGG16 alone can be taken: --backbone-only."
+            f"{checkpoint.path}: {name} is not bilinear: that network trained its upsampling, but this one "
+            "has a fixed upsampling. Convert its VGG16 alone, with --backbone-only."
         )

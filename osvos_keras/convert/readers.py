@@ -1,7 +1,7 @@
-"""The checkpoint files of PyTorch, MindSpore and safetensors, read into NumPy arrays.
+"""Readers of PyTorch, MindSpore and safetensors checkpoints; they return NumPy arrays.
 
-PyTorch's need PyTorch, since its pickles are read by
-`torch.load(weights_only=True)` and nothing else; the others need no package of their own.
+Reading a PyTorch checkpoint needs PyTorch, because only `torch.load(weights_only=True)` may open its pickles.
+The other formats need no further package.
 """
 
 import json
@@ -21,14 +21,14 @@ from osvos_keras.errors import WeightsError
 from osvos_keras.io.formats import HDF5, KERAS, MINDSPORE, PYTORCH, SAFETENSORS, read_bytes, recognize
 from osvos_keras.io.paths import find_input
 
-# What MindSpore and safetensors call the types that a weight may be stored as.
+# MindSpore's and safetensors' names of the types in which a weight may be stored.
 FLOATS = {
     **dict.fromkeys(("Float16", "F16"), np.dtype("<f2")),
     **dict.fromkeys(("Float32", "F32"), np.dtype("<f4")),
     **dict.fromkeys(("Float64", "F64"), np.dtype("<f8")),
     **dict.fromkeys(("BFloat16", "BF16"), np.dtype(ml_dtypes.bfloat16)),
 }
-# What MindSpore appends if asked for a checksum: this word and the CRC-32, in ten bytes, big end first.
+# MindSpore's optional checksum at the end of a file: this word, and the CRC-32 as ten bytes, big-endian.
 CHECKSUM, CHECKSUM_BYTES = b"crc_num", 17
 # The messages of mindspore/ccsrc/utils/checkpoint.proto, as a descriptor.
 SCHEMA = """
@@ -47,13 +47,13 @@ SCHEMA = """
 
 @dataclass
 class Checkpoint:
-    """Named arrays of a file, each taken once, so that what nobody took is known.
+    """The named arrays of a file, and a list of those that were used.
 
     Attributes:
         path: the file, for messages.
         tensors: name → array.
-        others: name → type of what is in the file and is no array of floating-point numbers.
-        taken: names that were asked for, in order.
+        others: name → type, of all entries of the file that are not floating-point arrays.
+        taken: the names given to `take`, in order.
     """
 
     path: Path
@@ -62,26 +62,28 @@ class Checkpoint:
     taken: list[str] = field(default_factory=list)
 
     def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """The array `name`, float32, of exactly this shape.
+        """The array `name` of exactly this shape, as float32; its name is added to `taken`.
 
         Raises:
-            WeightsError: it is missing, has another shape, or holds a NaN or an infinity.
+            WeightsError: the array is missing, has another shape or type, or holds a NaN or an infinity.
         """
         if name in self.others:
-            raise WeightsError(f"{self.path}: {name} is stored as {self.others[name]}, which is no weight.")
+            raise WeightsError(
+                f"{self.path}: {name} is stored as {self.others[name]}, but a weight is floating-point."
+            )
         if name not in self.tensors:
-            raise WeightsError(f"{self.path}: there is no tensor {name} of shape {shape} in it.")
+            raise WeightsError(f"{self.path}: it has no tensor {name} of shape {shape}.")
         value = np.asarray(self.tensors[name], np.float32)
         if value.shape != shape:
-            raise WeightsError(f"{self.path}: {name} has the shape {value.shape}, where {shape} is needed.")
+            raise WeightsError(f"{self.path}: {name} has the shape {value.shape}, but {shape} is needed.")
         if not np.isfinite(value).all():
-            raise WeightsError(f"{self.path}: {name} holds a NaN or an infinity; that training went wrong.")
+            raise WeightsError(f"{self.path}: {name} holds a NaN or an infinity: its training diverged.")
         self.taken.append(name)
         return value
 
     @property
     def unused(self) -> list[str]:
-        """Names of all that nobody took."""
+        """The names of all entries that were not taken."""
         return [*(name for name in self.tensors if name not in self.taken), *self.others]
 
 
@@ -89,7 +91,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """The floating-point tensors of a PyTorch (`.pth`), MindSpore (`.ckpt`) or safetensors file.
 
     Raises:
-        WeightsError: no such file, none of these, damaged or encrypted, or PyTorch is not installed.
+        WeightsError: there is no such file; it has another format, is damaged or encrypted; or it needs
+            PyTorch, which is not installed.
     """
     path = find_input(path)
     kind = recognize(path)
@@ -97,8 +100,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if kind in readers:
         return readers[kind](path)
     if kind in (HDF5, KERAS):
-        raise WeightsError(f"{path}: {kind}. It is Keras's already, and only others' weights are converted.")
-    raise WeightsError(f"{path}: {kind}, where {PYTORCH}, {MINDSPORE} or {SAFETENSORS} is needed.")
+        raise WeightsError(f"{path}: {kind}. It is in Keras's format already and needs no conversion.")
+    raise WeightsError(f"{path}: {kind}, but {PYTORCH}, {MINDSPORE} or {SAFETENSORS} is needed.")
 
 
 def _read_pytorch(path: Path) -> Checkpoint:
@@ -111,14 +114,14 @@ def _read_pytorch(path: Path) -> Checkpoint:
         ) from error
     try:
         whole = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle, zipfile and torch each raise their own
+    except Exception as error:  # pickle, zipfile and torch raise exceptions of many kinds
         reason = (str(error).splitlines() or [type(error).__name__])[-1]
         raise WeightsError(
-            f"{path}: PyTorch cannot read it as weights alone ({reason}). It is damaged, or holds more than "
-            "tensors; then save the network's state_dict() by itself."
+            f"{path}: PyTorch cannot read it as weights alone ({reason}). It is damaged, or it holds more "
+            "than tensors; in that case, save only the network's state_dict()."
         ) from error
     if not isinstance(whole, dict):
-        raise WeightsError(f"{path}: holds a {type(whole).__name__}, where a state dict is needed.")
+        raise WeightsError(f"{path}: holds a {type(whole).__name__}, but a state dict is needed.")
     dicts = [whole, *(value for value in whole.values() if isinstance(value, dict))]
     state = max(dicts, key=lambda one: sum(isinstance(value, torch.Tensor) for value in one.values()))
     found = Checkpoint(path, {})
@@ -129,7 +132,7 @@ def _read_pytorch(path: Path) -> Checkpoint:
             continue
         try:
             found.tensors[name] = value.detach().float().numpy()
-        except Exception as error:  # sparse; without data ("meta"); a kind of tensor yet to come
+        except Exception as error:  # a sparse tensor, one without data ("meta"), or an unknown kind
             kind = f"{value.layout}, {value.device}"
             raise WeightsError(f"{path}: {name} cannot be read as an array ({kind}): {error}") from error
     if state is not whole:
@@ -138,32 +141,30 @@ def _read_pytorch(path: Path) -> Checkpoint:
 
 
 def _read_mindspore(path: Path) -> Checkpoint:
-    """A large tensor is stored in slices, one after the other, under one tag."""
+    """A large tensor is stored as consecutive slices with the same tag."""
     content = read_bytes(path)
     if content[-CHECKSUM_BYTES:].startswith(CHECKSUM):
         content, checksum = content[:-CHECKSUM_BYTES], content[-10:]
         if crc32(content) != int.from_bytes(checksum, "big"):
-            raise WeightsError(
-                f"{path}: damaged: its checksum differs. Copy it anew from where it came from."
-            )
+            raise WeightsError(f"{path}: damaged: its checksum differs. Copy or download it again.")
     slices = {}
     try:
         for value in _message_class().FromString(content).value:
             slices.setdefault(value.tag, []).append((value.tensor.tensor_type, value.tensor))
-    except (DecodeError, ValueError) as error:  # ValueError: a name that is no text
+    except (DecodeError, ValueError) as error:  # ValueError: a name is not valid text
         raise WeightsError(
             f"{path}: not a MindSpore checkpoint, or a damaged or encrypted one ({error})."
         ) from error
     arrays = []
     for tag, parts in slices.items():
         kind, last = parts[-1]
-        shape = () if list(last.dims) == [0] else tuple(last.dims)  # an older way to write a scalar
+        shape = () if list(last.dims) == [0] else tuple(last.dims)  # [0]: a scalar, in older files
         arrays.append((tag, kind, shape, b"".join(tensor.tensor_content for _, tensor in parts)))
     return _collect(path, arrays)
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
-    """The length of a JSON header, eight bytes, little end first; the header; and then the bytes of all."""
+    """The file is: the header's length (eight bytes, little-endian), the JSON header, the tensors' bytes."""
     content = read_bytes(path)
     data = 8 + int.from_bytes(content[:8], "little")
     try:
@@ -182,7 +183,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
 
 
 def _collect(path: Path, arrays: Iterable[tuple[str, str, tuple, bytes]]) -> Checkpoint:
-    """A checkpoint of names, types as the file calls them, shapes and bytes."""
+    """A checkpoint made from (name, type as the file calls it, shape, bytes) of each entry."""
     found = Checkpoint(path, {})
     for name, kind, shape, content in arrays:
         if kind in FLOATS:
@@ -199,17 +200,17 @@ def _array(path: Path, name: str, kind: str, shape: tuple, content: bytes) -> np
     try:
         if len(content) == needed:
             return np.frombuffer(content, dtype).reshape(shape)
-    except ValueError:  # beyond what NumPy can count
+    except ValueError:  # the shape is too large for NumPy
         needed = None
     need = f"needs {needed}" if possible and needed else "cannot be"
     raise WeightsError(
-        f"{path}: damaged: {name} has {len(content)} bytes, where {kind} of shape {str(shape)[:80]} {need}."
+        f"{path}: damaged: {name} has {len(content)} bytes, but {kind} of shape {str(shape)[:80]} {need}."
     )
 
 
 @cache
 def _message_class() -> type:
-    """The class of MindSpore's `Checkpoint`, in a pool of its own: MindSpore may be installed too."""
+    """The class of MindSpore's `Checkpoint`, in a separate pool, because MindSpore may be installed too."""
     pool = descriptor_pool.DescriptorPool()
     pool.Add(text_format.Parse(SCHEMA, descriptor_pb2.FileDescriptorProto()))
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("Checkpoint"))
