@@ -167,7 +167,7 @@ def test_an_old_list_is_kept(tiny, capsys):
     folder = tiny.list_path("val").parent
     assert (folder / "val.txt.old1").read_text() == official
     assert "bee/00000.jpg" in (folder / "val.txt.old2").read_text()
-    assert "val.txt (the list that was there is kept as val.txt.old2)" in capsys.readouterr().out
+    assert "val.txt (the old list is kept as val.txt.old2)" in capsys.readouterr().out
     assert set(write_lists(tiny, "ant").values()) == {None}  # the same again
     assert len(list(folder.glob("*.old*"))) == 4
 

@@ -1,7 +1,6 @@
-"""The `osvos` command: a thin face over the library. `python -m osvos_keras.cli` is the same.
+"""The `osvos` command, a thin layer over the library. `python -m osvos_keras.cli` is the same.
 
-Imports stand inside the functions, so that `osvos --help` and the data commands start at once
-instead of waiting for TensorFlow.
+Imports are inside the functions, so that `osvos --help` and the data commands do not wait for TensorFlow.
 """
 
 import argparse
@@ -45,7 +44,10 @@ def _add_command(commands, name: str, run, text: str) -> argparse.ArgumentParser
 def _add_davis(command: argparse.ArgumentParser) -> None:
     command.add_argument("--davis", default=SAMPLE, help="data set in DAVIS layout (default: %(default)s)")
     command.add_argument(
-        "--resolution", default="480p", choices=["480p", "1080p"], help="of its frames (default: %(default)s)"
+        "--resolution",
+        default="480p",
+        choices=["480p", "1080p"],
+        help="folder of its frames (default: %(default)s)",
     )
 
 
@@ -58,7 +60,7 @@ def _add_course(commands) -> None:
     from osvos_keras.cli.run import add_parameters
 
     command = _add_command(
-        commands, "course", _run_course, "Run every notebook in order, ending with scores."
+        commands, "course", _run_course, "Run every notebook in order, and print the scores."
     )
     _add_places(command)
     add_parameters(command)
@@ -67,7 +69,7 @@ def _add_course(commands) -> None:
 def _add_run(commands) -> None:
     from osvos_keras.cli.run import add_run_arguments, run_notebook_command
 
-    text = "Run one notebook headless, its parameters checked; or once for each sequence."
+    text = "Run one notebook headless with checked parameters, once or once per sequence."
     add_run_arguments(_add_command(commands, "run", run_notebook_command, text))
 
 
@@ -83,7 +85,7 @@ def _add_parent(commands) -> None:
 def _add_segment(commands) -> None:
     from osvos_keras.cli.segment import add_segment_arguments, run_segment
 
-    text = "Segment a clip of your own: a video, a GIF or a folder of images, and a first mask."
+    text = "Segment your own clip (a video, a GIF or a folder of images), given a first mask."
     add_segment_arguments(_add_command(commands, "segment", run_segment, text))
 
 
@@ -100,7 +102,7 @@ def _add_data(commands) -> None:
     data = commands.add_parser("data", help="Check, list or download a data set in DAVIS layout.")
     commands = data.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    command = _add_command(commands, "verify", run_verify, "Read every file and name each that is wrong.")
+    command = _add_command(commands, "verify", run_verify, "Read every file and report the faulty ones.")
     _add_davis(command)
     command.add_argument(
         "--sequences", help="a split or comma-separated names (default: every folder of frames)"
@@ -113,31 +115,31 @@ def _add_data(commands) -> None:
     )
 
     command = _add_command(commands, "download", run_download, "Fetch and unpack DAVIS 2016 (about 1.9 GB).")
-    command.add_argument("--to", default="data", help="folder for it (default: %(default)s)")
-    command.add_argument("--url", help="the archive, if not the official one")
-    command.add_argument("--sha256", help="its checksum, if you know it")
+    command.add_argument("--to", default="data", help="folder for the data set (default: %(default)s)")
+    command.add_argument("--url", help="address of the archive (default: the official one)")
+    command.add_argument("--sha256", help="expected checksum of the archive (default: not checked)")
 
 
 def _add_weights(commands) -> None:
-    weights = commands.add_parser("weights", help="Convert weights that others published.")
+    weights = commands.add_parser("weights", help="Convert published weights.")
     commands = weights.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     text = "Convert OSVOS-PyTorch's weights, or MindSpore's OSVOS or VGG16 (.pth, .ckpt, .safetensors)."
     command = _add_command(commands, "convert", _convert_weights, text)
-    command.add_argument("source", help="the checkpoint; its content tells which it is")
+    command.add_argument("source", help="the checkpoint; its kind is recognized by its content")
     command.add_argument("--to", required=True, metavar="FILE.weights.h5", help="the file to write")
     command.add_argument("--half", action="store_true", help="store float16: half the size")
     command.add_argument(
         "--backbone-only",
         action="store_true",
-        help="take VGG16's convolutions alone; the branches start at random",
+        help="convert only VGG16's convolutions; the branches get random weights",
     )
 
 
 def _add_student(commands) -> None:
     text = "Write the notebooks as exercises, without their solutions."
     command = _add_command(commands, "student", _write_student_edition, text)
-    command.add_argument("--to", default="student", help="folder for them (default: %(default)s)")
+    command.add_argument("--to", default="student", help="folder for the exercises (default: %(default)s)")
 
 
 def _run_course(args) -> int:
@@ -164,9 +166,9 @@ def _write_student_edition(args) -> int:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command and leave with its exit status; whatever goes wrong is one sentence."""
+    """Run a command and exit with its status; any error is printed in one sentence."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal that has no "…" shows "?"
+        if hasattr(stream, "reconfigure"):  # a terminal without the character "…" shows "?"
             stream.reconfigure(errors="replace")
     with suppress(ValueError):  # not the main thread
         signal.signal(signal.SIGTERM, _end)
@@ -177,7 +179,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit("osvos: stopped; run the same command again to go on.")
-    except BrokenPipeError:  # `osvos … | head`: nobody reads on
+    except BrokenPipeError:  # `osvos … | head`: the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
@@ -188,12 +190,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _end(number: int, _) -> NoReturn:
-    """Leave in order: kernels end, and temporary folders go."""
+    """Exit through SystemExit, so that kernels are stopped and temporary folders deleted."""
     sys.exit(128 + number)
 
 
 def _explain(error: Exception) -> str:
-    """What to tell a person; an error that we did not foresee is one line with its kind."""
+    """The message for a person; for an unexpected error, its class and the first line of its text."""
     if isinstance(error, OsvosError):
         return str(error)
     if isinstance(error, MemoryError):

@@ -1,4 +1,4 @@
-"""The settings of a training as options of a command: `osvos parent` and `osvos segment` share them."""
+"""Command options for the settings of a training, used by `osvos parent` and `osvos segment`."""
 
 import argparse
 from collections.abc import Sequence
@@ -8,26 +8,26 @@ from osvos_keras.io.literals import check_range, check_type, read_literal
 
 
 def add_config_arguments(command: argparse.ArgumentParser, numbers: Sequence[str], weights: str) -> None:
-    """`--weights` with its default, `--preset`, an option for each of `numbers`, and `--settings`."""
+    """Add `--weights` with its default, `--preset`, an option per name in `numbers`, and `--settings`."""
     command.add_argument(
         "--weights",
         default=weights,
-        help="what to start from: imagenet, parent or a file (default: %(default)s)",
+        help="starting weights: imagenet, parent or a file (default: %(default)s)",
     )
     command.add_argument("--preset", default="default", help=f"{', '.join(PRESETS)} (default: %(default)s)")
     for name in numbers:
-        command.add_argument(f"--{name}", metavar="N", help="instead of the preset's own")
+        command.add_argument(f"--{name}", metavar="N", help="default: the preset's")
     command.add_argument(
         "--settings",
         action="append",
         default=[],
         metavar="'NAME=VALUE …'",
-        help="other settings instead of the preset's own, such as 'learning_rate=3e-5 balance=1'",
+        help="other settings that replace the preset's, such as 'learning_rate=3e-5 balance=1'",
     )
 
 
 def read_config(args: argparse.Namespace, phase: str, numbers: Sequence[str]) -> ParentConfig | OnlineConfig:
-    """The settings of a phase that the options ask for.
+    """The settings of a phase (`"parent"` or `"online"`), from the options.
 
     Raises:
         ConfigError: as `get_config`.
@@ -41,10 +41,10 @@ def read_config(args: argparse.Namespace, phase: str, numbers: Sequence[str]) ->
 def read_number(
     args: argparse.Namespace, name: str, least: float, most: float = 2**31 - 1, kind: type = int
 ) -> float | None:
-    """The number that an option gives; None where it was left out.
+    """The number that an option gives; None if the option was left out.
 
     Raises:
-        ConfigError: it is no number, or out of range.
+        ConfigError: the value is not a number, or out of range.
     """
     value = getattr(args, name)
     if value is not None:

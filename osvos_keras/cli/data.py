@@ -1,6 +1,6 @@
 """The commands of `osvos data`: check, list and download a data set in DAVIS layout.
 
-Imports stand inside the functions, so that `osvos --help` starts at once.
+Imports are inside the functions, so that `osvos --help` starts at once.
 """
 
 import argparse
@@ -8,7 +8,7 @@ from contextlib import suppress
 
 
 def run_verify(args: argparse.Namespace) -> int:
-    """`osvos data verify`; the command's exit status: 1 if a file is wrong."""
+    """`osvos data verify`. Returns the exit status: 1 if a file is wrong, else 0."""
     from tqdm import tqdm
 
     from osvos_keras.dataset.verification import verify
@@ -19,7 +19,7 @@ def run_verify(args: argparse.Namespace) -> int:
     sequences = davis.all_sequences() if args.sequences is None else davis.select(args.sequences)
     frames = errors = notes = 0
     for sequence in tqdm(sequences, desc="verify", unit="sequence"):
-        with suppress(OsvosError):  # which `verify` reports
+        with suppress(OsvosError):  # `verify` reports it
             frames += len(davis.frames(sequence))
         for problem in verify(davis, sequence):
             tqdm.write(str(problem))
@@ -33,17 +33,17 @@ def run_verify(args: argparse.Namespace) -> int:
 
 
 def run_lists(args: argparse.Namespace) -> int:
-    """`osvos data lists`; the command's exit status."""
+    """`osvos data lists`. Returns the exit status 0."""
     from osvos_keras.dataset.verification import write_lists
     from osvos_keras.davis import Davis
 
     for path, kept in write_lists(Davis(args.davis, args.resolution), args.val).items():
-        print(f"{path} (the list that was there is kept as {kept.name})" if kept else path)
+        print(f"{path} (the old list is kept as {kept.name})" if kept else path)
     return 0
 
 
 def run_download(args: argparse.Namespace) -> int:
-    """`osvos data download`; the command's exit status."""
+    """`osvos data download`. Returns the exit status 0."""
     from osvos_keras.dataset.download import DAVIS_2016_URL, download_davis
     from osvos_keras.io.paths import resolve_output
 

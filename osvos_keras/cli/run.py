@@ -1,6 +1,6 @@
-"""The command `osvos run`: one notebook headless, or once for each of many sequences.
+"""The command `osvos run`: runs one notebook headless, once or once per sequence.
 
-Imports stand inside the functions, so that `osvos --help` starts at once.
+Imports are inside the functions, so that `osvos --help` starts at once.
 """
 
 import argparse
@@ -12,18 +12,18 @@ RETRIES = 2
 
 
 def add_run_arguments(command: argparse.ArgumentParser) -> None:
-    """The options of `osvos run`."""
+    """Add the arguments of `osvos run`."""
     command.add_argument("notebook", help="a path, or a name such as 04_online_training")
     command.add_argument(
         "--out",
-        help="the executed notebook (default: notebooks/ in the run's folder, named after the notebook)",
+        help="the executed notebook (default: in notebooks/ of the run folder, named after the notebook)",
     )
     add_parameters(command)
     _add_each_sequence(command)
 
 
 def add_parameters(command: argparse.ArgumentParser) -> None:
-    """`-p NAME=VALUE`, which `osvos course` has too."""
+    """Add `-p NAME=VALUE`, which `osvos course` has too."""
     command.add_argument(
         "-p",
         "--set",
@@ -31,28 +31,28 @@ def add_parameters(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="set a notebook parameter; may be repeated",
+        help="set a parameter of the notebook; may be repeated",
     )
 
 
 def _add_each_sequence(command: argparse.ArgumentParser) -> None:
     many = command.add_argument_group(
         "many sequences",
-        "One job a sequence. Run the same command again to go on after a stop: what is finished is skipped.",
+        "One job per sequence. After a stop, run the same command again to go on: finished jobs are skipped.",
     )
     many.add_argument("--each-sequence", metavar="val|A,B,…", help="a split, or comma-separated names")
     many.add_argument(
         "--workers",
         metavar="N",
-        help="jobs at a time (default: one a GPU; on a CPU as many as cores and memory allow)",
+        help="jobs at a time (default: one per GPU; without a GPU, as many as cores and memory allow)",
     )
     many.add_argument(
         "--scheduler", metavar="tcp://HOST:PORT", help="a Dask scheduler to run on instead of this machine"
     )
     for option, text in (
-        ("ca-file", "with a tls:// scheduler, the certificate that signed the cluster's"),
-        ("cert", "our certificate"),
-        ("key", "its key, unless that is in the same file"),
+        ("ca-file", "for a tls:// scheduler, the CA certificate that signed the cluster's certificates"),
+        ("cert", "the certificate of this client"),
+        ("key", "the certificate's key, unless it is in the same file"),
     ):
         many.add_argument(f"--tls-{option}", metavar="FILE.pem", help=text)
     many.add_argument(
@@ -63,10 +63,10 @@ def _add_each_sequence(command: argparse.ArgumentParser) -> None:
 
 
 def run_notebook_command(args: argparse.Namespace) -> int:
-    """Run the notebook; the command's exit status: 1 if a sequence failed.
+    """`osvos run`. Returns the exit status: 1 if a sequence failed, else 0.
 
     Raises:
-        OsvosError: whatever is wrong.
+        OsvosError: an argument is wrong, or the run of a single notebook failed.
     """
     from osvos_keras.batch.notebooks import run_alone
     from osvos_keras.batch.parameters import parse_parameters
@@ -88,7 +88,9 @@ def _run_each_sequence(args: argparse.Namespace, parameters: dict[str, str]) -> 
     from osvos_keras.batch.each_sequence import FAILED, run_each_sequence
 
     if args.out is not None:
-        raise ConfigError("--out names one notebook; with --each-sequence they go to notebooks/ in RUN_DIR.")
+        raise ConfigError(
+            "--out names one notebook; leave it out. With --each-sequence, they go to notebooks/ in RUN_DIR."
+        )
     if not args.each_sequence.strip(", "):
         raise ConfigError("--each-sequence is empty (an unset variable?). Name a split or sequences.")
     table = run_each_sequence(

@@ -1,6 +1,6 @@
-"""The command `osvos segment`: a clip and a first mask in, an overlay video and masks out.
+"""The command `osvos segment`: makes masks and an overlay video from a clip and a first mask.
 
-Imports stand inside the functions, so that `osvos --help` starts at once, and TensorFlow after all checks.
+Imports are inside the functions, so that `osvos --help` starts at once and TensorFlow only after all checks.
 """
 
 import argparse
@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     from osvos_keras.video.clip import Clip
 
 NUMBERS = ("height", "steps", "seed")  # settings that may differ from the preset's
-RUNS = "runs/segment"  # where the folders of clips go
+RUNS = "runs/segment"  # the folder for the run folders of clips
 
 
 class Marks(NamedTuple):
-    """What a person marked: files of masks, boxes and polygons in the first frame, and corrections.
+    """What a person marked.
 
-    corrections: the name of a later frame, and the file of its mask.
+    masks: files of masks of the first frame.
+    boxes: (x0, y0, x1, y1) in pixels of the first frame.
+    polygons: lists of corners (x, y) in pixels of the first frame.
+    corrections: pairs of the name of a later frame and the file of its mask.
     """
 
     masks: list[str]
@@ -39,7 +42,7 @@ class Marks(NamedTuple):
 
 
 def add_segment_arguments(command: argparse.ArgumentParser) -> None:
-    """The options of `osvos segment`."""
+    """Add the arguments of `osvos segment`."""
     command.add_argument("clip", help="a video, an animated GIF or a folder of images")
     _add_marks(command)
     command.add_argument(
@@ -49,21 +52,21 @@ def add_segment_arguments(command: argparse.ArgumentParser) -> None:
         help="the overlay video; the GIF and the contact sheet go beside it (default: %(default)s)",
     )
     command.add_argument(
-        "--run-dir", help=f"for the frames, weights and masks (default: {RUNS}/<name of the clip>)"
+        "--run-dir", help=f"folder for frames, weights and masks (default: {RUNS}/<name of the clip>)"
     )
     add_config_arguments(command, NUMBERS, weights="parent")
     command.add_argument(
         "--fps",
         default=24,
         metavar="N",
-        help="frames a second of images without times (default: %(default)s)",
+        help="frames per second of images without times (default: %(default)s)",
     )
 
 
 def _add_marks(command: argparse.ArgumentParser) -> None:
     marks = command.add_argument_group(
         "the object",
-        "What to follow, marked in the first frame. Each of these may be repeated, for several objects; one "
+        "The object to follow, marked in the first frame. Repeat these options for several objects; one "
         "palette PNG can hold several too.",
     )
     marks.add_argument(
@@ -80,16 +83,16 @@ def _add_marks(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FRAME=PNG",
-        help="the right mask of a later frame, which is named or numbered as in your clip, such as "
-        "00020=fixed.png, to learn from too; may be repeated",
+        help="a correct mask of a later frame, used for training too; FRAME is the frame's name or number in "
+        "your clip, such as 00020=fixed.png; may be repeated",
     )
 
 
 def run_segment(args: argparse.Namespace) -> int:
-    """Segment; the command's exit status.
+    """`osvos segment`. Returns the exit status 0.
 
     Raises:
-        OsvosError: whatever is wrong; what can be told from arguments and files, before TensorFlow starts.
+        OsvosError: something is wrong. Arguments and files are checked before TensorFlow is imported.
     """
     from osvos_keras.backend import check_backend
     from osvos_keras.io.files import lock_folder, make_folder
@@ -100,7 +103,7 @@ def run_segment(args: argparse.Namespace) -> int:
 
     config, marks, out = read_config(args, "online", NUMBERS), read_marks(args), resolve_output(args.out)
     if out.suffix != ".webm":
-        raise ConfigError(f"--out is {args.out}; it must end in .webm, the kind of video that is written.")
+        raise ConfigError(f"--out is {args.out}; it must end in .webm, the format of the video.")
     args.fps = read_number(args, "fps", *RATES, float)
     run_dir = find_clip_folder(args.clip, RUNS) if args.run_dir is None else resolve_output(args.run_dir)
     check_backend()
@@ -109,7 +112,7 @@ def run_segment(args: argparse.Namespace) -> int:
     check_places(args.clip, given, run_dir, out)
     make_folder(out.parent)
     with lock_folder(run_dir), plain_warnings():
-        with redirect_stdout(sys.stderr):  # whatever else is said; stdout is for the paths alone
+        with redirect_stdout(sys.stderr):  # stdout is for the paths alone
             paths = _segment(args, config, marks, run_dir, out)
         for path in paths:
             print(path)
@@ -138,7 +141,7 @@ def parse_points(text: str) -> list[tuple[float, ...]]:
     """`"10,20 30,40"` as [(10, 20), (30, 40)].
 
     Raises:
-        ConfigError: a part of it is not numbers joined by commas.
+        ConfigError: the text is not numbers joined by commas, in parts joined by spaces.
     """
     try:
         return [tuple(float(number) for number in point.split(",")) for point in text.split()]
@@ -154,7 +157,7 @@ def parse_box(text: str) -> tuple[float, ...]:
 
 
 def parse_correction(text: str) -> tuple[str, str]:
-    """`"00020=fixed.png"` as the name of a frame and a file; see `Clip.find_frame`."""
+    """`"00020=fixed.png"` as the name of a frame (see `Clip.find_frame`) and a file."""
     frame, _, path = text.partition("=")
     if not frame or not path:
         raise ConfigError(
@@ -164,11 +167,11 @@ def parse_correction(text: str) -> tuple[str, str]:
 
 
 def read_marks(args: argparse.Namespace) -> Marks:
-    """The marks that the options give, checked as far as that goes without the frames.
+    """The marks that the options give. Checks that need the frames come later.
 
     Raises:
-        ConfigError, MaskError: something cannot be understood.
-        DataError: a file is missing or no image.
+        ConfigError, MaskError: an option is not valid.
+        DataError: a file is missing or not an image.
     """
     from osvos_keras.io.images import open_image
     from osvos_keras.io.paths import find_input
@@ -190,12 +193,12 @@ def read_marks(args: argparse.Namespace) -> Marks:
 def read_corrections(
     clip: "Clip", corrections: Sequence[tuple[str, str]], first: "np.ndarray"
 ) -> dict[int, "np.ndarray"]:
-    """The maps of objects (H, W) uint8 of later frames, by index of frame.
+    """The maps of objects of later frames: index of the frame → (H, W) uint8.
 
     Args:
         clip: the clip.
-        corrections: as `parse_correction` gives them.
-        first: the map of the first frame.
+        corrections: pairs from `parse_correction`.
+        first: the map of the first frame, (H, W) uint8.
 
     Raises:
         ConfigError: a frame is the first one, or named twice.
@@ -209,10 +212,10 @@ def read_corrections(
     for name, path in corrections:
         index = clip.find_frame(name)
         if index == 0:
-            raise ConfigError(f"--correct is {name}={path}; the first frame's mask is what --mask gives.")
+            raise ConfigError(f"--correct is {name}={path}; give the first frame's mask by --mask.")
         if index in found:
             raise ConfigError(
-                f"--correct is {name}={path}; that frame was given before. Give one mask of it."
+                f"--correct is {name}={path}; another --correct names that frame. Give one mask per frame."
             )
         found[index] = read_correction(find_input(path), first.shape, int(first.max()))
     return found
@@ -220,7 +223,7 @@ def read_corrections(
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Show this project's warnings as a line each, without the place in the code."""
+    """Show each warning of this project in one line, without the place in the code."""
     with warnings.catch_warnings():
         shown = warnings.showwarning
 
@@ -234,5 +237,5 @@ def plain_warnings() -> Iterator[None]:
 
 
 def say(text: object) -> None:
-    """A line for the person, on stderr: what is printed to stdout are the paths alone."""
+    """Print a line for the person to stderr; stdout is for the paths alone."""
     tqdm.write(f"osvos: {text}", file=sys.stderr)
