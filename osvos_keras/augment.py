@@ -69,7 +69,6 @@ def augment(frame: tf.Tensor, annotation: tf.Tensor, seed) -> tuple[tf.Tensor, t
     Returns:
         frame and annotation, same shapes and dtypes.
     """
-    cv2.setNumThreads(1)  # tf.data has several of these at work already
     shape = tf.shape(frame)
     transform = random_transform(seed, shape[0], shape[1])
     warped = tf.numpy_function(
