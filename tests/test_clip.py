@@ -157,9 +157,9 @@ def test_import_that_was_killed_starts_again(tmp_path, webm, monkeypatch):
         ("film.txt", "there is no video in this file"),
         ("tone.wav", "there is no video in this file"),
         ("alone", "the only image of its folder"),
-        ("one.mp4", "holds one frame, a picture"),
-        ("photo.png", "holds one frame, a picture"),
-        ("phone.jpg", "holds one frame, a picture"),
+        ("one.mp4", "holds only one frame"),
+        ("photo.png", "holds only one frame"),
+        ("phone.jpg", "holds only one frame"),
         ("empty", "no image in this folder"),
         ("sizes", r"b\.png: 30×20 pixels, but a\.png has 61×49"),
     ],
@@ -301,7 +301,7 @@ def test_what_is_odd_in_a_folder_is_said(tmp_path):
         ("animation", r"holds 2 pictures"),
         ("text", "not an image but text"),
         ("PNG named JPEG", None),
-        ("tiny", r"8×2000 pixels; a frame has 16 to"),
+        ("tiny", r"8×2000 pixels; each side must have 16 to"),
     ],
 )
 def test_images_enter_rightly_or_are_named(tmp_path, name, message):

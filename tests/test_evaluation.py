@@ -173,7 +173,7 @@ def truncated(path):
 
 
 BAD_FILES = {
-    "several objects": (several, "holds 2 values beside.*merge them"),
+    "several objects": (several, "holds 2 values beside.*merge the objects"),
     "several objects in colour": (several_in_colour, "several objects"),
     "several objects, no black": (several_on_white, "holds 3 values.*several objects"),
     "probabilities": (probabilities, "grey levels.*at least one half"),

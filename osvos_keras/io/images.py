@@ -116,8 +116,12 @@ def orientation(image: Image.Image) -> int:
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Height and width of the upright image. Raises as `open_image`, but may miss a truncated end."""
-    image = open_image(path, decode=False)
+    """Height and width of an upright image. Raises as `open_image`, but may miss a truncated end."""
+    return upright_size(open_image(path, decode=False))
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Height and width that an opened image has once it is turned upright."""
     return image.size if orientation(image) >= 5 else image.size[::-1]
 
 

@@ -12,7 +12,15 @@ from PIL import Image, ImageSequence
 
 from osvos_keras.errors import VideoError, VideoWarning
 from osvos_keras.io.files import list_files, natural_key
-from osvos_keras.io.images import FORMATS, SUFFIXES, frame_pixels, image_size, note_depth, open_image
+from osvos_keras.io.images import (
+    FORMATS,
+    SUFFIXES,
+    frame_pixels,
+    image_size,
+    note_depth,
+    open_image,
+    upright_size,
+)
 from osvos_keras.io.paths import LONGEST_NAME
 from osvos_keras.video.codec import TimedFrame, in_order
 
@@ -52,15 +60,15 @@ def check_images(folder: Path, images: Sequence[Path]) -> None:
         VideoWarning: the folder holds other files, numbers are missing, or an image differs from the others
             in the form of its name or in its kind of colour, as a mask may.
     """
-    kinds, size = [], image_size(images[0])
-    check_sides(images[0], size)
+    kinds, expected = [], image_size(images[0])
+    check_sides(images[0], expected)
     for path in images:
-        kinds.append(_kind(open_image(path, decode=False)))
-        if image_size(path) != size:
-            found, expected = ("×".join(map(str, one[::-1])) for one in (image_size(path), size))
+        image = open_image(path, decode=False)
+        kinds.append(_kind(image))
+        if (size := upright_size(image)) != expected:
             raise VideoError(
-                f"{path}: {found} pixels, but {images[0].name} has {expected}. Give all images one size, "
-                "or move files that are not frames out of the folder."
+                f"{path}: {size[1]}×{size[0]} pixels, but {images[0].name} has {expected[1]}×{expected[0]}. "
+                "Give all images one size, or move files that are not frames out of the folder."
             )
     oddities = (
         _left_out(folder, images),
