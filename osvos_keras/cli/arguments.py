@@ -6,6 +6,14 @@ from collections.abc import Sequence
 from osvos_keras.config import PRESETS, OnlineConfig, ParentConfig, get_config, setting_types
 from osvos_keras.io.literals import check_range, check_type, read_literal
 
+MEANINGS = {
+    "height": "lines that the network sees; 0: the frame's own",
+    "steps": "training steps",
+    "epochs": "passes over the training frames",
+    "batch": "frames per step",
+    "seed": "seed of all random numbers",
+}
+
 
 def add_config_arguments(command: argparse.ArgumentParser, numbers: Sequence[str], weights: str) -> None:
     """Add `--weights` with its default, `--preset`, an option per name in `numbers`, and `--settings`."""
@@ -16,7 +24,7 @@ def add_config_arguments(command: argparse.ArgumentParser, numbers: Sequence[str
     )
     command.add_argument("--preset", default="default", help=f"{', '.join(PRESETS)} (default: %(default)s)")
     for name in numbers:
-        command.add_argument(f"--{name}", metavar="N", help="default: the preset's")
+        command.add_argument(f"--{name}", metavar="N", help=f"{MEANINGS[name]} (default: the preset's)")
     command.add_argument(
         "--settings",
         action="append",
