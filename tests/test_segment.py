@@ -414,7 +414,7 @@ def test_wrong_arguments_are_refused_before_tensorflow_starts_and_anything_is_wr
         "--fps is 'nan'": [*start, "--fps", "nan"],
         "--fps is 0.001; it must lie between 0.01 and 1000": [*start, "--fps", "0.001"],
         "it must end in .webm": [*start, "--out", "film.mp4"],
-        "film.webm: no file": [*start, "--out", "film.webm"],
+        "film.webm: exists and is not a file": [*start, "--out", "film.webm"],
         "a path is empty": [*start, "--out", ""],
         "a path is empty (an": [*start, "--run-dir", ""],
         "the presets are": [*start, "--preset", "best"],
