@@ -165,20 +165,25 @@ def _simplify(loop: np.ndarray) -> np.ndarray:
 
 
 def _keep_far_points(points: np.ndarray, tolerance: float) -> np.ndarray:
-    """Douglas and Peucker's simplification of a line (N, 2), every part of it at once."""
+    """Douglas and Peucker's simplification of a line (N, 2), all parts that are still too rough at once."""
     points = points.astype(float)
     keep = np.zeros(len(points), bool)
     keep[[0, -1]] = True
-    while True:
-        ends = np.flatnonzero(keep)
-        part = np.minimum(np.cumsum(keep) - 1, len(ends) - 2)
-        distances = _segment_distances(points.T, points[ends].T, part)
-        distances[keep] = 0
-        farthest = np.maximum.reduceat(distances, ends[:-1])
+    parts = np.array([[0, len(points) - 1]])
+    while len(parts := parts[parts[:, 1] - parts[:, 0] > 1]):
+        counts = parts[:, 1] - parts[:, 0] - 1
+        firsts = np.cumsum(counts) - counts
+        part = np.repeat(np.arange(len(parts)), counts)
+        inner = np.arange(len(part)) + (parts[:, 0] + 1 - firsts)[part]
+        distances = _segment_distances(points[inner].T, points[parts].T, part)
+        farthest = np.maximum.reduceat(distances, firsts)
         new = np.flatnonzero((distances == farthest[part]) & (distances > tolerance**2))
-        if not len(new):
-            return points[keep]
-        keep[new[np.append(part[new[1:]] != part[new[:-1]], True)]] = True  # the last of equals
+        new = new[np.append(part[new[1:]] != part[new[:-1]], True)] if len(new) else new  # the last of equals
+        middle = inner[new]
+        keep[middle] = True
+        start, end = parts[part[new]].T
+        parts = np.concatenate([np.stack([start, middle], 1), np.stack([middle, end], 1)])
+    return points[keep]
 
 
 def _thin(points: np.ndarray, tolerance: float) -> np.ndarray:
@@ -192,10 +197,10 @@ def _thin(points: np.ndarray, tolerance: float) -> np.ndarray:
     return points[[*kept, len(rows) - 1]]
 
 
-def _segment_distances(points: np.ndarray, ends: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """The squared distance of each point (2, N) to the segment `part` (N,) of a line of `ends` (2, M)."""
-    (row, column), (start_row, start_column) = points, ends[:, part]
-    (along_row, along_column) = np.diff(ends)[:, part]
+def _segment_distances(points: np.ndarray, segments: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """The squared distance of each point (2, N) to its segment, number `part` (N,) of (2, 2, M): ends last."""
+    (row, column), (start_row, start_column) = points, segments[:, 0, part]
+    (along_row, along_column) = (segments[:, 1] - segments[:, 0])[:, part]
     length = along_row**2 + along_column**2
     share = along_row * (row - start_row) + along_column * (column - start_column)
     between = (share > 0) & (share < length)

@@ -13,6 +13,7 @@ first annotation and the mask of the second frame; rows come first, so angles co
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 ANGLES, RADII = 12, 5  # bins of a shape context
 INNER, OUTER = 1 / 8, 2  # its radii, as shares of the mean distance of two points
@@ -67,37 +68,56 @@ def shape_contexts(points: np.ndarray) -> np.ndarray:
     Returns:
         (N, 60) float32, rows that sum to 1.
     """
-    parts = [points[start : start + ROWS] for start in range(0, len(points), ROWS)]
-    away = [tuple(points[:, axis] - part[:, axis, None] for axis in (0, 1)) for part in parts]
-    mean = sum(np.sqrt(rows**2 + columns**2).sum() for rows, columns in away) / len(points) ** 2
-    edges = np.geomspace(INNER, OUTER, RADII) * mean
-    histograms = np.concatenate([_count(rows, columns, edges) for rows, columns in away]).astype(np.float32)
+    histograms = _count(*_places(points)).astype(np.float32)
     return histograms / histograms.sum(1, keepdims=True)
 
 
-def _count(rows: np.ndarray, columns: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """How many points lie in each bin: (N, M) vectors to M points from each of N, (N, 60) int."""
-    squares = rows**2 + columns**2
-    place = np.uint8(RADII + 1) * _sectors(rows, columns)
-    for edge in edges:  # the ring is added to the sector's; RADII is beyond the outermost
-        place += squares >= edge**2
-    count, bins = len(rows), ANGLES * (RADII + 1)
-    flat = place + np.arange(0, count * bins, bins)[:, None]
-    histograms = np.bincount(flat.ravel(), minlength=count * bins).reshape(count, ANGLES, -1)
-    return histograms[..., :RADII].reshape(count, -1)
+def _places(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each point lies as seen from each other: its direction as a number below 27, and its ring.
+
+    Of two points one is computed, which gives the other's too.
+
+    Returns:
+        (N, N) uint8 each; a ring of `RADII` is beyond the outermost.
+    """
+    parts = [slice(start, start + ROWS) for start in range(0, len(points), ROWS)]
+    places, squares, total = np.empty((len(points),) * 2, np.uint8), [], 0.0
+    for part in parts:
+        rows, columns = (points[part.start :, axis] - points[part, axis, None] for axis in (0, 1))
+        squares.append(rows**2 + columns**2)
+        distances = np.sqrt(squares[-1])
+        total += distances[:, :ROWS].sum() + 2 * distances[:, ROWS:].sum()
+        height, width = np.abs(rows), np.abs(columns)
+        steep = (width > np.sqrt(1 / 3) * height).view(np.uint8) + (width > np.sqrt(3) * height)
+        negative = np.uint8(3) * (rows < 0) + np.uint8(9) * (columns < 0)
+        steep += (zero := np.uint8(3) * (rows == 0) + np.uint8(9) * (columns == 0))
+        places[part.start :, part] = (steep + np.uint8(12) - negative).T
+        places[part, part.start :] = steep + negative + zero
+    rings = np.zeros_like(places)
+    edges = np.geomspace(INNER, OUTER, RADII) * (total / len(points) ** 2)
+    for part, square in zip(parts, squares, strict=True):
+        for edge in edges:
+            rings[part, part.start :] += square >= edge**2
+        rings[part.start :, part] = rings[part, part.start :].T
+    return places, rings
 
 
-def _sectors(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Which of twelve sectors each direction lies in, (N, N) uint8; comparisons cost less than angles."""
-    steep = np.abs(columns), np.abs(rows)
-    place = (steep[0] > np.sqrt(1 / 3) * steep[1]).view(np.uint8) + (steep[0] > np.sqrt(3) * steep[1])
-    place += np.uint8(3) * (rows < 0) + np.uint8(6) * (rows == 0)
-    place += np.uint8(9) * (columns < 0) + np.uint8(18) * (columns == 0)
-    return _SECTORS[place]
+def _count(places: np.ndarray, rings: np.ndarray) -> np.ndarray:
+    """How many points lie in each bin, (N, 60) int."""
+    count, bins = len(places), 27 * (RADII + 1)
+    histograms = np.empty((count, bins), int)
+    for start in range(0, count, ROWS):
+        part = slice(start, start + ROWS)
+        numbers = places[part] + np.uint8(27) * rings[part]
+        flat = numbers + np.arange(0, len(numbers) * bins, bins)[:, None]
+        counts = np.bincount(flat.ravel(), minlength=len(numbers) * bins)
+        histograms[part] = counts.reshape(len(numbers), bins)
+    by_sector = np.add.reduceat(histograms.reshape(count, RADII + 1, 27)[..., _ORDER], _STARTS, axis=2)
+    return by_sector[:, :RADII].swapaxes(1, 2).reshape(count, -1)
 
 
 def _sector_table() -> np.ndarray:
-    """The sector for each place of `_sectors`, from an angle in it, as DAVIS's code computes it.
+    """The sector for each direction of `_places`, from an angle in it, as DAVIS's code computes it.
 
     Right angles lie on a border between two sectors, and rounding decides.
     """
@@ -111,6 +131,8 @@ def _sector_table() -> np.ndarray:
 
 
 _SECTORS = _sector_table()
+_ORDER = np.argsort(_SECTORS, kind="stable")  # the directions sector by sector, and where each begins
+_STARTS = np.searchsorted(_SECTORS[_ORDER], np.arange(ANGLES))
 
 
 def _context_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -160,44 +182,39 @@ def _best_partners(path: np.ndarray, cost: np.ndarray, side: int) -> np.ndarray:
 def _align(costs: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The cheapest path through each matrix from its end back to its origin, which costs nothing.
 
-    A step goes on by one in one direction or in both. A row at a time, of all matrices together: along a
-    row, the cheapest way to each place is a running minimum once the costs up to it are taken off.
+    A step goes on by one in one direction or in both. A diagonal at a time, of all matrices together: what
+    lies on it needs the two before only.
 
     Returns:
         (steps, 2) int each: rows and columns, the matrix's last corner first.
     """
-    heights, widths = np.array([cost.shape for cost in costs]).T
-    padded = np.zeros((heights.max(), len(costs), widths.max()))
+    height, width = np.array([cost.shape for cost in costs]).max(0)
+    total = np.full((height + width, len(costs), height + 1), np.inf)  # a border, then diagonals by row
+    diagonal, _, row = total.strides
     for index, cost in enumerate(costs):
-        padded[: len(cost), index, : cost.shape[1]] = cost
-    padded[0, :, 0] = 0
-    so_far = np.cumsum(padded, axis=2)
-    np.subtract(so_far, padded, out=padded)
-    total = so_far
-    entry = np.empty(padded.shape[1:])
-    for above, row, before in zip(total, total[1:], padded[1:], strict=False):
-        np.minimum(above[:, 1:], above[:, :-1], out=entry[:, 1:])
-        entry[:, 0] = above[:, 0]
-        entry -= before
-        np.minimum.accumulate(entry, axis=1, out=entry)
-        row += entry
-    return [
-        _walk_back(total[:height, index, :width])
-        for index, (height, width) in enumerate(zip(heights, widths, strict=True))
-    ]
+        as_strided(total[1:, index, 1:], cost.shape, (diagonal + row, diagonal))[...] = cost
+    total[1, :, 1] = 0
+    entry = np.empty(total.shape[1:])
+    for number in range(2, height + width):
+        first, end = max(number - width, 0), min(number, height)  # of its rows
+        both, before, here = total[number - 2 : number + 1]
+        least = np.minimum(before[:, first:end], both[:, first:end], out=entry[:, first:end])
+        np.minimum(least, before[:, first + 1 : end + 1], out=least)
+        here[:, first + 1 : end + 1] += least
+    return [_walk_back(total, index, cost.shape) for index, cost in enumerate(costs)]
 
 
-def _walk_back(total: np.ndarray) -> np.ndarray:
-    """From the end of a matrix of the costs of the cheapest ways, the way to its origin."""
-    row, column = total.shape[0] - 1, total.shape[1] - 1
-    path = [(row, column)]
-    at = memoryview(total)  # its items are read faster than the array's
-    while row and column:
-        both, above, left = at[row - 1, column - 1], at[row - 1, column], at[row, column - 1]
-        least = min(both, above, left)
-        row -= both == least or above == least
-        column -= both == least or above != least
-        path.append((row, column))
-    path += [(row - step, column) for step in range(1, row + 1)]
-    path += [(row, column - step) for step in range(1, column + 1)]
-    return np.array(path)
+def _walk_back(total: np.ndarray, index: int, shape: tuple[int, int]) -> np.ndarray:
+    """From the end of a matrix of the costs of the cheapest ways, as `_align` lays it out, to its origin."""
+    at = memoryview(total.reshape(-1))  # its items are read faster than the array's
+    left, first = total[0].size, index * total.shape[2] + 1
+    above, both = left + 1, 2 * left + 1
+    place, origin = (sum(shape) - 1) * left + first + shape[0] - 1, left + first
+    path = [place]
+    while place != origin:
+        steps = at[place - both], at[place - above], at[place - left]
+        place -= (both, above, left)[steps.index(min(steps))]
+        path.append(place)
+    diagonals, rows = np.divmod(np.array(path), left)
+    rows -= first
+    return np.stack([rows, diagonals - 1 - rows], 1)
