@@ -176,6 +176,21 @@ def test_the_tables_are_there_before_the_pictures(masks, davis, tmp_path, monkey
     assert not list((tmp_path / "out").glob("*.png"))
 
 
+def test_pictures_of_an_earlier_evaluation_do_not_stay_beside_new_tables(masks, davis, tmp_path):
+    other, out = repeat_first_mask(davis, "val", tmp_path / "other"), tmp_path / "out"
+    run_evaluate(parse(masks, "--davis", davis.root, "--compare", other, "--out", out))
+    assert {"worst.png", "comparison.csv", "report.html"} <= {path.name for path in out.iterdir()}
+    (out / "mine.png").write_text("a person's")
+    record = json.loads((out / "evaluation.json").read_text())
+    (tmp_path / "above.png").write_text("a person's")
+    record["files"] += ["../above.png", "", 3]  # a record that someone changed
+    (out / "evaluation.json").write_text(json.dumps(record))
+    run_evaluate(parse(masks, "--davis", davis.root, "--out", out, "--no-pictures"))
+    tables = {"per_frame.csv", "per_sequence.csv", "global.csv", "attributes.csv"}
+    assert {path.name for path in out.iterdir()} == tables | {"evaluation.json", "mine.png", "other"}
+    assert (tmp_path / "above.png").is_file()
+
+
 def test_tables_alone_need_no_matplotlib(masks, davis, tmp_path):
     code = (
         "import sys\nfrom osvos_keras.cli import main\n"

@@ -63,6 +63,8 @@ class Scores:
     def save(self, out: str | Path) -> Path:
         """Write the tables and `evaluation.json` into the folder `out`, each whole or not at all.
 
+        What an earlier evaluation wrote there and this one does not, such as its pictures, is removed.
+
         Raises:
             FolderError: `out` cannot be written, or holds the results of other masks.
         """
@@ -76,10 +78,13 @@ class Scores:
         }
         if len(self.per_object):
             tables["per_object"] = self.per_object
-        for name, table in tables.items():
-            with write_atomically(out / f"{name}.csv") as temporary:
+        files = [f"{name}.csv" for name in tables]
+        for old in _files_of(out) - set(files):
+            (out / old).unlink(missing_ok=True)
+        for file, table in zip(files, tables.values(), strict=True):
+            with write_atomically(out / file) as temporary:
                 table.to_csv(temporary, index=False)
-        write_json(out / "evaluation.json", self._record(out))
+        write_json(out / "evaluation.json", {"files": files, **self._record(out)})
         return out
 
     def _record(self, out: Path) -> dict:
@@ -96,6 +101,20 @@ class Scores:
             "notes": list(self.notes),
             "overall": self.overall.iloc[0].to_dict(),
         }
+
+
+def add_files(out: Path, names: Iterable[str]) -> None:
+    """Note in `evaluation.json` what is about to be written beside the tables in the folder `out`."""
+    path = out / "evaluation.json"
+    record = read_json(path) or {}
+    write_json(path, {**record, "files": sorted(_files_of(out).union(names))})
+
+
+def _files_of(out: Path) -> set[str]:
+    """What the record in the folder `out` says was written beside it; names of files in it only."""
+    names = (read_json(out / "evaluation.json") or {}).get("files")
+    names = names if isinstance(names, list) else []
+    return {name for name in names if isinstance(name, str) and name and Path(name).name == name}
 
 
 def require_own_folder(out: str | Path, masks: str | Path) -> None:
@@ -153,7 +172,7 @@ def evaluate_methods(
     Args:
         folders: of masks, by the name of the method.
         davis, sequences: as for `evaluate`.
-        workers: threads; None is one for each CPU core.
+        workers: threads, and half as many for T; None is one for each CPU core.
         allow_missing: score a mask that is not there as empty; `Scores.missing` names it.
         stability: compute T for the sequences that have it.
         pooled: add the two numbers of the MindSpore implementation, which are not J and F; their masks must

@@ -47,7 +47,7 @@ def measure_methods(
     Args:
         plans: by method and sequence, the same frames for all methods.
         davis, readers: the data set, and how each sequence is read.
-        workers: threads.
+        workers: threads for J and F. Half as many compute T, whose many short steps wait for each other.
         stability: compute T where `db_info.yml` says that it is defined; of one object only.
         progress: show bars.
     """
@@ -59,12 +59,12 @@ def measure_methods(
     firsts = {name: davis.annotation_path(davis.frames(name)[0]) for name in readers}
     tasks = _tasks(plans, davis, readers, with_t)
     seen: dict[str, Counter] = {method: Counter() for method in plans}
-    with pool_of(workers) as pool:
+    with pool_of(workers) as pool, pool_of(max(workers // 2, 1)) as slow:
         outlines = {
             name: pool.submit(lambda name=name: find_outline(readers[name].annotation(firsts[name])))
             for name in with_t
         }
-        costs = Stability(pool, outlines)
+        costs = Stability(slow, outlines)
         results = in_pool(pool, lambda task: task[-1].run(), tasks, "scoring", "frame", progress)
         for (sequence, frame, is_last, task), result in zip(tasks, results, strict=True):
             for method, score in result.items():

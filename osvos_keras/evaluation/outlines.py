@@ -38,9 +38,9 @@ def _trace(mask: np.ndarray) -> list[tuple[np.ndarray, bool]]:
         whether it goes against its direction, which has the object on the right.
     """
     left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
-    inside = np.pad(mask[top : top + height, left : left + width], 1)
+    inside = np.pad(mask[top : top + height, left : left + width], ((1, 1), (1, 2)))
     columns = width + 3  # of corners: one on each side of a pixel
-    starts, ends = _borders(inside, columns)
+    starts, ends = _borders(inside.ravel(), columns)
     order = np.argsort(starts, kind="stable")
     starts, ends = starts[order], ends[order]
     crossings = set(starts[1:][starts[1:] == starts[:-1]].tolist())
@@ -57,20 +57,14 @@ def _borders(inside: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
     """Each side of a pixel that is a border, directed so that the object is on the right.
 
     Args:
-        inside: (H, W) bool with a border of background.
-        columns: corners in a row.
+        inside: (H * columns,) bool, the rows of pixels one after another with a border of background.
+        columns: corners in a row; a pixel has the number of its upper left corner.
 
     Returns:
         the numbers of the corners where the sides start and where they end.
     """
-    before, after = inside[:, :-1], inside[:, 1:]
-    up, down = (
-        row * columns + column + 1 for row, column in map(np.nonzero, (after & ~before, before & ~after))
-    )
-    before, after = inside[:-1], inside[1:]
-    right, left = (
-        (row + 1) * columns + column for row, column in map(np.nonzero, (after & ~before, before & ~after))
-    )
+    up, right = (np.flatnonzero(inside[step:] > inside[:-step]) + step for step in (1, columns))
+    down, left = (np.flatnonzero(inside[step:] < inside[:-step]) + step for step in (1, columns))
     starts = (up + columns, down, right, left + 1)
     ends = (up, down + columns, right + 1, left)
     return np.concatenate(starts), np.concatenate(ends)
@@ -198,7 +192,7 @@ def _thin(points: np.ndarray, tolerance: float) -> np.ndarray:
 
 
 def _segment_distances(points: np.ndarray, segments: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """The squared distance of each point (2, N) to its segment, number `part` (N,) of (2, 2, M): ends last."""
+    """The squared distance of each point (2, N) to its segment, the `part`-th (N,) of (2, both ends, M)."""
     (row, column), (start_row, start_column) = points, segments[:, 0, part]
     (along_row, along_column) = (segments[:, 1] - segments[:, 0])[:, part]
     length = along_row**2 + along_column**2

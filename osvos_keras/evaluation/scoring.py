@@ -19,7 +19,7 @@ from osvos_keras.evaluation.outlines import find_outline
 from osvos_keras.evaluation.stability import BATCH, pair_costs
 from osvos_keras.metrics import contour_accuracy, count_pixels, region_similarity
 
-CHUNK = 4 * BATCH  # pairs of outlines per task
+CHUNK = 2 * BATCH  # pairs of outlines per task
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from numpy.lib.stride_tricks import as_strided
 ANGLES, RADII = 12, 5  # bins of a shape context
 INNER, OUTER = 1 / 8, 2  # its radii, as shares of the mean distance of two points
 SCALE = 5  # brings T into the range of J and F
-BATCH = 2  # pairs that are aligned at once; so many matrices of costs are in memory
+BATCH = 4  # pairs that are aligned at once; so many matrices of costs are in memory
 ROWS = 64  # of such a matrix that are computed at once
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from osvos_keras.davis import Davis
-from osvos_keras.evaluation import Scores, compare, evaluate_methods, require_own_folder
+from osvos_keras.evaluation import Scores, add_files, compare, evaluate_methods, require_own_folder
 from osvos_keras.evaluation.folder import require_folder
 from osvos_keras.evaluation.scoring import pool_of
 from osvos_keras.io.files import make_folder, write_atomically
@@ -110,6 +110,7 @@ def _print_comparison(scores: Mapping[str, Scores], out: Path) -> None:
     print(_as_text(table, index=True))
     overall = pd.DataFrame({name: one.overall.iloc[0] for name, one in scores.items()}).T
     print(_as_text(overall, index=True))
+    add_files(out, ["comparison.csv"])
     with write_atomically(out / "comparison.csv") as temporary:
         table.set_axis([f"{measure} {method}" for measure, method in table.columns], axis=1).to_csv(temporary)
 
@@ -127,34 +128,39 @@ def write_pictures(
     from osvos_keras.report.html import write_html_report  # Matplotlib is not needed for the tables
 
     out = next(iter(places.values()))
+    pictures = _pictures(scores, davis, places)
+    add_files(out, ["report.html"])
+    for path in pictures:
+        add_files(path.parent, [path.name])
     with pool_of(os.cpu_count() or 1) as pool:
         write_html_report(scores, davis, out / "report.html", pool, progress)
-        for draw in tqdm(_pictures(scores, davis, places), "pictures", unit="picture", disable=not progress):
-            draw()
+        for path, draw in tqdm(pictures.items(), "pictures", unit="picture", disable=not progress):
+            draw(path)
 
 
 def _pictures(
     scores: Mapping[str, Scores], davis: Davis, places: Mapping[str, Path]
-) -> list[Callable[[], object]]:
-    """What is to draw, each picture a function."""
+) -> dict[Path, Callable[[Path], object]]:
+    """What is to draw: by file, a function that writes it."""
     from osvos_keras.plots.figures import save_figure
     from osvos_keras.plots.frames import gallery
     from osvos_keras.plots.scores import attribute_bars, compare_bars, score_bars
     from osvos_keras.plots.worst import worst_pictures
 
-    def save(draw: Callable, path: Path, *arguments) -> None:
-        save_figure(draw(*arguments), path)
+    def drawn(draw: Callable, *arguments) -> Callable[[Path], object]:
+        return lambda path: save_figure(draw(*arguments), path)
 
-    pictures = []
+    pictures = {}
     for name, one in scores.items():
         place, masks, names = places[name], one.arguments["masks"], one.arguments["sequences"]
-        pictures.append(partial(save, worst_pictures, place / "worst.png", davis, one))
-        pictures.append(partial(gallery, davis, masks, names, one, out=place / "gallery.png"))
-        pictures.append(partial(save, score_bars, place / "sequences.png", one))
+        pictures[place / "worst.png"] = drawn(worst_pictures, davis, one)
+        draw_gallery = partial(gallery, davis, masks, names, one)
+        pictures[place / "gallery.png"] = lambda path, draw=draw_gallery: draw(out=path)
+        pictures[place / "sequences.png"] = drawn(score_bars, one)
         if not one.attributes.empty:
-            pictures.append(partial(save, attribute_bars, place / "attributes.png", one))
+            pictures[place / "attributes.png"] = drawn(attribute_bars, one)
     if len(scores) > 1:
         for measure in ("J_mean", "F_mean"):
             path = next(iter(places.values())) / f"comparison_{measure}.png"
-            pictures.append(partial(save, compare_bars, path, scores, measure))
+            pictures[path] = drawn(compare_bars, scores, measure)
     return pictures

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -58,16 +59,21 @@ def main() -> None:
         if args.vos_benchmark:
             commands["vos-benchmark"] = _vos_command(args, work)
         seconds: dict[str, list[float]] = {"function": []} | {name: [] for name in commands}
+        processor: dict[str, list[float]] = {name: [] for name in seconds}
         for _ in range(args.repeat):
-            seconds["function"].append(_seconds(lambda: _score(args, davis, names)))
-            for name, command in commands.items():
+            for name in seconds:
                 _forget_results(work)
-                seconds[name].append(_seconds(lambda command=command: _run(command)))
+                command = commands.get(name)
+                score = partial(_run, command) if command else partial(_score, args, davis, names)
+                for kind, value in zip((seconds, processor), _seconds(score), strict=True):
+                    kind[name].append(value)
         result = {
             "frames": sum(len(davis.frames(name)) - 2 for name in names),
             "cores": os.cpu_count(),
             "wall_seconds": seconds,
+            "processor_seconds": processor,
             "ratios": _ratios(seconds),
+            "processor_ratios": _ratios(processor),
             "largest_difference": _differences(work),
             "peak_memory_MiB": {count: _memory_of(count, args) for count in sorted({3, len(names)})},
         }
@@ -155,10 +161,11 @@ def _forget_results(work: Path) -> None:
         path.rename(work / path.name)
 
 
-def _seconds(work: Callable) -> float:
-    start = time.perf_counter()
+def _seconds(work: Callable) -> tuple[float, float]:
+    """Wall seconds, and those of processors, here and in what is started: less a matter of load."""
+    start, used = time.perf_counter(), sum(os.times()[:4])
     work()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, sum(os.times()[:4]) - used
 
 
 def _ratios(seconds: dict[str, list[float]]) -> dict[str, float]:
