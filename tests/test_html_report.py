@@ -33,6 +33,15 @@ def report(tmp_path_factory):
         return write_html_report(scores, davis, folder / "report.html", pool, progress=False), scores
 
 
+def test_letters_of_a_picture_are_not_taken_for_a_missing_number(report, tmp_path, monkeypatch):
+    scores = report[1]
+    davis = Davis(scores["first"].arguments["davis"])
+    monkeypatch.setattr("osvos_keras.report.html._small_jpeg", lambda path: "/9j/NaNNaN==")
+    with pool_of(1) as pool:
+        path = write_html_report(scores, davis, tmp_path / "report.html", pool, progress=False)
+    assert path.read_text(encoding="utf-8").count('"/9j/NaNNaN=="') == 2 * 7
+
+
 @pytest.fixture(scope="module")
 def browser():
     with open_browser() as browser:

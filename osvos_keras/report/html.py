@@ -64,11 +64,7 @@ def write_html_report(
         "methods": [_method(name, one) for name, one in scores.items()],
         "sequences": sequences,
     }
-    text = (
-        json.dumps(data, separators=(",", ":"), ensure_ascii=True)
-        .replace("<", "\\u003c")
-        .replace("NaN", "null")
-    )
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     with write_atomically(path) as temporary:
         temporary.write_text(TEMPLATE.read_text(encoding="utf-8").replace(PLACE, text), encoding="utf-8")
     return Path(path)
@@ -94,7 +90,7 @@ def _method(name: str, scores: Scores) -> dict:
 def _rounded(row: dict) -> dict:
     """The row for JSON, which knows no NaN."""
     return {
-        key: (round(value, 4) if value == value else None) if isinstance(value, float) else value
+        key: (round(value, 6) if value == value else None) if isinstance(value, float) else value
         for key, value in row.items()
     }
 
@@ -102,7 +98,7 @@ def _rounded(row: dict) -> dict:
 def _add_scores(sequence: dict, method: str, scores: Scores) -> None:
     """J and F of each frame, of several objects their means."""
     rows = scores.per_frame[scores.per_frame["sequence"] == sequence["name"]]
-    means = mean_over_objects(rows).set_index("frame")[["J", "F"]].round(4).to_dict("index")
+    means = mean_over_objects(rows).set_index("frame")[["J", "F"]].round(6).to_dict("index")
     for frame in sequence["frames"]:
         for measure in "JF":
             frame.setdefault(measure, []).append(means.get(frame["name"], {}).get(measure))
