@@ -31,7 +31,9 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-pictures", action="store_true", help="write the tables only")
     parser.add_argument(
-        "--no-stability", action="store_true", help="leave out T, which takes about as long as J and F"
+        "--no-stability",
+        action="store_true",
+        help="leave out T, which takes longer than J and F",
     )
     parser.add_argument(
         "--pooled",

@@ -22,6 +22,7 @@ from osvos_keras.errors import ConfigError, DataError, FolderError
 from osvos_keras.evaluation.folder import Pair, find_masks, plan_sequence, why_unscorable
 from osvos_keras.evaluation.measuring import measure_methods
 from osvos_keras.evaluation.objects import Reader, find_reader
+from osvos_keras.evaluation.steadiness import add_stability
 from osvos_keras.evaluation.tables import STATISTICS as STATISTICS
 from osvos_keras.evaluation.tables import make_tables
 from osvos_keras.io.files import make_folder, read_json, write_atomically, write_json
@@ -63,8 +64,6 @@ class Scores:
     def save(self, out: str | Path) -> Path:
         """Write the tables and `evaluation.json` into the folder `out`, each whole or not at all.
 
-        What an earlier evaluation wrote there and this one does not, such as its pictures, is removed.
-
         Raises:
             FolderError: `out` cannot be written, or holds the results of other masks.
         """
@@ -79,12 +78,12 @@ class Scores:
         if len(self.per_object):
             tables["per_object"] = self.per_object
         files = [f"{name}.csv" for name in tables]
-        for old in _files_of(out) - set(files):
-            (out / old).unlink(missing_ok=True)
         for file, table in zip(files, tables.values(), strict=True):
             with write_atomically(out / file) as temporary:
                 table.to_csv(temporary, index=False)
-        write_json(out / "evaluation.json", {"files": files, **self._record(out)})
+        write_json(
+            out / "evaluation.json", {"files": sorted(_files_of(out).union(files)), **self._record(out)}
+        )
         return out
 
     def _record(self, out: Path) -> dict:
@@ -108,6 +107,12 @@ def add_files(out: Path, names: Iterable[str]) -> None:
     path = out / "evaluation.json"
     record = read_json(path) or {}
     write_json(path, {**record, "files": sorted(_files_of(out).union(names))})
+
+
+def remove_files(out: Path) -> None:
+    """Remove what an earlier evaluation wrote into the folder `out`, and nothing else."""
+    for name in _files_of(out):
+        (out / name).unlink(missing_ok=True)
 
 
 def _files_of(out: Path) -> set[str]:
@@ -172,7 +177,7 @@ def evaluate_methods(
     Args:
         folders: of masks, by the name of the method.
         davis, sequences: as for `evaluate`.
-        workers: threads, and half as many for T; None is one for each CPU core.
+        workers: threads; None is one for each CPU core.
         allow_missing: score a mask that is not there as empty; `Scores.missing` names it.
         stability: compute T for the sequences that have it.
         pooled: add the two numbers of the MindSpore implementation, which are not J and F; their masks must
@@ -191,7 +196,7 @@ def evaluate_methods(
         method: _plan(folder, davis, names, notes[method], allow_missing=allow_missing, first_and_last=pooled)
         for method, folder in folders.items()
     }
-    measured = measure_methods(plans, davis, readers, workers, stability=stability, progress=progress)
+    measured = measure_methods(plans, davis, readers, workers, progress=progress)
     scores = {}
     for method, folder in folders.items():
         arguments = {
@@ -201,7 +206,7 @@ def evaluate_methods(
             "sequences": names,
             "workers": workers,
             "allow_missing": allow_missing,
-            "stability": stability,
+            "stability": False,
             "pooled": pooled,
         }
         plan = plans[method]
@@ -215,7 +220,7 @@ def evaluate_methods(
             plan=plan,
             readers=readers,
         )
-    return scores
+    return add_stability(scores, davis, progress=progress) if stability else scores
 
 
 def _plan(

@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from osvos_keras.davis import Davis
-from osvos_keras.evaluation.db_info import read_db_info
 from osvos_keras.evaluation.folder import Pair
 from osvos_keras.evaluation.objects import Reader
-from osvos_keras.evaluation.outlines import find_outline
-from osvos_keras.evaluation.scoring import FrameTask, Stability, in_pool, pool_of
+from osvos_keras.evaluation.scoring import FrameTask, in_pool, pool_of
 
 
 @dataclass
@@ -21,7 +19,6 @@ class Measured:
     Attributes:
         rows: sequence, object, frame, J, F.
         pixels: by sequence, the sums of `count_pixels` over frames and objects.
-        costs: by sequence that has T, the costs of neighbouring outlines.
         readers: by sequence, how it was read.
         notes: sentences on objects that no mask shows.
     """
@@ -29,7 +26,6 @@ class Measured:
     readers: Mapping[str, Reader]
     rows: list[tuple[str, int, str, float, float]] = field(default_factory=list)
     pixels: dict[str, np.ndarray] = field(default_factory=dict)
-    costs: dict[str, np.ndarray] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -39,7 +35,6 @@ def measure_methods(
     readers: Mapping[str, Reader],
     workers: int,
     *,
-    stability: bool,
     progress: bool,
 ) -> dict[str, Measured]:
     """Measure the frames of every method, each annotation read once.
@@ -47,51 +42,34 @@ def measure_methods(
     Args:
         plans: by method and sequence, the same frames for all methods.
         davis, readers: the data set, and how each sequence is read.
-        workers: threads for J and F. Half as many compute T, whose many short steps wait for each other.
-        stability: compute T where `db_info.yml` says that it is defined; of one object only.
+        workers: threads.
         progress: show bars.
     """
     measured = {method: Measured(readers) for method in plans}
-    infos = read_db_info(davis) if stability else {}
-    with_t = [
-        name for name in readers if name in infos and infos[name].eval_t and readers[name].objects is None
-    ]
-    firsts = {name: davis.annotation_path(davis.frames(name)[0]) for name in readers}
-    tasks = _tasks(plans, davis, readers, with_t)
+    tasks = _tasks(plans, davis, readers)
     seen: dict[str, Counter] = {method: Counter() for method in plans}
-    with pool_of(workers) as pool, pool_of(max(workers // 2, 1)) as slow:
-        outlines = {
-            name: pool.submit(lambda name=name: find_outline(readers[name].annotation(firsts[name])))
-            for name in with_t
-        }
-        costs = Stability(slow, outlines)
+    with pool_of(workers) as pool:
         results = in_pool(pool, lambda task: task[-1].run(), tasks, "scoring", "frame", progress)
-        for (sequence, frame, is_last, task), result in zip(tasks, results, strict=True):
+        for (sequence, frame, _), result in zip(tasks, results, strict=True):
             for method, score in result.items():
                 one = measured[method]
                 one.rows += [(sequence, number, frame, j, f) for number, j, f in score.rows]
                 one.pixels[sequence] = one.pixels.get(sequence, 0) + np.array(score.pixels)
                 seen[method].update((sequence, number) for number in score.seen)
-                if task.is_scored:
-                    costs.add(method, sequence, score.outline, is_last)
-        for (method, sequence), found in costs.costs(progress).items():
-            measured[method].costs[sequence] = found
     for method, one in measured.items():
         one.notes = _unseen(seen[method], readers)
     return measured
 
 
-def _tasks(plans, davis: Davis, readers: Mapping[str, Reader], with_t: Sequence[str]) -> list:
-    """(sequence, frame, whether it is the last one scored, task) of every frame."""
+def _tasks(plans, davis: Davis, readers: Mapping[str, Reader]) -> list[tuple[str, str, FrameTask]]:
+    """(sequence, frame, task) of every frame."""
     tasks = []
     for sequence, reader in readers.items():
         ends = {davis.annotation_path(path) for path in (davis.frames(sequence)[index] for index in (0, -1))}
-        frames = list(zip(*(plan[sequence] for plan in plans.values()), strict=True))
-        last = max(index for index, pairs in enumerate(frames) if pairs[0].annotation not in ends)
-        for index, pairs in enumerate(frames):
+        for pairs in zip(*(plan[sequence] for plan in plans.values()), strict=True):
             is_scored = pairs[0].annotation not in ends
-            task = FrameTask(dict(zip(plans, pairs, strict=True)), reader, is_scored, sequence in with_t)
-            tasks.append((sequence, pairs[0].frame, index == last, task))
+            task = FrameTask(dict(zip(plans, pairs, strict=True)), reader, is_scored)
+            tasks.append((sequence, pairs[0].frame, task))
     return tasks
 
 

@@ -5,7 +5,7 @@ Each annotation is read once, however many methods there are; a few images are i
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,28 +15,22 @@ from tqdm import tqdm
 
 from osvos_keras.evaluation.folder import Pair, check_size
 from osvos_keras.evaluation.objects import Reader
-from osvos_keras.evaluation.outlines import find_outline
-from osvos_keras.evaluation.stability import BATCH, pair_costs
 from osvos_keras.metrics import contour_accuracy, count_pixels, region_similarity
-
-CHUNK = 2 * BATCH  # pairs of outlines per task
 
 
 @dataclass(frozen=True)
 class FrameScore:
-    """What was measured of one mask: a row for each object, and what later sums and T need.
+    """What was measured of one mask: a row for each object, and what later sums need.
 
     Attributes:
         rows: object, J, F; none for a frame that is not scored.
         seen: the objects in the mask.
         pixels: in both regions, and in the mask plus in the annotation, of all objects.
-        outline: as `find_outline` returns it, if T is asked for.
     """
 
     rows: list[tuple[int, float, float]]
     seen: frozenset[int]
     pixels: tuple[int, int]
-    outline: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -47,13 +41,11 @@ class FrameTask:
         pairs: the frame's pair by the name of the method.
         read: reads masks and annotations as the sequence's kind asks.
         is_scored: whether J and F are wanted (the first and the last frame have their pixels counted only).
-        wants_outline: whether T is.
     """
 
     pairs: Mapping[str, Pair]
     read: Reader
     is_scored: bool
-    wants_outline: bool
 
     def run(self) -> dict[str, FrameScore]:
         annotation = self.read.annotation(next(iter(self.pairs.values())).annotation)
@@ -73,8 +65,7 @@ class FrameTask:
             both, total = both + pixels[0], total + pixels[1]
             if found.any():
                 seen.add(number)
-        outline = find_outline(mask) if self.wants_outline and self.is_scored else None
-        return FrameScore(rows, frozenset(seen), (both, total), outline)
+        return FrameScore(rows, frozenset(seen), (both, total))
 
 
 @contextmanager
@@ -94,41 +85,3 @@ def in_pool(
 ) -> Iterable:
     """The results of `work` for each item, in order, with a bar."""
     return tqdm(pool.map(work, items), text, len(items), unit=unit, disable=not progress or not items)
-
-
-class Stability:
-    """The costs of neighbouring outlines of each method and sequence, computed while frames are scored.
-
-    Args:
-        pool: where it is computed.
-        first_outlines: of the first annotation, by sequence; those sequences have T.
-    """
-
-    def __init__(self, pool: ThreadPoolExecutor, first_outlines: Mapping[str, Future]):
-        self._pool, self._firsts = pool, first_outlines
-        self._waiting: dict[tuple[str, str], list] = {}
-        self._futures: dict[tuple[str, str], list[Future]] = {}
-
-    def add(self, method: str, sequence: str, outline: np.ndarray | None, is_last: bool) -> None:
-        """Take the outline of the next frame; outlines are let go of as soon as their costs are asked for."""
-        if sequence not in self._firsts:
-            return
-        key = method, sequence
-        outlines = self._waiting.setdefault(key, [self._firsts[sequence].result()])
-        outlines.append(outline)
-        if is_last or len(outlines) > CHUNK:
-            self._futures.setdefault(key, []).append(self._pool.submit(pair_costs, outlines))
-            self._waiting[key] = [outline]
-
-    def costs(self, progress: bool) -> dict[tuple[str, str], np.ndarray]:
-        """All costs, by method and sequence, with a bar."""
-        total = sum(map(len, self._futures.values()))
-        found = {}
-        with tqdm(desc="stability", total=total, unit="part", disable=not progress or not total) as bar:
-            for key, futures in self._futures.items():
-                parts = []
-                for future in futures:
-                    parts.append(future.result())
-                    bar.update()
-                found[key] = np.concatenate(parts)
-        return found

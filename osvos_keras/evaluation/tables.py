@@ -5,7 +5,6 @@ import pandas as pd
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation.db_info import read_db_info
 from osvos_keras.evaluation.measuring import Measured
-from osvos_keras.evaluation.stability import mean_of_costs
 from osvos_keras.metrics import dice_of_pixels, iou_of_pixels, mean_recall_decay
 
 STATISTICS = ["J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay", "J&F"]
@@ -17,11 +16,8 @@ def make_tables(measured: Measured, davis: Davis, *, pooled: bool) -> dict[str, 
     per_object = _summarise(per_frame)
     per_sequence = per_object.groupby("sequence", sort=False)[STATISTICS].mean().reset_index()
     overall = per_object[STATISTICS].mean().to_frame().T
-    names = per_sequence["sequence"]
-    if measured.costs:
-        per_sequence["T"] = [mean_of_costs(measured.costs.get(name, [])) for name in names]
     if pooled:
-        pixels = [tuple(map(int, measured.pixels[name])) for name in names]
+        pixels = [tuple(map(int, measured.pixels[name])) for name in per_sequence["sequence"]]
         per_sequence["pooled_iou"] = [iou_of_pixels(*counts) for counts in pixels]
         per_sequence["pooled_dice"] = [dice_of_pixels(*counts) for counts in pixels]
     for column in per_sequence.columns[1 + len(STATISTICS) :]:

@@ -9,9 +9,17 @@ import pandas as pd
 from tqdm import tqdm
 
 from osvos_keras.davis import Davis
-from osvos_keras.evaluation import Scores, add_files, compare, evaluate_methods, require_own_folder
+from osvos_keras.evaluation import (
+    Scores,
+    add_files,
+    compare,
+    evaluate_methods,
+    remove_files,
+    require_own_folder,
+)
 from osvos_keras.evaluation.folder import require_folder
 from osvos_keras.evaluation.scoring import pool_of
+from osvos_keras.evaluation.steadiness import add_stability
 from osvos_keras.io.files import make_folder, write_atomically
 from osvos_keras.io.paths import find_input
 
@@ -22,17 +30,19 @@ def report_scores(
     sequences: str,
     out: str | Path,
     *,
+    stability: bool = True,
     pictures: bool = True,
     progress: bool = True,
     **options,
 ) -> dict[str, Scores]:
-    """Score each folder of masks; print the tables and write them, then the pictures, into `out`.
+    """Score each folder of masks; print the tables and write them, then T, then the pictures, into `out`.
 
     The first folder's files go into `out` itself, those of each other into `out/<method>`, and
     the comparison of several and `report.html` beside the first's.
 
     Args:
         folders: of masks, one for each method.
+        stability: add T to the tables and print it, after J and F: it takes longer than they do.
         pictures: draw pictures and write `report.html`.
         progress: show bars.
         davis, sequences, options: as for `evaluate_methods`.
@@ -51,17 +61,38 @@ def report_scores(
     places = {name: out / name if index else out for index, name in enumerate(methods)}
     for name, folder in methods.items():
         require_own_folder(places[name], folder)
-    scores = evaluate_methods(methods, davis, sequences, progress=progress, **options)
+    scores = evaluate_methods(methods, davis, sequences, stability=False, progress=progress, **options)
     for name, one in scores.items():
         print(f"\n{name}: {methods[name]}")
         _print_scores(one)
+        remove_files(places[name])
         one.save(places[name])
     if len(scores) > 1:
         _print_comparison(scores, out)
     print(f"\nTables: {out}", flush=True)
+    if stability:
+        scores = _add_stability(scores, davis, places, progress)
     if pictures:
         write_pictures(scores, davis, places, progress=progress)
         print(f"Pictures, and report.html to look into every frame: {out}")
+    return scores
+
+
+def _add_stability(
+    scores: Mapping[str, Scores], davis: Davis, places: Mapping[str, Path], progress: bool
+) -> Mapping[str, Scores]:
+    """The scores with T where it is defined, printed and written into the tables."""
+    scores = add_stability(scores, davis, progress=progress)
+    columns = {
+        name: pd.concat([one.per_sequence, one.overall.assign(sequence="overall")]).set_index("sequence")["T"]
+        for name, one in scores.items()
+        if "T" in one.overall
+    }
+    if columns:
+        print("\nTemporal stability T, lower is steadier, where the object is never hidden:")
+        print(_as_text(pd.DataFrame(columns).dropna(), index=True), flush=True)
+        for name, one in scores.items():
+            one.save(places[name])
     return scores
 
 
