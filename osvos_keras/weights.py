@@ -111,7 +111,8 @@ def _download_imagenet(bundled: Path) -> Path:
     except Exception as error:  # urllib, ssl, http and Keras each raise their own
         raise WeightsError(
             f"{bundled}: the bundled VGG16 weights are missing and the download failed ({error}). Restore "
-            f"the file (git checkout -- data/weights), or place Keras's file in ~/.keras/models."
+            "the file (git checkout -- data/weights, or install osvos-keras again), or place Keras's file in "
+            "~/.keras/models."
         ) from error
 
 

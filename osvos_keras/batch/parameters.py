@@ -34,12 +34,14 @@ class Parameter:
 
 
 def find_notebook(name: str | Path) -> Path:
-    """The file of a notebook, from its path or its name in `notebooks/`.
+    """The file of a notebook, from its path, its name in the working folder, or its name in `notebooks/`.
+
+    The working folder comes first: there may lie a copy that a person changed.
 
     Raises:
         ConfigError: there is none.
     """
-    for path in (find_input(name), NOTEBOOKS / f"{name}.ipynb"):
+    for path in (find_input(name), find_input(f"{name}.ipynb"), NOTEBOOKS / f"{name}.ipynb"):
         if path.suffix == ".ipynb" and path.is_file():
             return path
     known = ", ".join(path.stem for path in list_files(NOTEBOOKS, ".ipynb"))

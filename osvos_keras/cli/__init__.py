@@ -31,6 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_data(commands)
     _add_weights(commands)
+    _add_notebooks(commands)
     _add_student(commands)
     return parser
 
@@ -136,6 +137,12 @@ def _add_weights(commands) -> None:
     )
 
 
+def _add_notebooks(commands) -> None:
+    text = "Write the course's notebooks to a folder of your own, to open in JupyterLab or to run there."
+    command = _add_command(commands, "notebooks", _write_notebooks, text)
+    command.add_argument("--to", required=True, metavar="FOLDER", help="folder for them")
+
+
 def _add_student(commands) -> None:
     text = "Write the notebooks as exercises, without their solutions."
     command = _add_command(commands, "student", _write_student_edition, text)
@@ -154,6 +161,14 @@ def _convert_weights(args) -> int:
     from osvos_keras.convert.layouts import convert_weights
 
     print(convert_weights(args.source, args.to, half=args.half, backbone_only=args.backbone_only))
+    return 0
+
+
+def _write_notebooks(args) -> int:
+    from osvos_keras.course.copies import write_notebooks
+
+    for path in write_notebooks(args.to):
+        print(path)
     return 0
 
 

@@ -6,20 +6,19 @@ stub in place of all solutions; here the stub says what stands behind the colon.
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 
 from osvos_keras.batch.parameters import read_notebook
-from osvos_keras.errors import ConfigError, FolderError
-from osvos_keras.io.files import list_files, make_folder, write_atomically
-from osvos_keras.io.paths import NOTEBOOKS, find_input, resolve_output
+from osvos_keras.course.copies import read_course, write_copies
+from osvos_keras.errors import ConfigError
+from osvos_keras.io.paths import NOTEBOOKS, find_input
 
 try:
     from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, ClearSolutions, LockCells
 except ImportError as error:
-    raise ConfigError('The student edition needs nbgrader: pip install -e ".[student]".') from error
+    raise ConfigError("The student edition needs nbgrader: pip install nbgrader") from error
 
 
 class SayWhatToFillIn(ClearSolutions):
@@ -42,32 +41,18 @@ def blank(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def write_student_edition(folder: str | Path, notebooks: str | Path = NOTEBOOKS) -> Iterator[Path]:
+def write_student_edition(folder: str | Path, notebooks: str | Path = NOTEBOOKS) -> list[Path]:
     """Write the student edition of all notebooks, with their figures, into `folder`.
 
-    Yields:
-        each notebook written.
+    Returns:
+        the notebooks written.
 
     Raises:
-        ConfigError: the folder lies among the project's own notebooks.
-        FolderError: a file there is another one, and so may hold somebody's answers; or nothing can be
-            written there.
+        ConfigError, FolderError: as `write_copies`.
     """
-    folder, notebooks = make_folder(resolve_output(folder)), find_input(notebooks)
-    editions = {
-        folder / "figures" / figure.name: figure.read_bytes()
-        for figure in list_files(notebooks / "figures", ".png")
-    }
-    for path in list_files(notebooks, ".ipynb"):
-        editions[folder / path.name] = f"{nbformat.writes(blank(read_notebook(path)))}\n".encode()
-    for path, content in editions.items():
-        if path.exists() and not (path.is_file() and path.read_bytes() == content):
-            raise FolderError(
-                f"{path}: is there and differs from the student edition, so it may hold somebody's answers. "
-                "Nothing was written. Choose another folder (--to), or move this one away."
-            )
-    for path, content in editions.items():
-        with write_atomically(path) as temporary:
-            temporary.write_bytes(content)
-        if path.suffix == ".ipynb":
-            yield path
+    notebooks = find_input(notebooks)
+    contents = read_course(notebooks)
+    for name in contents:
+        if name.suffix == ".ipynb":
+            contents[name] = f"{nbformat.writes(blank(read_notebook(notebooks / name)))}\n".encode()
+    return write_copies(folder, contents)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from osvos_keras.errors import ConfigError
 
-PROJECT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(__file__).resolve().parents[1]
+INSTALLED = PACKAGE / "bundled"  # where a wheel holds the project's data/ and notebooks/; see pyproject.toml
+PROJECT = INSTALLED if INSTALLED.is_dir() else PACKAGE.parent
 NOTEBOOKS = PROJECT / "notebooks"
 BUNDLED = ("data", "notebooks")  # folders of the project whose files are found from anywhere
 TEMPORARY = ".tmp-"  # the start of the name of a file that is still being written
@@ -16,11 +18,12 @@ LONGEST_NAME = 255 - len(f"{TEMPORARY}1234567-")  # bytes; every common file sys
 def working_folder() -> Path:
     """The folder that relative paths count from: the process's own.
 
-    JupyterLab starts a kernel in the notebook's folder. For the project's own notebooks paths count from
-    the project, so that they mean the same there as for `osvos run` in the project.
+    JupyterLab starts a kernel in the notebook's folder. For the notebooks of a checkout, paths count from
+    the checkout, so that they mean the same there as for `osvos run` in the checkout. For notebooks that
+    `osvos notebooks` wrote, paths count from their own folder, where `osvos run` finds them too.
     """
     here = Path.cwd()
-    return PROJECT if here == NOTEBOOKS else here
+    return PROJECT if here == NOTEBOOKS and PROJECT != INSTALLED else here
 
 
 def find_input(path: str | Path) -> Path:
