@@ -25,9 +25,9 @@ def balanced_loss(student: Callable) -> None:
     As `losses.BalancedCrossEntropy` does where object and background are both present.
     """
     random = np.random.default_rng(0)
-    annotations = np.zeros((2, 6, 10), bool)
-    annotations[0, 2:4, 3:5], annotations[1, 1:5, 2:9] = True, True
-    logits = random.normal(0, 2, annotations.shape)
+    annotations = np.zeros((2, 3, 5), bool)
+    annotations[0, 1, 1:3], annotations[1, 1:, :4] = True, True
+    logits = random.normal(0, 2, annotations.shape).round(1)
 
     def right(annotations, logits):
         return np.asarray(BalancedCrossEntropy().call(annotations[..., None], logits[..., None]))
@@ -70,6 +70,15 @@ def balanced_loss(student: Callable) -> None:
         "the sign of the logits is the wrong way round; −log p is log(1 + e^−z).": vary(
             entropy=lambda annotations, logits: _entropy(annotations, -logits)
         ),
+        "the weights are scikit-learn's class weights, T/2P and T/2N; here they are N/T and P/T.": (
+            lambda *given: np.asarray(by_own_count(*given)) / 2
+        ),
+        "object is weighed by N/P and background by 1; the weights are N/T and P/T.": (
+            lambda annotations, logits: right(annotations, logits) / annotations.mean(axis=(1, 2))
+        ),
+        "only the object's pixels count; the background has a term of its own, with −log(1 − p).": vary(
+            entropy=lambda annotations, logits: annotations * _entropy(annotations, logits)
+        ),
         "each kind of pixel is divided by its own number; the weights are N/T and P/T.": by_own_count,
         "the logarithm of a probability rounded to 0 is infinite; give np.logaddexp the logits.": vary(
             entropy=direct
@@ -80,7 +89,7 @@ def balanced_loss(student: Callable) -> None:
         "two images, objects of different size": (annotations, logits),
         "large logits": (annotations, 40 * logits),
     }
-    compare(student, right, cases, mistakes)
+    compare("balanced_loss", student, right, cases, mistakes)
 
 
 def cosine_rate(student: Callable) -> None:
@@ -119,7 +128,7 @@ def cosine_rate(student: Callable) -> None:
         "half-way": (20, 40, 1e-3),
         "the last of 40": (39, 40, 1e-3),
     }
-    compare(student, right, cases, mistakes, tolerance=1e-3)
+    compare("cosine_rate", student, right, cases, mistakes, tolerance=1e-3)
 
 
 def step_loss(student: Callable) -> None:
@@ -170,4 +179,4 @@ def step_loss(student: Callable) -> None:
         "side outputs at weight 0.1, with the paper's balance of 1": case(OUTPUTS, 0.1, balance=1),
         "the fused output alone": case(("fused",), 0),
     }
-    compare(student, lambda *given: sum(terms(*given).values()), cases, mistakes)
+    compare("step_loss", student, lambda *given: sum(terms(*given).values()), cases, mistakes)
