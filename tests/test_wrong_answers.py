@@ -32,7 +32,7 @@ WRONG = {
         ("return (mask & annotation) / (mask | annotation)", None),
     ],
     "read-annotation": [
-        ("return np.array(Image.open(path).convert('L')) / 255", "not 0 and 1"),
+        ("return np.array(Image.open(path).convert('L')) / 255", "a comparison is missing"),
         ("return np.array(Image.open(path).convert('1'))", "some files hold 1"),
         ("return Image.open(path).convert('L')", "still numbers"),
         ("return np.array(Image.open(path))[..., 0] > 0", None),
@@ -57,7 +57,7 @@ WRONG = {
             old_x, old_y = a0 * x + a1 * y + a2, b0 * x + b1 * y + b2
             return annotation[reflect(old_y, height), reflect(old_x, width)]
             """,
-            "whole numbers",
+            "fractions",
         ),
         (
             """
@@ -68,7 +68,7 @@ WRONG = {
             old_y = (b0 * x + b1 * y + b2).astype(int)
             return annotation[reflect(old_y, height), reflect(old_x, width)]
             """,
-            "whole numbers towards 0",
+            "rounded down",
         ),
     ],
     "choose-scale": [
@@ -99,7 +99,7 @@ WRONG = {
             sizes = np.sqrt(areas / annotations[0].sum())
             return sizes.min(), sizes.max()
             """,
-            "the first frame itself",
+            "the first frame is left out",
         ),
     ],
     "prepare-frame": [
@@ -133,7 +133,7 @@ WRONG = {
             centred = frame[..., ::-1] - np.array(IMAGENET_MEANS)
             return np.pad(centred, [(0, height % 16), (0, width % 16), (0, 0)])
             """,
-            "-size % 16 is what is missing",
+            "what is missing is -size % 16",
         ),
     ],
     "side-score": [
@@ -209,7 +209,7 @@ WRONG = {
             entropy = np.logaddexp(0, -logits)
             return (np.where(annotations, 1 - share, share) * entropy).mean(axis=(1, 2))
             """,
-            "−log p for all pixels",
+            "every pixel has the term",
         ),
         (
             """
@@ -218,7 +218,7 @@ WRONG = {
             entropy = -np.where(annotations, np.log(p), np.log(1 - p))
             return (np.where(annotations, 1 - share, share) * entropy).mean(axis=(1, 2))
             """,
-            "probabilities are cut off",
+            "probabilities are clipped",
         ),
         (
             """
@@ -230,14 +230,14 @@ WRONG = {
         ),
     ],
     "cosine-rate": [
-        ("return highest * np.cos(np.pi * step / steps / 2) ** 2 / 2", "halved once too often"),
-        ("return highest * (1 + np.cos(np.pi * step // steps)) / 2", "cut off"),
-        ("return 0.5 * (1 + np.cos(np.pi * step / steps))", "multiply by highest"),
+        ("return highest * np.cos(np.pi * step / steps / 2) ** 2 / 2", "halved twice"),
+        ("return highest * (1 + np.cos(np.pi * step // steps)) / 2", "whole number by //"),
+        ("return 0.5 * (1 + np.cos(np.pi * step / steps))", "multiplied by `highest`"),
     ],
     "step-loss": [
         (
             "return sum(float(weights[n][0]) * float(loss(logits[n], targets[n])) for n in targets)",
-            "the target comes first",
+            "takes the target first",
         ),
         (
             """
@@ -258,7 +258,7 @@ WRONG = {
     ],
     "logits-to-mask": [
         ("return 255 * (cv2.resize(logits, (width, height)) > 0)", "not 255 and 0"),
-        ("return cv2.resize(logits, (width, height), interpolation=cv2.INTER_CUBIC) > 0", "smoother"),
+        ("return cv2.resize(logits, (width, height), interpolation=cv2.INTER_CUBIC) > 0", "cubic"),
         ("return np.kron(logits, np.ones((height // 6, width // 9))) > 0", None),
     ],
     "contour-accuracy": [
@@ -311,7 +311,7 @@ WRONG = {
             n = len(values)
             return values.mean(), (values > 0.5).mean(), values[: n // 4].mean() - values[3 * n // 4 :].mean()
             """,
-            "n // 4",
+            "3n // 4",
         ),
         (
             """
@@ -350,7 +350,7 @@ WRONG = {
             missed, wrong = (annotation & ~mask).sum(), (mask & ~annotation).sum()
             return missed / (missed + wrong), wrong / (missed + wrong)
             """,
-            "each other",
+            "missed or wrong",
         ),
     ],
 }

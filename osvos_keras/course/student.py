@@ -54,19 +54,37 @@ def write_student_edition(folder: str | Path, notebooks: str | Path = NOTEBOOKS)
             written there.
     """
     folder, notebooks = make_folder(resolve_output(folder)), find_input(notebooks)
-    editions = {
-        folder / "figures" / figure.name: figure.read_bytes()
-        for figure in list_files(notebooks / "figures", ".png")
-    }
+    editions = {}
     for path in list_files(notebooks, ".ipynb"):
-        editions[folder / path.name] = f"{nbformat.writes(blank(read_notebook(path)))}\n".encode()
-    for path, content in editions.items():
+        notebook = blank(read_notebook(path))
+        editions |= {folder / figure: (notebooks / figure).read_bytes() for figure in list_figures(notebook)}
+        editions[folder / path.name] = encode(notebook)
+    yield from write_new(editions)
+
+
+def list_figures(notebook: nbformat.NotebookNode) -> list[str]:
+    """The figures that a notebook shows, as paths from its folder."""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return re.findall(r"\((figures/[^()\s]+)\)", text)
+
+
+def encode(notebook: nbformat.NotebookNode) -> bytes:
+    return f"{nbformat.writes(notebook)}\n".encode()
+
+
+def write_new(files: dict[Path, bytes]) -> Iterator[Path]:
+    """Write files, or none of them if one would take the place of another; yield the notebooks.
+
+    Raises:
+        FolderError: a file is there and differs, or nothing can be written there.
+    """
+    for path, content in files.items():
         if path.exists() and not (path.is_file() and path.read_bytes() == content):
             raise FolderError(
                 f"{path}: is there and differs from the student edition, so it may hold somebody's answers. "
                 "Nothing was written. Choose another folder (--to), or move this one away."
             )
-    for path, content in editions.items():
+    for path, content in files.items():
         with write_atomically(path) as temporary:
             temporary.write_bytes(content)
         if path.suffix == ".ipynb":

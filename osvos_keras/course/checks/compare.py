@@ -5,6 +5,7 @@ what the student's function gave, in every case, is named, and none if none does
 """
 
 import copy
+import re
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -64,7 +65,7 @@ def compare(
             report["came"] = f"{show(answer)}{_line_of(answer, student)}"
             report["difference"] = f"{problem}."
             likely = _likely_mistake(answers, wrong, expected, cases, mistakes, same)
-            raise CheckError(_report(name, report, [*_advise(check, answer, likely)]))
+            raise CheckError(_report(name, report, [*_advise(check, answer, expected, likely)]))
     print(f"✓ {name} is right in {len(cases)} cases: {'; '.join(cases)}.")
 
 
@@ -95,8 +96,8 @@ def _call(function: Callable, arguments: tuple) -> object:
 
 
 def _off(came: np.ndarray, expected: np.ndarray, tolerance: float) -> np.ndarray:
-    """Where two arrays of one shape differ by more than the tolerance."""
-    largest = np.abs(expected[np.isfinite(expected)]).max(initial=0) or 1
+    """Where two arrays of one shape differ by more than the tolerance, a share of the largest value."""
+    largest = max(np.abs(one[np.isfinite(one)]).max(initial=0) for one in (came, expected)) or 1
     return ~np.isclose(came, expected, rtol=0, atol=tolerance * float(largest), equal_nan=True)
 
 
@@ -139,8 +140,8 @@ def _difference(came: np.ndarray, expected: np.ndarray, off: np.ndarray) -> str:
 
 
 def _likely_mistake(answers: list, wrong: int, expected, cases, mistakes, same: Callable) -> str | None:
-    """The mistake that gives the same answers in all cases, or else in the one that is wrong."""
-    in_this_case = None
+    """The mistake that gives the same answers in all cases, or else in this one and in most others."""
+    in_this_case, most = None, 0
     for words, mistaken in mistakes.items():
         made = [_call(mistaken, arguments) for arguments in cases.values()]
         if same(expected, made[wrong]):
@@ -148,14 +149,14 @@ def _likely_mistake(answers: list, wrong: int, expected, cases, mistakes, same: 
         fits = [same(answer, one) for answer, one in zip(answers, made, strict=True)]
         if all(fits):
             return f"Most likely: {words}"
-        if fits[wrong] and not in_this_case:
-            in_this_case = f"In this case the same comes when {words}"
+        if fits[wrong] and sum(fits) > most:
+            in_this_case, most = f"In this case the same comes when {words}", sum(fits)
     return in_this_case
 
 
 def _same(answer: object, made: object, tolerance: float, may_differ: float) -> bool:
     if isinstance(answer, Raised) and isinstance(made, Raised):
-        return type(answer.error) is type(made.error)
+        return _kind(answer.error) == _kind(made.error)
     if isinstance(made, Raised):
         return False
     if isinstance(answer, Raised):  # Python raises where NumPy gives "not a number"
@@ -166,12 +167,19 @@ def _same(answer: object, made: object, tolerance: float, may_differ: float) -> 
     return _off(_fit(came, made).astype(float), made.astype(float), tolerance).mean() <= may_differ
 
 
-def _advise(check: str, answer: object, likely: str | None) -> Iterator[str]:
+def _kind(error: Exception) -> str:
+    """An error without the numbers in it."""
+    return f"{type(error)} {re.sub(r'[0-9]+', '', str(error))}"
+
+
+def _advise(check: str, answer: object, expected: object, likely: str | None) -> Iterator[str]:
     """The likely mistake, or else a hint; and where more help is."""
     if answer is None:
         yield "Most likely: the last line lacks `return`."
     elif likely:
         yield likely
+    elif _same(answer, expected, tolerance=1e-4, may_differ=0):
+        yield "Most likely: a comparison is missing, such as > 0, which makes numbers True and False."
     else:
         yield "None of the typical mistakes gives this result."
         yield f"Hint: {first_hint(check)}"

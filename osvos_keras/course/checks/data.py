@@ -97,6 +97,9 @@ def warp(student: Callable) -> None:
         "places outside the old image are looked up as they are; reflect them first.": (
             lambda annotation, transform: annotation[tuple(_positions(annotation, transform)[::-1])]
         ),
+        "the positions are fractions; round them to the nearest whole number, and make them int.": (
+            lambda annotation, _: annotation[np.float32([0])]
+        ),
         "outside the old image there is background; it should be reflected.": (
             lambda *given: _look_up(*given, mode="constant")
         ),
@@ -140,8 +143,11 @@ def choose_scale(student: Callable) -> None:
     def areas(annotations):
         return np.array([annotation.sum() for annotation in annotations if annotation.any()], float)
 
-    def widths(annotations):
-        return np.array([annotation.any(axis=0).sum() for annotation in annotations if annotation.any()])
+    def widths(annotations, axis=0):
+        return np.array([annotation.any(axis).sum() for annotation in annotations if annotation.any()])
+
+    def heights(annotations):
+        return widths(annotations, axis=1)
 
     def ends(values):
         return values.min(), values.max()
@@ -165,6 +171,12 @@ def choose_scale(student: Callable) -> None:
         ),
         "widths are compared; the square root of the area is the length that is meant.": (
             lambda annotations: ends(widths(annotations) / widths(annotations)[0])
+        ),
+        "heights are compared; the square root of the area is the length that is meant.": (
+            lambda annotations: ends(heights(annotations) / heights(annotations)[0])
+        ),
+        "the first frame is left out; its own size, 1, counts too.": (
+            lambda annotations: ends(np.sqrt(areas(annotations)[1:] / areas(annotations)[0]))
         ),
         "areas are compared with the largest or the mean; compare all with the first.": (
             lambda annotations: ends(np.sqrt(areas(annotations) / areas(annotations).max()))

@@ -19,8 +19,8 @@ def prepare_frame(student: Callable) -> None:
     def right(frame):
         return np.asarray(PrepareFrame()(frame[None]))[0]
 
-    def pad(image, before=False, whole=False, **options):
-        missing = [16 - size % 16 if whole else -size % 16 for size in image.shape[:2]]
+    def pad(image, before=False, missing=lambda size: -size % 16, **options):
+        missing = [missing(size) for size in image.shape[:2]]
         return np.pad(image, [*((size, 0) if before else (0, size) for size in missing), (0, 0)], **options)
 
     mistakes = {
@@ -63,7 +63,10 @@ def prepare_frame(student: Callable) -> None:
             frame[..., ::-1] - MEANS, mode="edge"
         ),
         "a size that is a multiple of 16 already gets 16 more; -size % 16 is 0 there.": (
-            lambda frame: pad(frame[..., ::-1] - MEANS, whole=True)
+            lambda frame: pad(frame[..., ::-1] - MEANS, missing=lambda size: 16 - size % 16)
+        ),
+        "as much is added as is over, size % 16; what is missing is -size % 16.": (
+            lambda frame: pad(frame[..., ::-1] - MEANS, missing=lambda size: size % 16)
         ),
     }
     cases = {
@@ -96,6 +99,7 @@ def score_at(student: Callable) -> None:
             f, y, x, (prep[0], of_prep * prep[1]), (score[0], of_score * score[1])
         )
 
+    upper_left = np.pad(np.ones((2, 2, 1, 1), np.float32), ((0, 1), (0, 1), (0, 0), (0, 0)))
     mistakes = {
         "negative values are set to zero (ReLU) between the two convolutions; here there is no activation.": (
             lambda *given: right(*given, activation=ops.relu)
@@ -104,7 +108,7 @@ def score_at(student: Callable) -> None:
         "the bias of prep is forgotten.": with_bias(0, 1),
         "the bias of score is forgotten.": with_bias(1, 0),
         "the window is 2 × 2 or smaller: the end of a slice is not in it, so write y + 2 and x + 2.": (
-            with_kernel(lambda kernel: kernel * np.pad(np.ones((2, 2)), ((0, 1), (0, 1)))[..., None, None])
+            with_kernel(lambda kernel: kernel * upper_left)
         ),
         "the window begins at the position; it should lie around it, from y − 1 to y + 1.": (
             lambda f, y, x, *weights: right(f, y + 1, x + 1, *weights)
@@ -172,6 +176,9 @@ def upsample(student: Callable) -> None:
         "every value is only repeated (nearest neighbour); mix the neighbours by their distance.": (
             lambda coarse, factor: np.kron(coarse, np.ones((factor, factor)))
         ),
+        "the whole is repeated, tiled; every value should be spread over the cells around it.": (
+            lambda coarse, factor: np.tile(coarse, (factor, factor))
+        ),
         "the half-pixel centres are missing; fine pixel i lies at (i + 0.5) / factor − 0.5.": (
             lambda *given: _interpolate(*given, shift=0)
         ),
@@ -222,6 +229,9 @@ def logits_to_mask(student: Callable) -> None:
         ),
         "there are steps, by nearest neighbour or from a small mask; resize the logits bilinearly first.": (
             lambda logits, *size: resize(logits, *size, cv2.INTER_NEAREST) > 0
+        ),
+        "cubic interpolation is smoother than the bilinear one that is asked for.": (
+            lambda logits, *size: resize(logits, *size, cv2.INTER_CUBIC) > 0
         ),
         "the logits are returned; ask where they are above 0.": resize,
         "the mask is made at the small size, and grows when resized; resize the logits first.": (

@@ -192,6 +192,9 @@ def mean_recall_decay(student: Callable) -> None:
         "the quarters have n // 4 frames, and the others are left out; take the borders from the text.": vary(
             decay=lambda values: values[: len(values) // 4].mean() - values[-(len(values) // 4) :].mean()
         ),
+        "the quarters end at n // 4 and begin at 3n // 4; take the borders from the text.": vary(
+            decay=lambda values: values[: len(values) // 4].mean() - values[3 * len(values) // 4 :].mean()
+        ),
         "a quarter lacks its last frame; the end of a slice is not in it, so add 1.": vary(
             decay=without_last
         ),
@@ -242,6 +245,14 @@ def read_failure(student: Callable) -> None:
         "both are divided by all pixels of the frame; divide by the object's, and by the mask's.": divided(
             lambda mask, annotation: mask.size
         ),
+        "the denominators are exchanged; the first by the object's pixels, the second by the mask's.": (
+            lambda mask, annotation: (
+                np.count_nonzero(annotation & ~mask) / max(np.count_nonzero(mask), 1),
+                np.count_nonzero(mask & ~annotation) / max(np.count_nonzero(annotation), 1),
+            )
+        ),
+        "both are divided by all that is missed or wrong; the first by the object's pixels, the second by "
+        "the mask's.": divided(lambda mask, annotation: (mask ^ annotation).sum()),
         "both are divided by the object's pixels; the second by the mask's.": divided(
             lambda mask, annotation: annotation.sum()
         ),

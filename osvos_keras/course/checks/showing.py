@@ -11,6 +11,7 @@ from PIL import Image
 FEW = 9  # values that fit on one line
 SMALL = 100  # values that are still shown one by one, row by row
 INDENT = 16
+NEW_ROW = f"\n{' ' * INDENT}"
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,14 @@ def _show_input(value: object) -> str:
             values = ", ".join(map(str, np.unique(image)))
             return f"{value.name}, {image.height} × {image.width} pixels, mode {image.mode}, values {values}"
     if isinstance(value, dict):
-        shown = {name: _show_input(one) for name, one in value.items()}
+        shown = {name: show(one) for name, one in value.items()}
         if len(set(shown.values())) == 1:
             return f"{', '.join(shown)}: each {next(iter(shown.values()))}"
         return "; ".join(f"{name}: {one}" for name, one in shown.items())
     if isinstance(value, list | tuple):
-        return "; ".join(map(show, value))
+        return NEW_ROW.join(map(show, value))
     array = as_array(value)
-    if array is None or array.ndim == 0 or array.size > SMALL:
+    if array is None or array.ndim in (0, 4) or array.size > SMALL:
         return show(value)
     return _show_rows(array)
 
@@ -91,4 +92,4 @@ def _show_rows(array: np.ndarray) -> str:
     numbers = array.astype(np.uint8) if array.dtype == bool else array
     text = np.array2string(numbers, precision=4, suppress_small=True, max_line_width=110)
     lines = [line for line in text.splitlines() if line.strip()]
-    return f"\n{' ' * INDENT}".join(lines) + f" {array.dtype}"
+    return f"{NEW_ROW.join(lines)} {array.dtype}"
