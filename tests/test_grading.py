@@ -17,10 +17,8 @@ from tests.exercises import EXERCISES, read
 
 pytest.importorskip("nbgrader", reason='needs nbgrader: pip install -e ".[student]"')
 ASSIGNMENT = "00_start_here"
-RIGHT = """
-either = mask | annotation
-return (mask & annotation).sum() / either.sum() if either.any() else 1
-"""
+RIGHT = """either = mask | annotation
+    return (mask & annotation).sum() / either.sum() if either.any() else 1"""
 WRONG = "return 2 * (mask & annotation).sum() / (mask.sum() + annotation.sum())"
 
 
@@ -119,18 +117,11 @@ def test_autograde_gives_the_points(course, released):
     """Released, collected from files as a learning platform gives them, graded, exported."""
     archive = course / "downloaded" / ASSIGNMENT / "archive"
     archive.mkdir(parents=True)
-    for student, body in (("ada", RIGHT), ("bob", WRONG), ("eve", None)):
-        submission = released.copy()
-        if body:
-            for cell in submission.cells:
-                if "NotImplementedError" in cell.source:
-                    cell.source = re.sub(
-                        r"    raise NotImpl.+",
-                        body.strip().replace("\n", "\n    ").join(["    ", ""]),
-                        cell.source,
-                    )
+    for student, body in (("ada", RIGHT), ("bob", WRONG), ("eve", "raise NotImplementedError()")):
+        submission = nbformat.from_dict(released)
+        for cell in submission.cells:
+            cell.source = re.sub(r"raise NotImplementedError.+", body, cell.source)
         nbformat.write(submission, archive / f"{student}_{ASSIGNMENT}.ipynb")
-        released = nbformat.read(course / "release" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb", as_version=4)
     programs = sysconfig.get_path("scripts")
     environment = os.environ | {
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",

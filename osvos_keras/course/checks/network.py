@@ -126,7 +126,7 @@ def score_at(student: Callable) -> None:
     }
     weights = (prep_kernel, prep_bias), (score_kernel, score_bias)
     cases = {
-        "features of 0, so that only the biases count": (0 * features, 3, 5, *weights),
+        "features of 0, so that only the biases count": (np.zeros_like(features), 3, 5, *weights),
         **{f"row {y}, column {x}": (features, y, x, *weights) for y, x in ((3, 5), (2, 6), (6, 1), (4, 4))},
     }
     compare("score_at", student, right, cases, mistakes)

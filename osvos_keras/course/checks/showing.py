@@ -78,7 +78,7 @@ def _show_input(value: object) -> str:
         shown = {name: show(one) for name, one in value.items()}
         if len(set(shown.values())) == 1:
             return f"{', '.join(shown)}: each {next(iter(shown.values()))}"
-        return "; ".join(f"{name}: {one}" for name, one in shown.items())
+        return NEW_ROW.join(f"{name}: {one}" for name, one in shown.items())
     if isinstance(value, list | tuple):
         return NEW_ROW.join(map(show, value))
     array = as_array(value)
