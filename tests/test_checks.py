@@ -304,7 +304,7 @@ def test_how_inputs_are_shown(tmp_path):
     assert dict(show_inputs(arguments, student)) == {
         "mask": "[[1 0]\n                 [0 1]] bool",
         "path": "two.png, 1 × 3 pixels, mode L, values 0, 9",
-        "weights": "side2, fused: each [1.] float64",
+        "weights": "side2, fused: each [1.]",
         "prep": "(3, 9) float64, from 0 to 0\n                [1. 1.]",
         "y": "4",
     }
