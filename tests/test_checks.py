@@ -5,11 +5,16 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from osvos_keras.course import checks
 from osvos_keras.course.checks.compare import compare
+from osvos_keras.course.checks.hints import first_hint
+from osvos_keras.course.checks.showing import show, show_inputs
 from osvos_keras.errors import CheckError
 from tests.exercises import EXERCISES
+
+NAMES = [name for name in checks.__all__ if name != "hint"]
 
 # Of each exercise: what is replaced in the notebook's solution, by what, and what the check must say.
 PLANTED = {
@@ -201,7 +206,8 @@ def test_a_planted_mistake_is_named(key, old, new, said):
     message = str(caught.value)
     for part in ("is not right yet", "the case:", "was expected:", "came:", "difference:"):
         assert part in message
-    assert said in message.splitlines()[-1]
+    advice = message[message.index("difference:") :].split("\n", 1)[1]
+    assert said in advice and advice.endswith(f'More help: checks.hint("{exercise.check_name}")')
 
 
 def test_every_exercise_has_planted_mistakes():
@@ -211,9 +217,7 @@ def test_every_exercise_has_planted_mistakes():
 
 
 def test_every_check_is_an_exercise():
-    assert sorted(f"checks.{name}" for name in checks.__all__) == sorted(
-        exercise.check.split("(")[0] for exercise in EXERCISES.values()
-    )
+    assert sorted(NAMES) == sorted(exercise.check_name for exercise in EXERCISES.values())
 
 
 def double(values):
@@ -222,7 +226,7 @@ def double(values):
 
 def check_double(student):
     cases = {"three values": (np.array([1.0, 2.0, 3.0]),)}
-    compare(student, double, cases, {"it is squared.": lambda values: values**2})
+    compare("upsample", student, double, cases, {"it is squared.": lambda values: values**2})
 
 
 def test_the_message_shows_what_came_and_how_far_it_is_off():
@@ -231,10 +235,12 @@ def test_the_message_shows_what_came_and_how_far_it_is_off():
     assert str(caught.value).splitlines() == [
         "<lambda> is not right yet.",
         "  the case:     three values",
+        "  values:       [1. 2. 3.] float64",
         "  was expected: [2. 4. 6.]",
         "  came:         [1. 4. 9.]",
         "  difference:   2 of 3 values are off, by up to 3, at [2], where 6 was expected and 9 came.",
         "Most likely: it is squared.",
+        'More help: checks.hint("upsample")',
     ]
     assert caught.value._render_traceback_() == str(caught.value).splitlines()
 
@@ -242,12 +248,15 @@ def test_the_message_shows_what_came_and_how_far_it_is_off():
 @pytest.mark.parametrize(
     ("student", "said"),
     [
-        (lambda values: None, "it returned nothing: is there a `return`"),
+        (lambda values: None, r"it returned nothing\.\nMost likely: the last line lacks `return`\."),
         (lambda values: "six", "it did not return numbers"),
         (lambda values: [[1], [2, 3]], "it did not return numbers"),
         (lambda values: values[:2], r"the shape should be \(3,\) and is \(2,\)"),
-        (lambda values: values + np.nan, "3 of 3 values are off"),
-        (lambda values: values + 1, "None of the typical mistakes"),
+        (lambda values: values + np.nan, r"3 of 3 values are off, 3 are not finite, at \[0\], where 2"),
+        (lambda values: values + 1, "None of the typical mistakes gives this result.\nHint: Mix, for each"),
+        (lambda values: 200 * values, "Most likely: this is a percentage"),
+        (lambda values: -2 * values, "Most likely: the sign"),
+        (lambda values, more: 0, r"input 1: *\[1. 2. 3.\] float64\n"),
         (lambda: 0, "TypeError"),
         (np.array([2.0, 4.0, 6.0]), "Give the function itself"),
     ],
@@ -265,9 +274,67 @@ def test_an_error_of_the_student_s_is_shown_with_its_line():
         check_double(mine)
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.float64(1) / 3, "0.333333"),
+        (np.pi, "3.14159"),
+        (np.int64(123456789), "123456789"),
+        (True, "True"),
+        (np.array([np.inf, 1 / 3]), "[ inf 0.3333]"),
+        (np.eye(4, 5, dtype=bool)[1:], "(3, 5) bool, True in 3, in rows 0 to 2 and columns 1 to 3"),
+        (np.zeros((9, 9), bool), "(9, 9) bool, True in 0"),
+        (np.arange(20.0), "(20,) float64, from 0 to 19"),
+        ("x" * 100, "'" + "x" * 79),
+    ],
+)
+def test_how_an_answer_is_shown(value, text):
+    assert show(value) == text
+
+
+def test_how_inputs_are_shown(tmp_path):
+    path = tmp_path / "two.png"
+    Image.fromarray(np.uint8([[0, 9, 9]])).save(path)
+
+    def student(mask, path, weights, prep, y):
+        """Only its signature counts."""
+
+    weights = {"side2": np.ones(1), "fused": np.ones(1)}
+    arguments = (np.eye(2, dtype=bool), path, weights, (np.zeros((3, 9)), np.ones(2)), 4)
+    assert dict(show_inputs(arguments, student)) == {
+        "mask": "[[1 0]\n                 [0 1]] bool",
+        "path": "two.png, 1 × 3 pixels, mode L, values 0, 9",
+        "weights": "side2, fused: each [1.]",
+        "prep": "(3, 9) float64, from 0 to 0\n                [1. 1.]",
+        "y": "4",
+    }
+
+
+def test_a_single_number_that_is_not_finite():
+    with pytest.raises(CheckError, match=r"difference:   it is not a finite number\."):
+        compare("warp", lambda x: x / 0.0, lambda x: x, {"one": (np.float64(1),)}, {})
+
+
+def test_a_second_hint_for_whoever_asks(capsys):
+    for name in NAMES:
+        checks.hint(name)
+        checks.hint(getattr(checks, name))
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 2 * len(NAMES) and len(set(said)) == len(NAMES)
+    with pytest.raises(CheckError, match=r"upsmaple: no check has this name\. The checks are .*upsample"):
+        checks.hint("upsmaple")
+
+
+@pytest.mark.parametrize("key", EXERCISES)
+def test_the_first_hint_is_the_notebook_s(key):
+    exercise = EXERCISES[key]
+    (task,) = re.findall(r"### BEGIN SOLUTION: (.+)", exercise.solution)
+    assert first_hint(exercise.check_name) == task
+
+
 def test_numbers_in_place_of_true_and_false():
-    with pytest.raises(CheckError, match="should be True and False"):
-        compare(lambda x: 1 * (x > 0), lambda x: x > 0, {"one": (np.array([1, -1]),)}, {})
+    with pytest.raises(CheckError, match=r"True and False (.|\n)*Most likely: a comparison"):
+        compare("warp", lambda x: 1 * (x > 0), lambda x: x > 0, {"one": (np.array([1, -1]),)}, {})
 
 
 def test_a_function_may_change_its_arguments():
@@ -278,15 +345,17 @@ def test_a_function_may_change_its_arguments():
     check_double(mine)
 
 
-@pytest.mark.parametrize("name", checks.__all__)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_mistake_that_a_check_knows_is_wrong_and_told_from_the_others(name, monkeypatch):
     """Each, handed in as an answer, is refused and named, so none is right or another in all cases."""
     check = getattr(checks, name)
 
-    def hand_in_each(student, reference, cases, mistakes, **options):
+    def hand_in_each(check, student, reference, cases, mistakes, **options):
+        assert check == name
         for words, mistaken in mistakes.items():
-            with pytest.raises(CheckError, match=re.escape(f"Most likely: {words}")):
-                compare(mistaken, reference, cases, mistakes, **options)
+            with pytest.raises(CheckError, match=re.escape(f"Most likely: {words}")) as caught:
+                compare(name, mistaken, reference, cases, mistakes, **options)
+            assert set(re.findall(r"\w*Error(?=: )", str(caught.value))) <= {"IndexError", "KeyError"}
 
     monkeypatch.setitem(check.__globals__, "compare", hand_in_each)
     check(None)

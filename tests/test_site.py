@@ -131,6 +131,8 @@ def test_every_page_is_there(site, pages):
         "data/weights/README.html",
         "CONTRIBUTING.html",
         "docs/results.html",
+        "docs/teachers.html",
+        "docs/answers.html",
     } <= names
     modules = {path.stem for path in (PROJECT / "osvos_keras").glob("[!_]*.py")}
     assert {f"reference/osvos_keras.{module}.html" for module in modules} <= names

@@ -147,6 +147,11 @@ def _add_student(commands) -> None:
     text = "Write the notebooks as exercises, without their solutions."
     command = _add_command(commands, "student", _write_student_edition, text)
     command.add_argument("--to", default="student", help="folder for the exercises (default: %(default)s)")
+    command.add_argument(
+        "--nbgrader",
+        action="store_true",
+        help="for teachers: a course folder for nbgrader, with the solutions",
+    )
 
 
 def _run_course(args) -> int:
@@ -175,7 +180,11 @@ def _write_notebooks(args) -> int:
 def _write_student_edition(args) -> int:
     from osvos_keras.course.student import write_student_edition
 
-    for path in write_student_edition(args.to):
+    if args.nbgrader:
+        from osvos_keras.course.grading import write_course as write
+    else:
+        write = write_student_edition
+    for path in write(args.to):
         print(path)
     return 0
 

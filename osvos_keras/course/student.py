@@ -54,5 +54,15 @@ def write_student_edition(folder: str | Path, notebooks: str | Path = NOTEBOOKS)
     contents = read_course(notebooks)
     for name in contents:
         if name.suffix == ".ipynb":
-            contents[name] = f"{nbformat.writes(blank(read_notebook(notebooks / name)))}\n".encode()
+            contents[name] = encode(blank(read_notebook(notebooks / name)))
     return write_copies(folder, contents)
+
+
+def list_figures(notebook: nbformat.NotebookNode) -> list[str]:
+    """The figures that a notebook shows, as paths from its folder."""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return re.findall(r"\((figures/[^()\s]+)\)", text)
+
+
+def encode(notebook: nbformat.NotebookNode) -> bytes:
+    return f"{nbformat.writes(notebook)}\n".encode()

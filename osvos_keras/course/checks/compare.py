@@ -1,31 +1,25 @@
-"""How a check answers: what was expected, what came, how far it is off, and the likely mistake.
+"""How a check answers: the input, what was expected, what came, how far it is off, and the likely mistake.
 
 The mistake is computed, not guessed. Each typical mistake is a function of its own; the one that gives
 what the student's function gave, in every case, is named, and none if none does.
 """
 
 import copy
+import re
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import numpy as np
 
+from osvos_keras.course.checks.hints import first_hint
+from osvos_keras.course.checks.showing import INDENT, Raised, as_array, show, show_inputs
 from osvos_keras.errors import CheckError
-
-FEW = 9  # values that are shown one by one
-
-
-@dataclass(frozen=True)
-class Raised:
-    """What came of a function that raised an error instead of returning."""
-
-    error: Exception
 
 
 def compare(
+    check: str,
     student: Callable,
     reference: Callable,
     cases: Mapping[str, tuple],
@@ -37,6 +31,7 @@ def compare(
     """Print that `student` gives what `reference` gives in all cases, or raise why not.
 
     Args:
+        check: the check's name, for hints.
         student: the function to be checked; its arguments are copies, so that it may change them.
         reference: the right function of the same arguments.
         cases: in words, what is special about a case → its arguments.
@@ -45,8 +40,9 @@ def compare(
         may_differ: the share of values that may be off by more, where rounding decides.
 
     Raises:
-        CheckError: the function is blank, or wrong in a case; the message says in which, what was
-            expected, what came, how far it is off, and which of `mistakes` gives the same.
+        CheckError: the function is blank, or wrong in a case; the message says in which, what went in,
+            what was expected, what came, how far it is off, and which of `mistakes` gives the same, or
+            else a hint.
     """
     if not callable(student):
         raise CheckError("Give the function itself to the check, by its name and without brackets.")
@@ -59,14 +55,34 @@ def compare(
             str(blank) or "write what the text above asks for, and remove the line with NotImplementedError."
         )
         raise CheckError(f"{name} is still blank. Your task: {task}") from None
+    mistakes = {**mistakes, **_everywhere(reference)}
     for wrong, (case, arguments) in enumerate(cases.items()):
         expected, answer = reference(*arguments), answers[wrong]
         problem = _problem(answer, expected, tolerance, may_differ)
         if problem:
-            came = f"{_show(answer)}{_line_of(answer, student)}"
+            report = {"the case": case, **dict(show_inputs(arguments, student))}
+            report["was expected"] = show(expected)
+            report["came"] = f"{show(answer)}{_line_of(answer, student)}"
+            report["difference"] = f"{problem}."
             likely = _likely_mistake(answers, wrong, expected, cases, mistakes, same)
-            raise CheckError(_report(name, case, _show(expected), came, problem, likely))
+            raise CheckError(_report(name, report, [*_advise(check, answer, expected, likely)]))
     print(f"✓ {name} is right in {len(cases)} cases: {'; '.join(cases)}.")
+
+
+def _everywhere(reference: Callable) -> dict[str, Callable]:
+    """Mistakes that can be made in every exercise."""
+
+    def then(change: Callable) -> Callable:
+        return lambda *arguments: change(np.asarray(reference(*arguments)))
+
+    return {
+        "this is a percentage; give a share, from 0 to 1.": then(lambda right: right * 100.0),
+        "the sign is the wrong way round.": then(lambda right: -right.astype(float)),
+        "fractions are cut off, as by // or int(); divide by /.": then(lambda right: np.floor(right * 1.0)),
+        "a mask is True and False here, not 255 and 0; leave out the factor.": then(
+            lambda right: right * 255.0
+        ),
+    }
 
 
 def _call(function: Callable, arguments: tuple) -> object:
@@ -79,18 +95,9 @@ def _call(function: Callable, arguments: tuple) -> object:
         return Raised(error)
 
 
-def _array(value: object) -> np.ndarray | None:
-    """`value` as an array of numbers, or None."""
-    try:
-        array = np.asarray(value)
-    except ValueError:  # a list of lists of different lengths
-        return None
-    return array if array.dtype.kind in "biuf" else None
-
-
 def _off(came: np.ndarray, expected: np.ndarray, tolerance: float) -> np.ndarray:
-    """Where two arrays of one shape differ by more than the tolerance."""
-    largest = np.abs(expected[np.isfinite(expected)]).max(initial=0) or 1
+    """Where two arrays of one shape differ by more than the tolerance, a share of the largest value."""
+    largest = max(np.abs(one[np.isfinite(one)]).max(initial=0) for one in (came, expected)) or 1
     return ~np.isclose(came, expected, rtol=0, atol=tolerance * float(largest), equal_nan=True)
 
 
@@ -105,8 +112,8 @@ def _problem(answer: object, expected: object, tolerance: float, may_differ: flo
     if isinstance(answer, Raised):
         return "it stopped with an error"
     if answer is None:
-        return "it returned nothing: is there a `return`?"
-    came = _array(answer)
+        return "it returned nothing"
+    came = as_array(answer)
     if came is None:
         return "it did not return numbers"
     came = _fit(came, expected)
@@ -121,17 +128,20 @@ def _problem(answer: object, expected: object, tolerance: float, may_differ: flo
 
 
 def _difference(came: np.ndarray, expected: np.ndarray, off: np.ndarray) -> str:
-    distance = np.where(off, np.nan_to_num(np.abs(came.astype(float) - expected), nan=np.inf), 0)
+    distance = np.where(off, np.abs(came.astype(float) - expected), 0)
+    distance = np.nan_to_num(distance, nan=np.inf, posinf=np.inf)
     if came.size == 1:
-        return f"off by {distance.item():.3g}"
+        return f"off by {distance.item():.3g}" if np.isfinite(distance) else "it is not a finite number"
     worst = tuple(int(i) for i in np.unravel_index(distance.argmax(), distance.shape))
     place = f"at {list(worst)}, where {expected[worst]:.4g} was expected and {came[worst]:.4g} came"
-    return f"{off.sum()} of {off.size} values are off, by up to {distance.max():.3g}, {place}"
+    finite = np.isfinite(distance)
+    by = f"by up to {distance.max():.3g}" if finite.all() else f"{(~finite).sum()} are not finite"
+    return f"{off.sum()} of {off.size} values are off, {by}, {place}"
 
 
-def _likely_mistake(answers: list, wrong: int, expected, cases, mistakes, same: Callable) -> str:
-    """The mistake that gives the same answers in all cases, or else in the one that is wrong."""
-    in_this_case = None
+def _likely_mistake(answers: list, wrong: int, expected, cases, mistakes, same: Callable) -> str | None:
+    """The mistake that gives the same answers in all cases, or else in this one and in most others."""
+    in_this_case, most = None, 0
     for words, mistaken in mistakes.items():
         made = [_call(mistaken, arguments) for arguments in cases.values()]
         if same(expected, made[wrong]):
@@ -139,50 +149,46 @@ def _likely_mistake(answers: list, wrong: int, expected, cases, mistakes, same: 
         fits = [same(answer, one) for answer, one in zip(answers, made, strict=True)]
         if all(fits):
             return f"Most likely: {words}"
-        if fits[wrong] and not in_this_case:
-            in_this_case = f"In this case the same comes when {words}"
-    return in_this_case or "None of the typical mistakes gives this result."
+        if fits[wrong] and sum(fits) > most:
+            in_this_case, most = f"In this case the same comes when {words}", sum(fits)
+    return in_this_case
 
 
 def _same(answer: object, made: object, tolerance: float, may_differ: float) -> bool:
     if isinstance(answer, Raised) and isinstance(made, Raised):
-        return type(answer.error) is type(made.error)
+        return _kind(answer.error) == _kind(made.error)
     if isinstance(made, Raised):
         return False
     if isinstance(answer, Raised):  # Python raises where NumPy gives "not a number"
         return isinstance(answer.error, ZeroDivisionError) and bool(np.isnan(made).any())
-    came, made = _array(answer), np.asarray(made)
+    came, made = as_array(answer), np.asarray(made)
     if came is None or _fit(came, made).shape != made.shape:
         return False
     return _off(_fit(came, made).astype(float), made.astype(float), tolerance).mean() <= may_differ
 
 
-def _report(name: str, case: str, expected: str, came: str, problem: str, likely: str) -> str:
-    return "\n".join(
-        [
-            f"{name} is not right yet.",
-            f"  the case:     {case}",
-            f"  was expected: {expected}",
-            f"  came:         {came}",
-            f"  difference:   {problem}.",
-            likely,
-        ]
-    )
+def _kind(error: Exception) -> str:
+    """An error without the numbers in it."""
+    return f"{type(error)} {re.sub(r'[0-9]+', '', str(error))}"
 
 
-def _show(value: object) -> str:
-    """A value on one line."""
-    if isinstance(value, Raised):
-        return f"{type(value.error).__name__}: {value.error}"
-    array = _array(value)
-    if array is None:
-        return repr(value)[:80]
-    if array.size <= FEW:
-        with np.printoptions(precision=4, suppress=True):
-            return " ".join(str(array).split())
-    if array.dtype == bool:
-        return f"{array.shape} bool, true in {array.mean():.1%}"
-    return f"{array.shape} {array.dtype}, from {array.min():.4g} to {array.max():.4g}"
+def _advise(check: str, answer: object, expected: object, likely: str | None) -> Iterator[str]:
+    """The likely mistake, or else a hint; and where more help is."""
+    if answer is None:
+        yield "Most likely: the last line lacks `return`."
+    elif likely:
+        yield likely
+    elif _same(answer, expected, tolerance=1e-4, may_differ=0):
+        yield "Most likely: a comparison is missing, such as > 0, which makes numbers True and False."
+    else:
+        yield "None of the typical mistakes gives this result."
+        yield f"Hint: {first_hint(check)}"
+    yield f'More help: checks.hint("{check}")'
+
+
+def _report(name: str, parts: Mapping[str, str], advice: list[str]) -> str:
+    lines = [f"  {f'{part}:':{INDENT - 3}} {value}" for part, value in parts.items()]
+    return "\n".join([f"{name} is not right yet.", *lines, *advice])
 
 
 def _line_of(answer: object, student: Callable) -> str:

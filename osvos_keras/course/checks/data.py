@@ -20,7 +20,7 @@ def _blob(height: int, width: int, row: float, column: float, radius: float) -> 
 
 def read_annotation(student: Callable) -> None:
     """`student(path)` reads an annotation as (H, W) bool, as `davis.read_annotation` does."""
-    annotation = _blob(12, 20, 5, 7, 4)
+    annotation = _blob(8, 10, 3, 4, 3)
 
     def grey(path):
         return np.array(Image.open(path).convert("L"))
@@ -48,22 +48,28 @@ def read_annotation(student: Callable) -> None:
             "a file of 0 and 1": (ones,),
             "a file with four channels, as DAVIS has one": (four,),
         }
-        compare(student, davis.read_annotation, cases, mistakes)
+        compare("read_annotation", student, davis.read_annotation, cases, mistakes)
 
 
-def _look_up(annotation, transform, *, order="xy", whole=np.rint, mode="symmetric"):
-    """Warping step by step, with the steps open in which mistakes are made."""
+def _positions(annotation, transform, order="xy", whole=np.rint):
+    """Where each pixel of the new image lies in the old one: old_x and old_y."""
     y, x = np.mgrid[: annotation.shape[0], : annotation.shape[1]]
     (a0, a1, a2), (b0, b1, b2) = transform
     if order == "yx":
         x, y = y, x
-    old_x, old_y = (whole(p).astype(int) for p in (a0 * x + a1 * y + a2, b0 * x + b1 * y + b2))
+    return [whole(p).astype(int) for p in (a0 * x + a1 * y + a2, b0 * x + b1 * y + b2)]
+
+
+def _look_up(annotation, transform, *, order="xy", whole=np.rint, mode="symmetric"):
+    """Warping step by step, with the steps open in which mistakes are made."""
+    old_x, old_y = _positions(annotation, transform, order, whole)
     margin = 3 * max(annotation.shape)  # more than any of the cases reaches out
     return np.pad(annotation, margin, mode=mode)[old_y + margin, old_x + margin]
 
 
 def warp(student: Callable) -> None:
     """`student(annotation, transform)` warps (H, W) uint8 of 0 and 1, as `augment.warp` does."""
+    small = np.uint8([[1, 0, 0, 0, 1, 0], [1, 1, 0, 0, 0, 0], [0, 1, 0, 0, 1, 1], [0, 0, 0, 1, 1, 0]])
     blocks = np.random.default_rng(0).integers(0, 2, (6, 9), np.uint8)  # at the borders, too
     annotation = np.kron(blocks, np.ones((6, 6), np.uint8))[:, 1:]
     height, width = annotation.shape
@@ -83,10 +89,16 @@ def warp(student: Callable) -> None:
             lambda *given: _look_up(*given, order="yx")
         ),
         "rows and columns are swapped; an array is looked up as [row, column], that is [y, x].": (
-            lambda annotation, _: annotation[tuple(np.mgrid[:height, :width][::-1])]
+            lambda annotation, _: annotation[tuple(np.mgrid[tuple(map(slice, annotation.shape))][::-1])]
         ),
         "the transform is used the wrong way; it leads from a pixel of the new image to one of the old.": (
             lambda annotation, transform: by_library(annotation, cv2.invertAffineTransform(transform))
+        ),
+        "places outside the old image are looked up as they are; reflect them first.": (
+            lambda annotation, transform: annotation[tuple(_positions(annotation, transform)[::-1])]
+        ),
+        "the positions are fractions; round them to the nearest whole number, and make them int.": (
+            lambda annotation, _: annotation[np.float32([0])]
         ),
         "outside the old image there is background; it should be reflected.": (
             lambda *given: _look_up(*given, mode="constant")
@@ -105,7 +117,8 @@ def warp(student: Callable) -> None:
         ),
     }
     cases = {
-        "nothing moves": (annotation, np.float32([[1, 0, 0], [0, 1, 0]])),
+        "nothing moves": (small, np.float32([[1, 0, 0], [0, 1, 0]])),
+        "a shift by 2 columns and 1 row": (small, np.float32([[1, 0, 2], [0, 1, 1]])),
         "a shift by 14 columns and 9 rows": (annotation, np.float32([[1, 0, 14], [0, 1, 9]])),
         **{
             f"a random transform, seed {seed}": (
@@ -115,7 +128,7 @@ def warp(student: Callable) -> None:
             for seed in (1, 2, 3)
         },
     }
-    compare(student, by_library, cases, mistakes, may_differ=0.01)
+    compare("warp", student, by_library, cases, mistakes, may_differ=0.01)
 
 
 def choose_scale(student: Callable) -> None:
@@ -129,6 +142,12 @@ def choose_scale(student: Callable) -> None:
 
     def areas(annotations):
         return np.array([annotation.sum() for annotation in annotations if annotation.any()], float)
+
+    def widths(annotations, axis=0):
+        return np.array([annotation.any(axis).sum() for annotation in annotations if annotation.any()])
+
+    def heights(annotations):
+        return widths(annotations, axis=1)
 
     def ends(values):
         return values.min(), values.max()
@@ -150,6 +169,24 @@ def choose_scale(student: Callable) -> None:
         "frames without the object are counted, as scale 0; leave them out.": (
             lambda annotations: ends(np.sqrt([a.sum() / annotations[0].sum() for a in annotations]))
         ),
+        "widths are compared; the square root of the area is the length that is meant.": (
+            lambda annotations: ends(widths(annotations) / widths(annotations)[0])
+        ),
+        "heights are compared; the square root of the area is the length that is meant.": (
+            lambda annotations: ends(heights(annotations) / heights(annotations)[0])
+        ),
+        "the first frame is left out; its own size, 1, counts too.": (
+            lambda annotations: ends(np.sqrt(areas(annotations)[1:] / areas(annotations)[0]))
+        ),
+        "areas are compared with the largest or the mean; compare all with the first.": (
+            lambda annotations: ends(np.sqrt(areas(annotations) / areas(annotations).max()))
+        ),
+        "a frame's share of the object is not relative yet; divide by that of the first frame.": (
+            lambda annotations: ends(np.sqrt([a.mean() for a in annotations if a.any()]))
+        ),
+        "these are lengths in pixels; divide each by that of the first frame.": (
+            lambda annotations: ends(np.sqrt(areas(annotations)))
+        ),
         "each frame is compared with the one before; compare all with the first.": steps,
         "the two are in the other order; give the least first.": lambda annotations: right(annotations)[::-1],
     }
@@ -158,4 +195,4 @@ def choose_scale(student: Callable) -> None:
         "it moves away": (shrinking,),
         "it is hidden in one frame": (hidden,),
     }
-    compare(student, right, cases, mistakes)
+    compare("choose_scale", student, right, cases, mistakes)

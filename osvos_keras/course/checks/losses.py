@@ -25,9 +25,9 @@ def balanced_loss(student: Callable) -> None:
     As `losses.BalancedCrossEntropy` does where object and background are both present.
     """
     random = np.random.default_rng(0)
-    annotations = np.zeros((2, 6, 10), bool)
-    annotations[0, 2:4, 3:5], annotations[1, 1:5, 2:9] = True, True
-    logits = random.normal(0, 2, annotations.shape)
+    annotations = np.zeros((2, 3, 5), bool)
+    annotations[0, 1, 1:3], annotations[1, 1:, :4] = True, True
+    logits = random.normal(0, 2, annotations.shape).round(1)
 
     def right(annotations, logits):
         return np.asarray(BalancedCrossEntropy().call(annotations[..., None], logits[..., None]))
@@ -46,6 +46,10 @@ def balanced_loss(student: Callable) -> None:
 
     def direct(annotations, logits):
         p = _sigmoid(logits)
+        return -np.where(annotations, np.log(p), np.log(1 - p))
+
+    def clipped(annotations, logits):
+        p = np.clip(_sigmoid(logits), 1e-7, 1 - 1e-7)
         return -np.where(annotations, np.log(p), np.log(1 - p))
 
     def by_own_count(annotations, logits):
@@ -70,6 +74,21 @@ def balanced_loss(student: Callable) -> None:
         "the sign of the logits is the wrong way round; −log p is log(1 + e^−z).": vary(
             entropy=lambda annotations, logits: _entropy(annotations, -logits)
         ),
+        "every pixel has the term of an object's, −log p; a background pixel has −log(1 − p).": vary(
+            entropy=lambda annotations, logits: np.logaddexp(0, -logits)
+        ),
+        "probabilities are clipped, so large errors cost too little; give np.logaddexp the logits.": vary(
+            entropy=clipped
+        ),
+        "the weights are scikit-learn's class weights, T/2P and T/2N; here they are N/T and P/T.": (
+            lambda *given: np.asarray(by_own_count(*given)) / 2
+        ),
+        "object is weighed by N/P and background by 1; the weights are N/T and P/T.": (
+            lambda annotations, logits: right(annotations, logits) / annotations.mean(axis=(1, 2))
+        ),
+        "only the object's pixels count; the background has a term of its own, with −log(1 − p).": vary(
+            entropy=lambda annotations, logits: annotations * _entropy(annotations, logits)
+        ),
         "each kind of pixel is divided by its own number; the weights are N/T and P/T.": by_own_count,
         "the logarithm of a probability rounded to 0 is infinite; give np.logaddexp the logits.": vary(
             entropy=direct
@@ -80,7 +99,7 @@ def balanced_loss(student: Callable) -> None:
         "two images, objects of different size": (annotations, logits),
         "large logits": (annotations, 40 * logits),
     }
-    compare(student, right, cases, mistakes)
+    compare("balanced_loss", student, right, cases, mistakes)
 
 
 def cosine_rate(student: Callable) -> None:
@@ -102,6 +121,11 @@ def cosine_rate(student: Callable) -> None:
         "it goes along a quarter of a cosine, up to π/2; half of one, up to π, is wanted.": (
             lambda step, steps, highest: highest * np.cos(np.pi / 2 * step / steps)
         ),
+        "it is not multiplied by `highest`.": lambda step, steps, highest: right(step, steps, 1),
+        "it is halved twice.": lambda *given: right(*given) / 2,
+        "the angle is cut to a whole number by //; divide by /.": (
+            lambda step, steps, highest: highest * (1 + np.cos(np.pi * step // steps)) / 2
+        ),
         "it falls in a straight line.": lambda step, steps, highest: highest * (1 - step / steps),
         "zero is reached at the last step, steps − 1; it would be reached at step number `steps`.": (
             lambda step, steps, highest: highest * (1 + np.cos(np.pi * step / (steps - 1))) / 2
@@ -119,7 +143,7 @@ def cosine_rate(student: Callable) -> None:
         "half-way": (20, 40, 1e-3),
         "the last of 40": (39, 40, 1e-3),
     }
-    compare(student, right, cases, mistakes, tolerance=1e-3)
+    compare("cosine_rate", student, right, cases, mistakes, tolerance=1e-3)
 
 
 def step_loss(student: Callable) -> None:
@@ -134,9 +158,18 @@ def step_loss(student: Callable) -> None:
         loss = BalancedCrossEntropy(balance)
         return {name: float(weights[name][0]) * float(loss(targets[name], logits[name])) for name in targets}
 
+    def right(*given):
+        return sum(terms(*given).values())
+
     mistakes = {
         "the weights are not used.": lambda logits, targets, weights, balance: sum(
             terms(logits, targets, {name: [1] for name in targets}, balance).values()
+        ),
+        "target and logits are exchanged; the loss takes the target first.": (
+            lambda logits, targets, *rest: right(targets, logits, *rest)
+        ),
+        "only the first output counts: is `return` in the loop?": lambda *given: next(
+            iter(terms(*given).values())
         ),
         "only the fused output counts.": lambda *given: terms(*given)["fused"],
         "the fused output is forgotten.": lambda *given: sum(terms(*given).values()) - terms(*given)["fused"],
@@ -170,4 +203,4 @@ def step_loss(student: Callable) -> None:
         "side outputs at weight 0.1, with the paper's balance of 1": case(OUTPUTS, 0.1, balance=1),
         "the fused output alone": case(("fused",), 0),
     }
-    compare(student, lambda *given: sum(terms(*given).values()), cases, mistakes)
+    compare("step_loss", student, right, cases, mistakes)

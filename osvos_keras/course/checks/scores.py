@@ -9,7 +9,7 @@ from osvos_keras import metrics
 from osvos_keras.course.checks.compare import compare
 
 
-def _rectangle(top: int, bottom: int, left: int, right: int, size=(90, 120)) -> np.ndarray:
+def _rectangle(top: int, bottom: int, left: int, right: int, size=(8, 12)) -> np.ndarray:
     mask = np.zeros(size, bool)
     mask[top:bottom, left:right] = True
     return mask
@@ -21,12 +21,13 @@ def _share(part: np.ndarray, whole: np.ndarray) -> float:
 
 
 EMPTY = _rectangle(0, 0, 0, 0)
-OBJECT = _rectangle(20, 60, 30, 70)
+OBJECT = _rectangle(2, 6, 2, 6)
 PAIRS = {
-    "a part is missing": (_rectangle(20, 60, 30, 55), OBJECT),
-    "some background is taken for object": (_rectangle(18, 63, 30, 95), OBJECT),
-    "nothing in common": (_rectangle(70, 80, 90, 110), OBJECT),
+    "a part is missing": (_rectangle(2, 6, 2, 4), OBJECT),
+    "some background is taken for object": (_rectangle(1, 7, 2, 10), OBJECT),
+    "nothing in common": (_rectangle(4, 6, 9, 11), OBJECT),
 }
+FRAME = (90, 120)  # large enough for a tolerance of two pixels
 
 
 def region_similarity(student: Callable) -> None:
@@ -54,12 +55,21 @@ def region_similarity(student: Callable) -> None:
         "the shared area is divided by the mask's; divide by the area that either covers.": (
             lambda mask, annotation: (mask & annotation).sum() / mask.sum()
         ),
+        "the shared area is divided by the sum of both areas, where it counts twice; divide by the union.": (
+            lambda mask, annotation: (mask & annotation).sum() / (mask.sum() + annotation.sum())
+        ),
+        "the shared area is divided by the pixels where the two differ; divide by the union.": (
+            lambda mask, annotation: (mask & annotation).sum() / (mask ^ annotation).sum()
+        ),
+        "the shared area is divided by all pixels of the frame; divide by the union.": (
+            lambda mask, annotation: (mask & annotation).sum() / mask.size
+        ),
         "the union is divided by the shared area; J is the other way round.": (
             lambda mask, annotation: (mask | annotation).sum() / (mask & annotation).sum()
         ),
     }
     cases = {**PAIRS, "both empty": (EMPTY, EMPTY), "the mask alone is empty": (EMPTY, OBJECT)}
-    compare(student, right, cases, mistakes)
+    compare("region_similarity", student, right, cases, mistakes)
 
 
 def _outline(region: np.ndarray) -> np.ndarray:
@@ -69,7 +79,9 @@ def _outline(region: np.ndarray) -> np.ndarray:
     return (here != padded[:-1, 1:]) | (here != padded[1:, :-1]) | (here != padded[1:, 1:])
 
 
-def _contour(mask, annotation, *, reach=None, element=cv2.MORPH_ELLIPSE, outline=_outline, join=None):
+def _contour(
+    mask, annotation, *, reach=None, element=cv2.MORPH_ELLIPSE, outline=_outline, join=None, exchange=False
+):
     """F step by step, with the steps open in which mistakes are made."""
     reach = int(np.ceil(0.008 * np.hypot(*mask.shape))) if reach is None else reach(mask.shape)
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
@@ -78,6 +90,9 @@ def _contour(mask, annotation, *, reach=None, element=cv2.MORPH_ELLIPSE, outline
     precision, recall = (
         _share(cv2.dilate(np.uint8(other), near) > 0, one) for one, other in ((ours, theirs), (theirs, ours))
     )
+    if exchange:
+        ratio = np.count_nonzero(ours) / np.count_nonzero(theirs)
+        precision, recall = precision * ratio, recall / ratio
     if join:
         return join(precision, recall)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
@@ -101,6 +116,9 @@ def contour_accuracy(student: Callable) -> None:
         ),
         "this is J; F looks at the outlines alone.": metrics.region_similarity,
         "the filled areas are compared; take `outline` of both first.": vary(outline=lambda region: region),
+        "the denominators are exchanged; precision divides by the mask's outline, recall by the other.": vary(
+            exchange=True
+        ),
         "this is the precision alone; F is the harmonic mean of precision and recall.": vary(
             join=lambda p, r: p
         ),
@@ -121,15 +139,18 @@ def contour_accuracy(student: Callable) -> None:
             reach=lambda size: int(np.ceil(0.008 * size[0]))
         ),
     }
-    slanted = np.tri(90, 120, 10, dtype=bool) & _rectangle(15, 75, 5, 100)
+    slanted = np.tri(*FRAME, 10, dtype=bool) & _rectangle(15, 75, 5, 100, FRAME)
     wide = _rectangle(30, 70, 50, 200, size=(100, 400))
     cases = {
         **PAIRS,
-        "one pixel lower, two to the right": (_rectangle(21, 61, 32, 72), OBJECT),
+        "one pixel lower, two to the right": (
+            _rectangle(21, 61, 32, 72, FRAME),
+            _rectangle(20, 60, 30, 70, FRAME),
+        ),
         "two pixels lower, two to the right": (np.roll(slanted, (2, 2), (0, 1)), slanted),
         "a wide frame": (np.roll(wide, (3, 3), (0, 1)), wide),
     }
-    compare(student, metrics.contour_accuracy, cases, mistakes)
+    compare("contour_accuracy", student, metrics.contour_accuracy, cases, mistakes)
 
 
 def mean_recall_decay(student: Callable) -> None:
@@ -146,6 +167,10 @@ def mean_recall_decay(student: Callable) -> None:
     def with_apart(values):
         quarters = np.array_split(values, 4)
         return quarters[0].mean() - quarters[3].mean()
+
+    def without_last(values):
+        first, last = (np.floor((len(values) - 1) * part + 0.5).astype(int) for part in (0.25, 0.75))
+        return values[:first].mean() - values[last:-1].mean()
 
     def with_half_to_even(values):
         borders = np.rint(np.linspace(0, len(values) - 1, 5)).astype(int)
@@ -164,6 +189,15 @@ def mean_recall_decay(student: Callable) -> None:
         "the quarters share no frame; in DAVIS neighbouring quarters share the frame at their border.": vary(
             decay=with_apart
         ),
+        "the quarters have n // 4 frames, and the others are left out; take the borders from the text.": vary(
+            decay=lambda values: values[: len(values) // 4].mean() - values[-(len(values) // 4) :].mean()
+        ),
+        "the quarters end at n // 4 and begin at 3n // 4; take the borders from the text.": vary(
+            decay=lambda values: values[: len(values) // 4].mean() - values[3 * len(values) // 4 :].mean()
+        ),
+        "a quarter lacks its last frame; the end of a slice is not in it, so add 1.": vary(
+            decay=without_last
+        ),
         "the borders are rounded half to even, as np.rint does; round half up, by np.floor(… + 0.5).": vary(
             decay=with_half_to_even
         ),
@@ -173,18 +207,25 @@ def mean_recall_decay(student: Callable) -> None:
         "recall is a number of frames; divide by how many there are.": vary(
             recall=lambda values: (values > 0.5).sum()
         ),
+        "recall is a percentage; give a share, from 0 to 1.": vary(
+            recall=lambda values: 100 * (values > 0.5).mean()
+        ),
         "recall is the mean of the good frames; it is their share.": vary(
             recall=lambda values: values[values > 0.5].mean()
         ),
+        "decay is divided by the first quarter; it is the plain difference.": vary(
+            decay=lambda values: right(values)[2] / values[: len(values) // 4 + 1].mean()
+        ),
+        "the median stands in place of the mean.": lambda values: (np.median(values), *right(values)[1:]),
         "the order should be mean, recall, decay.": lambda values: np.array(right(values))[[0, 2, 1]],
     }
     wave = np.sin(np.arange(23)) / 10
     cases = {
-        "scores that fall": (np.linspace(0.9, 0.3, 23) + wave,),
-        "scores that rise": (np.linspace(0.45, 0.8, 18) + wave[:18],),
+        "scores that fall": (np.round(np.linspace(0.9, 0.3, 23) + wave, 2),),
+        "scores that rise": (np.round(np.linspace(0.45, 0.8, 18) + wave[:18], 2),),
         "a score of exactly one half": (np.array([0.9, 0.5, 0.7, 0.5, 0.2, 0.6, 0.5, 0.4]),),
     }
-    compare(student, right, cases, mistakes)
+    compare("mean_recall_decay", student, right, cases, mistakes)
 
 
 def read_failure(student: Callable) -> None:
@@ -204,6 +245,14 @@ def read_failure(student: Callable) -> None:
         "both are divided by all pixels of the frame; divide by the object's, and by the mask's.": divided(
             lambda mask, annotation: mask.size
         ),
+        "the denominators are exchanged; the first by the object's pixels, the second by the mask's.": (
+            lambda mask, annotation: (
+                np.count_nonzero(annotation & ~mask) / max(np.count_nonzero(mask), 1),
+                np.count_nonzero(mask & ~annotation) / max(np.count_nonzero(annotation), 1),
+            )
+        ),
+        "both are divided by all that is missed or wrong; the first by the object's pixels, the second by "
+        "the mask's.": divided(lambda mask, annotation: (mask ^ annotation).sum()),
         "both are divided by the object's pixels; the second by the mask's.": divided(
             lambda mask, annotation: annotation.sum()
         ),
@@ -220,4 +269,4 @@ def read_failure(student: Callable) -> None:
         "pixels are counted; divide by how many there are.": divided(lambda mask, annotation: 1),
     }
     cases = {**PAIRS, "the mask is empty": (EMPTY, OBJECT), "the object is hidden": (OBJECT, EMPTY)}
-    compare(student, right, cases, mistakes)
+    compare("read_failure", student, right, cases, mistakes)
