@@ -41,9 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--davis", type=Path, required=True)
     parser.add_argument("--sequence", default="blackswan")
-    parser.add_argument(
-        "--frames", type=int, default=20, help="how many, from the first (default: %(default)s)"
-    )
+    parser.add_argument("--frames", type=int, default=20, help="the first so many (%(default)s)")
     parser.add_argument("--other", type=Path, help="a checkout of another version")
     parser.add_argument("--presets", default="default,thorough", help="whose lines and scales (%(default)s)")
     parser.add_argument("--policy", default="auto")
