@@ -57,6 +57,7 @@ bench: setup
 	$(BIN)/python -m tests.benchmarks.step $(YARDSTICK)
 	$(BIN)/python -m tests.benchmarks.pipeline --davis $(SHARED)/davis-2016 $(YARDSTICK)
 	$(BIN)/python -m tests.benchmarks.job --davis $(SHARED)/davis-2016
+	$(BIN)/python -m tests.benchmarks.masks --davis $(SHARED)/davis-2016
 	$(BIN)/python -m tests.benchmarks.evaluation --davis $(SHARED)/davis-2016 --masks $(SHARED)/reference/osvos-masks
 
 clean:

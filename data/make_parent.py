@@ -40,11 +40,11 @@ def held_out(davis: Davis) -> list[str]:
     return davis.sequences("train")[1::6]
 
 
-def look_at_held_out(davis: Davis, height: int, path: Path) -> AtSteps:
+def look_at_held_out(davis: Davis, path: Path) -> AtSteps:
     """Every so many steps a row of J: every eighth frame of each sequence held out, and their mean."""
 
     def look(model: keras.Model, step: int, seconds: float) -> None:
-        scores = {name: sample_similarity(model, davis, name, height, every=8) for name in held_out(davis)}
+        scores = {name: sample_similarity(model, davis, name, every=8) for name in held_out(davis)}
         rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
         kept = [old for old in rows if old["step"] < step]  # a resumed training looks again
         row = {"step": step, **scores, "mean": np.mean(list(scores.values()))}
@@ -75,7 +75,7 @@ def main() -> None:
     to = Path(args.to or (run if args.hold_out else BUNDLED) / FILES["parent"])
     left_out = held_out(davis) if args.hold_out else []
     sequences = [name for name in davis.sequences("train") if name not in left_out]
-    looks = [look_at_held_out(davis, whole.height, run / "held_out.csv")] if args.hold_out else []
+    looks = [look_at_held_out(davis, run / "held_out.csv")] if args.hold_out else []
     train_parent(davis, sequences, branches, run / "branches", chunk=CHUNK)
     start = run / "branches" / WEIGHTS_FILE
     model = train_parent(davis, sequences, whole, run / "whole", weights=start, chunk=CHUNK, callbacks=looks)

@@ -29,6 +29,10 @@ RANGES = {
     "side_weight": (0, 1e3),
     "side_end": (1e-9, 1e9),
     "seed": (0, 2**63 - 1),  # what tf.data takes
+    "clear_logit": (0, 1e3),
+    "clear_area": (0, 1),
+    "shrinking": (0, 1),
+    "snap_band": (0, 1e3),
 }
 CHOICES = {"optimizer": ("adam", "sgd"), "decay": ("cosine", "none")}
 POLICIES = ("auto", "float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float16", "float64")
@@ -37,10 +41,34 @@ SMALLEST = 8  # lines, that the smallest of several scales may have
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """How a network looks at frames when it makes masks. A trained one carries this as `model.inference`."""
+    """How a network makes masks of frames. A trained one carries this as `model.inference`.
+
+    `dataclasses.replace(model.inference, height=480)` changes one setting. Why these numbers:
+    docs/experiments.md. A logit of 0 is a probability of one half, 2 of 0.88, 4 of 0.98.
+    """
 
     height: int = 0  # lines, as in training; 0 leaves frames as they are
     scales: int = 1  # sizes, each half of the one before, whose logits are averaged
+    batch: int = 4  # frames that the network sees at once
+    clear_logit: float = 4.0  # from this logit on a pixel is clear …
+    clear_area: float = 0.05  # … and parts of which a smaller fraction is clear leave the mask
+    # Of objects that grow: how many times as long, at least, as where it was learned, and the scale of the
+    # second look. Empty: one look.
+    second_looks: tuple = ((1.25, 0.75), (1.6, 0.5), (2.4, 0.35), (3.4, 0.25))
+    shrinking: float = 0.9  # what is left of an object's length, at the least, from one frame to the next
+    snap: bool = True  # whether the contour moves to edges of the picture …
+    snap_band: float = 2.0  # … where the logit lies between minus this and this
+
+    def __post_init__(self):
+        _check_settings(self)
+        for look in self.second_looks:
+            pair = look if isinstance(look, tuple) and len(look) == 2 else (0, 0)
+            growth, scale = (check_type("second_looks", number, (float,)) for number in pair)
+            if not growth >= 1 >= scale > 0:
+                raise ConfigError(
+                    f"second_looks holds {look!r}; a pair is the least growth, 1 or more, and a scale, above "
+                    "0 and at most 1, as (1.6, 0.5)."
+                )
 
 
 @dataclass(frozen=True)
@@ -66,10 +94,7 @@ class _Config:
     seed: int = 0
 
     def __post_init__(self):
-        for name, kinds in setting_types(type(self)).items():
-            value = check_type(name, getattr(self, name), kinds)
-            _check_value(name, value)
-            object.__setattr__(self, name, value)  # frozen: a whole number has become a float
+        _check_settings(self)
 
     @property
     def inference(self) -> InferenceConfig:
@@ -113,8 +138,15 @@ class OnlineConfig(_Config):
             )
 
 
-def setting_types(config: type[_Config]) -> dict[str, tuple[type, ...]]:
-    """The name of every setting of a phase, and the types that it may have."""
+def _check_settings(config: InferenceConfig | _Config) -> None:
+    for name, kinds in setting_types(type(config)).items():
+        value = check_type(name, getattr(config, name), kinds)
+        _check_value(name, value)
+        object.__setattr__(config, name, value)  # frozen: a whole number has become a float
+
+
+def setting_types(config: type) -> dict[str, tuple[type, ...]]:
+    """The name of every setting of a configuration, and the types that it may have."""
     return {name: typing.get_args(hint) or (hint,) for name, hint in typing.get_type_hints(config).items()}
 
 

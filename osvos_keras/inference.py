@@ -1,11 +1,18 @@
-"""From a trained network to masks: a sequence in batches, PNGs in DAVIS result layout."""
+"""From a trained network to masks: a sequence in batches, PNGs in DAVIS result layout.
 
+A frame's way: it is read and resized (a thread), seen by the network, looked at again if its object has
+grown, and its logits are resized to the frame's own size and snapped (a thread). A pixel belongs to the
+object where its logit is above 0, that is, its probability above one half.
+"""
+
+import dataclasses
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import cv2
@@ -19,25 +26,24 @@ from osvos_keras.davis import Davis
 from osvos_keras.device import use_xla
 from osvos_keras.errors import MaskWarning
 from osvos_keras.io.files import clear_temporaries, make_folder
-from osvos_keras.io.images import image_size, read_frame
+from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import read_annotation, write_mask
 from osvos_keras.io.paths import resolve_output
 from osvos_keras.metrics import region_similarity
 from osvos_keras.model import keep_outputs
-from osvos_keras.pipeline import (
-    frame_dataset,
-    naming_files,
-    resize_to_height,
-    resized_size,
-    scaled_heights,
-)
+from osvos_keras.pipeline import resize_to_height, resized_size, scaled_heights
 from osvos_keras.refinement import drop_unclear, snap_contour
+from osvos_keras.threads import in_order, worker_threads
 
-THRESHOLD = 0.5  # of the probability
-# Of objects that grow; chosen on training sequences: docs/experiments.md
-SECOND_LOOKS = {1.25: 0.75, 1.6: 0.5, 2.4: 0.35, 3.4: 0.25}  # growth, at least: scale of the second look
-SHRINKING = 0.9  # what is left of an object's length, at the least, from one frame to the next
-_FUSED: WeakKeyDictionary[keras.Model, keras.Model] = WeakKeyDictionary()  # Keras traces a graph for each
+AHEAD = 8  # frames that are read before, or snapped and written after, the network's own
+# Keras traces a graph for each network and number of scales
+_FUSED: WeakKeyDictionary[keras.Model, dict[int, keras.Model]] = WeakKeyDictionary()
+
+
+class _Frame(NamedTuple):
+    path: Path
+    frame: np.ndarray  # (H, W, 3) uint8, its own size
+    image: np.ndarray  # (h, w, 3) uint8, as the network sees it
 
 
 def predict_logits(model: keras.Model, frame: np.ndarray, height: int | None = None) -> dict[str, np.ndarray]:
@@ -52,8 +58,8 @@ def predict_logits(model: keras.Model, frame: np.ndarray, height: int | None = N
         `side2` … `side5` and `fused`, each (H, W) float32, at the resized frame's size.
     """
     height = own_settings(model).height if height is None else height
-    resized = resize_to_height(tf.constant(frame), height, "bilinear")[None]
-    return {name: _to_numpy(logits)[0, ..., 0] for name, logits in model(resized.numpy()).items()}
+    outputs = model(_resized(frame, height)[None])
+    return {name: keras.ops.convert_to_numpy(logits)[0, ..., 0] for name, logits in outputs.items()}
 
 
 def own_settings(model: keras.Model) -> InferenceConfig:
@@ -61,50 +67,51 @@ def own_settings(model: keras.Model) -> InferenceConfig:
     return getattr(model, "inference", InferenceConfig())
 
 
-def fused_only(model: keras.Model) -> keras.Model:
-    """The same network, computing the fused output alone, compiled for this device; kept while it lives."""
-    if model not in _FUSED:
-        _FUSED[model] = keep_outputs(model, ("fused",))
-        _FUSED[model].compile(jit_compile=use_xla())
-    return _FUSED[model]
+def fused_only(model: keras.Model, scales: int = 1) -> keras.Model:
+    """The same network, computing the fused output alone, compiled for this device; kept while it lives.
+
+    It takes a list of images (B, H, W, 3), one for each scale, and returns a dict of as many logits
+    (B, H, W, 1), `scale0` first.
+    """
+    kept = _FUSED.setdefault(model, {})
+    if scales not in kept:
+        fused = keep_outputs(model, ("fused",))
+        images = [keras.Input(batch_shape=fused.input.shape, dtype=fused.input.dtype) for _ in range(scales)]
+        kept[scales] = keras.Model(images, {f"scale{n}": fused(one)["fused"] for n, one in enumerate(images)})
+        kept[scales].compile(jit_compile=use_xla())
+    return kept[scales]
 
 
 def predict_sequence(
     model: keras.Model,
     frames: Sequence[Path],
-    height: int | None = None,
-    batch: int = 4,
+    settings: InferenceConfig | None = None,
+    learned_area: float = 0,
     progress: bool = True,
-    learned_share: float | None = None,
-    scales: int | None = None,
-    snap: bool = False,
 ) -> Iterator[tuple[Path, np.ndarray]]:
-    """The probability of the object in every frame of a sequence, in order.
+    """The logits of the object in every frame of a sequence, in order.
 
-    Only the fused output is computed, and only one batch is in memory at a time.
+    Only the fused output is computed, and only a few frames are in memory at a time.
 
     Online training sees the object at the size of its first frame. Where it has grown much larger since,
     the network knows its parts no longer; so it looks again at a smaller copy of that frame, in which the
     object is nearly as large as it was learned. The logits of the first look count as the learned area to
-    the present one. How large the object is, this frame and the one before tell.
+    the present one. The object's size is estimated from this frame and the one before.
 
-    What only resembles the object is left out, and the contour can be snapped: see `refinement`.
+    Parts that only resemble the object are left out, and the contour is snapped: see `refinement`.
 
     Args:
         model: the network.
-        frames: paths of the frames; those of different sizes are seen one at a time.
-        height: lines at which the network sees them; 0 leaves them as they are, None takes those that the
-            network was trained at.
-        batch: frames at a time.
+        frames: paths of the frames; a batch holds frames of one size.
+        settings: how to look at them; None takes the model's own. To change one setting:
+            `dataclasses.replace(model.inference, snap=False)`.
+        learned_area: the area of the object where it was learned, as a fraction of the frame, 0 to 1.
+            With 0, for a network that has not learned an object, it looks once at every frame and keeps
+            all that it finds.
         progress: whether to show a bar.
-        learned_share: the share of the frame, 0 to 1, that the object covers where it was learned; None, for
-            a network that has not learned one, looks once at every frame and takes what it finds.
-        scales: sizes at which it sees a frame, each half of the one before; None takes those that the
-            network was trained at. The logits are their mean.
-        snap: whether to snap the contour.
 
     Yields:
-        the frame's path, and its probabilities (H, W) float32 at the frame's own size.
+        the frame's path, and its logits (H, W) float32 at the frame's own size.
 
     Raises:
         DataError: a frame is missing, unreadable or truncated, or would be enlarged beyond reason.
@@ -112,26 +119,16 @@ def predict_sequence(
     Warns:
         MaskWarning: the object that was learned is in none of the masks.
     """
-    own = own_settings(model)
-    height = own.height if height is None else height
-    look = partial(_look, fused_only(model), scales=own.scales if scales is None else scales)
-    if len({resized_size(path, height) for path in frames}) > 1:
-        batch = 1
-    name = frames[0].parent.name
-    with tqdm(desc=f"masks {name}", total=len(frames), unit="frame", disable=not progress) as bar:
-        remaining, growth, found = iter(frames), 1.0, False
-        for images in _read(frame_dataset(frames, height, batch)):
-            for image, logits in zip(images, look(images), strict=True):
-                path = next(remaining)
-                if learned_share:
-                    logits = drop_unclear(logits)
-                    logits, growth = _look_again(look, image, logits, learned_share, growth)
-                probability = _to_numpy(keras.ops.sigmoid(_resize(logits, image_size(path))))
-                probability = snap_contour(read_frame(path), probability) if snap else probability
-                found = found or (probability > THRESHOLD).any()
-                yield path, probability
-                bar.update()
-    if learned_share and not found:
+    settings, found = settings or own_settings(model), False
+    name, read = frames[0].parent.name, partial(_read, height=settings.height)
+    bar = tqdm(desc=f"masks {name}", total=len(frames), unit="frame", disable=not progress)
+    with bar, worker_threads() as pool:
+        seen = _see(model, in_order(pool, read, frames, AHEAD), settings, learned_area)
+        for path, logits in in_order(pool, partial(_finish, settings=settings), seen, AHEAD):
+            found = found or (logits > 0).any()
+            yield path, logits
+            bar.update()
+    if learned_area and not found:
         warnings.warn(
             f"{name}: all masks are empty: the network finds the object in none of the {len(frames)} frames. "
             "Train for more steps, or at more lines (HEIGHT) if the object is small.",
@@ -140,24 +137,45 @@ def predict_sequence(
         )
 
 
-def _read(batches: tf.data.Dataset) -> Iterator[np.ndarray]:
-    with naming_files():
-        yield from batches.as_numpy_iterator()
+def _read(path: Path, height: int) -> _Frame:
+    frame = read_frame(path)
+    resized_size(path, height, frame.shape[:2])
+    with tf.device("CPU"):
+        return _Frame(path, frame, _resized(frame, height))
 
 
-def _look(fused: keras.Model, images: np.ndarray, scales: int, scale: float = 1) -> np.ndarray:
+def _resized(images: np.ndarray, height: int) -> np.ndarray:
+    return np.asarray(resize_to_height(images, height, "bilinear"))
+
+
+def _batches(frames: Iterable[_Frame], size: int) -> Iterator[list[_Frame]]:
+    """Neighbours of one size, at most `size` of them at a time."""
+    for _, alike in groupby(frames, lambda frame: frame.image.shape):
+        while batch := list(islice(alike, size)):
+            yield batch
+
+
+def _see(
+    model: keras.Model, frames: Iterable[_Frame], settings: InferenceConfig, learned_area: float
+) -> Iterator[tuple[_Frame, np.ndarray]]:
+    """Each frame with its logits, at the size that the network sees."""
+    growth = 1.0
+    for batch in _batches(frames, settings.batch):
+        images = np.stack([frame.image for frame in batch])
+        for frame, logits in zip(batch, _look(model, images, settings), strict=True):
+            if learned_area:
+                logits = drop_unclear(logits, settings.clear_logit, settings.clear_area)
+                logits, growth = _look_again(model, frame.image, logits, settings, learned_area, growth)
+            yield frame, logits
+
+
+def _look(model: keras.Model, images: np.ndarray, settings: InferenceConfig, scale: float = 1) -> np.ndarray:
     """Logits (B, H, W) float32 of images (B, H, W, 3) seen at `scale` of their size, and at its halves."""
     size = images.shape[1:3]
-    found = []
-    for lines in scaled_heights(scale * size[0], scales):
-        seen = images if lines == size[0] else resize_to_height(images, lines, "bilinear").numpy()
-        logits = _to_numpy(fused.predict_on_batch(seen)["fused"])[..., 0]
-        found.append([_resize(one, size) for one in logits])
-    return np.mean(found, axis=0)
-
-
-def _to_numpy(logits) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(logits), np.float32)
+    heights = scaled_heights(scale * size[0], settings.scales)
+    seen = [images if lines == size[0] else _resized(images, lines) for lines in heights]
+    found = fused_only(model, settings.scales).predict_on_batch(seen)
+    return np.mean([[_resize(one, size) for one in logits[..., 0]] for logits in found.values()], axis=0)
 
 
 def _resize(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -165,38 +183,68 @@ def _resize(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _look_again(
-    look: Callable[..., np.ndarray], image: np.ndarray, logits: np.ndarray, learned: float, before: float
+    model: keras.Model,
+    image: np.ndarray,
+    logits: np.ndarray,
+    settings: InferenceConfig,
+    learned_area: float,
+    before: float,
 ) -> tuple[np.ndarray, float]:
     """The logits with a second look, if the object has grown, and its growth; `before`: a frame earlier."""
-    growth = max(_growth(logits, learned), SHRINKING * before)
-    scale = next((scale for least, scale in reversed(SECOND_LOOKS.items()) if growth >= least), None)
+    growth = max(_growth(logits, learned_area), settings.shrinking * before)
+    scale = next((scale for least, scale in reversed(settings.second_looks) if growth >= least), None)
     if scale is not None:
-        second = look(image[None], scale=scale)[0]
+        second = _look(model, image[None], settings, scale)[0]
         logits = second + (logits - second) / growth**2
-    return logits, _growth(logits, learned)
+    return logits, _growth(logits, learned_area)
 
 
-def _growth(logits: np.ndarray, learned_share: float) -> float:
+def _growth(logits: np.ndarray, learned_area: float) -> float:
     """How many times as long the object is as where it was learned."""
-    return math.sqrt((logits > 0).mean() / learned_share)
+    return math.sqrt((logits > 0).mean() / learned_area)
+
+
+def _finish(seen: tuple[_Frame, np.ndarray], settings: InferenceConfig) -> tuple[Path, np.ndarray]:
+    (path, frame, _), logits = seen
+    logits = _resize(logits, frame.shape[:2])
+    return path, snap_contour(frame, logits, settings.snap_band) if settings.snap else logits
 
 
 def sample_similarity(
-    model: keras.Model, davis: Davis, sequence: str, height: int | None = None, every: int = 1, **options
+    model: keras.Model,
+    davis: Davis,
+    sequence: str,
+    settings: InferenceConfig | None = None,
+    learned_area: float = 0,
+    every: int = 1,
 ) -> float:
     """The mean J over every `every`-th frame of a sequence at full size, the first and the last left out.
 
-    A quick look at a network in training, without snapping unless asked for; the benchmark's own number is
-    `evaluation.evaluate`'s. `options` are those of `predict_sequence`.
+    A quick look at a network in training; the benchmark's own number is `evaluation.evaluate`'s.
+
+    Args:
+        model, settings, learned_area: as for `predict_sequence`; without settings contours are not snapped.
+        davis: the data set.
+        sequence: its name.
+        every: 1 takes every frame, 2 every other one.
     """
+    settings = settings or dataclasses.replace(own_settings(model), snap=False)
     frames, annotations = (paths(sequence)[1:-1][::every] for paths in (davis.frames, davis.annotations))
-    found = predict_sequence(model, frames, height, progress=False, **options)
+    found = predict_sequence(model, frames, settings, learned_area, progress=False)
     pairs = zip(found, annotations, strict=True)
-    return float(np.mean([region_similarity(p > THRESHOLD, read_annotation(path)) for (_, p), path in pairs]))
+    return float(
+        np.mean([region_similarity(logits > 0, read_annotation(path)) for (_, logits), path in pairs])
+    )
 
 
 def segment_sequence(
-    model: keras.Model, davis: Davis, sequence: str, folder: str | Path, height: int | None = None, **options
+    model: keras.Model,
+    davis: Davis,
+    sequence: str,
+    folder: str | Path,
+    settings: InferenceConfig | None = None,
+    learned_area: float | None = None,
+    progress: bool = True,
 ) -> Path:
     """Write the masks of a sequence: `folder/<sequence>/00000.png`, 0 and 255, the frames' own size.
 
@@ -205,10 +253,8 @@ def segment_sequence(
         davis: the data set.
         sequence: its name.
         folder: the folder of masks; the sequence gets one of its own in it.
-        height: lines at which the network sees the frames; 0 leaves them as they are, None takes those that
-            the network was trained at.
-        **options: `batch`, `progress`, `learned_share`, `scales` and `snap`, as in `predict_sequence`; the
-            share is the first annotation's unless another is given, and contours are snapped.
+        settings, learned_area, progress: as for `predict_sequence`; no learned area is that of the first
+            annotation.
 
     Returns:
         The sequence's folder of masks.
@@ -220,14 +266,16 @@ def segment_sequence(
     Warns:
         MaskWarning: all masks are empty.
     """
-    options = {"learned_share": davis.first(sequence)[1].mean(), "snap": True, **options}
+    learned_area = davis.first(sequence)[1].mean() if learned_area is None else learned_area
     masks = make_folder(resolve_output(folder) / sequence)
     clear_temporaries(masks)
-    with ThreadPoolExecutor(max_workers=1) as writer:  # while the network computes the next batch
-        written = [
-            writer.submit(write_mask, masks / f"{path.stem}.png", probability > THRESHOLD)
-            for path, probability in predict_sequence(model, davis.frames(sequence), height, **options)
-        ]
-        for one in written:
-            one.result()
+
+    def write(found: tuple[Path, np.ndarray]) -> None:
+        path, logits = found
+        write_mask(masks / f"{path.stem}.png", logits > 0)
+
+    with worker_threads() as pool:
+        found = predict_sequence(model, davis.frames(sequence), settings, learned_area, progress)
+        for _ in in_order(pool, write, found, AHEAD):
+            pass
     return masks

@@ -38,13 +38,13 @@ def resize_to_height(image: tf.Tensor, height: int, method: str) -> tf.Tensor:
     )
 
 
-def resized_size(path: str | Path, height: int) -> tuple[int, int]:
-    """Lines and columns of an image file at `height` lines, from its header.
+def resized_size(path: str | Path, height: int, own: tuple[int, int] | None = None) -> tuple[int, int]:
+    """Lines and columns of an image file at `height` lines; its own are read from its header if not given.
 
     Raises:
         DataError: the file is missing or no image, or would be enlarged beyond `LARGEST` pixels.
     """
-    own = image_size(path)
+    own = own or image_size(path)
     size = (height, max(round(own[1] * height / own[0]), 1)) if height else own
     if size[0] > own[0] and size[0] * size[1] > LARGEST:
         raise DataError(
@@ -94,16 +94,6 @@ def naming_files() -> Iterator[None]:
         if not found:
             raise
         raise DataError(found[1]) from error
-
-
-def frame_dataset(frames: Sequence[Path], height: int = 0, batch: int = 1) -> tf.data.Dataset:
-    """Batches (B, H, W, 3) uint8 of frames in order, for inference."""
-    paths = tf.data.Dataset.from_tensor_slices([os.fsencode(path) for path in frames])
-    return (
-        paths.map(lambda path: load_frame(path, height), tf.data.AUTOTUNE)
-        .batch(batch)
-        .prefetch(tf.data.AUTOTUNE)
-    )
 
 
 def parent_dataset(

@@ -3,53 +3,66 @@
 import cv2
 import numpy as np
 
-# Chosen on training sequences: docs/experiments.md
-CLEAR_LOGIT, CLEAR_SHARE = 4.0, 0.05  # a probability of 0.98, in so large a share of a part's pixels
-SURE = 1 / (1 + np.exp(-2.0))  # from this probability on, or its complement down, nothing is moved
 COLOURS = 5  # clusters that GrabCut makes of object and background each
 
 
-def drop_unclear(logits: np.ndarray) -> np.ndarray:
+def drop_unclear(logits: np.ndarray, clear_logit: float, clear_area: float) -> np.ndarray:
     """Leave out of a mask what only resembles the object.
 
     A network that was trained online is sure of its object, in most of its pixels. Connected pixels of
-    which not even a twentieth is clear are something else, or the edge of it.
+    which only a small fraction is clear are something else, or the edge of it.
 
     Args:
         logits: (H, W) float32.
+        clear_logit: a pixel is clear from this logit on.
+        clear_area: the fraction of a connected part's pixels, 0 to 1, that must be clear.
 
     Returns:
-        The logits, with 0, undecided, in such parts.
+        The logits, with 0, undecided, in parts that are less clear.
     """
     _, parts = cv2.connectedComponents((logits > 0).astype(np.uint8))
-    clear = np.bincount(parts.ravel(), (logits >= CLEAR_LOGIT).ravel())
-    unclear = clear < CLEAR_SHARE * np.bincount(parts.ravel())
+    clear = np.bincount(parts.ravel(), (logits >= clear_logit).ravel())
+    unclear = clear < clear_area * np.bincount(parts.ravel())
     unclear[0] = False  # the background
     return np.where(unclear[parts], np.float32(0), logits)
 
 
-def snap_contour(frame: np.ndarray, probability: np.ndarray) -> np.ndarray:
+def snap_contour(frame: np.ndarray, logits: np.ndarray, band: float) -> np.ndarray:
     """Move the contour to an edge of the picture, where the network is not sure.
 
-    The paper snaps to contours that a second network detects. Here it is OpenCV's GrabCut:
-    it learns the colours of object and background from this frame's own mask.
+    The paper snaps to contours that a second network detects. Here it is GrabCut: it learns the colours of
+    object and background from this frame's own mask.
 
     Args:
         frame: (H, W, 3) uint8 RGB.
-        probability: (H, W) float32 of the object.
+        logits: (H, W) float32 of the object.
+        band: pixels whose logit lies between −`band` and `band` may move.
 
     Returns:
-        (H, W) float32: the probabilities, moved to the other side of one half where GrabCut decides so.
+        (H, W) float32: the logits, moved to the other side of 0 where GrabCut decides so.
     """
-    labels = np.full(probability.shape, cv2.GC_BGD, np.uint8)
-    labels[probability > 1 - SURE] = cv2.GC_PR_BGD
-    labels[probability > 0.5] = cv2.GC_PR_FGD
-    labels[probability > SURE] = cv2.GC_FGD
+    labels = np.full(logits.shape, cv2.GC_BGD, np.uint8)
+    labels[logits > -band] = cv2.GC_PR_BGD
+    labels[logits > 0] = cv2.GC_PR_FGD
+    labels[logits > band] = cv2.GC_FGD
     if min(np.count_nonzero(labels == sure) for sure in (cv2.GC_BGD, cv2.GC_FGD)) < COLOURS:
-        return probability  # no colours to learn
-    cv2.setRNGSeed(0)  # the first clusters are drawn at random
+        return logits  # no colours to learn
+    inside = grab_cut(frame, labels, iterations=1)
+    least = np.finfo(np.float32).tiny
+    return np.where(inside, np.maximum(logits, least), np.minimum(logits, np.float32(0)))
+
+
+def grab_cut(frame: np.ndarray, labels: np.ndarray, iterations: int) -> np.ndarray:
+    """The object that OpenCV's GrabCut (Rother et al., 2004) cuts out, (H, W) bool.
+
+    The same input gives the same object.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        labels: (H, W) uint8 of `cv2.GC_BGD`, `GC_PR_BGD`, `GC_PR_FGD` and `GC_FGD`; it is written over.
+        iterations: rounds of learning colours and cutting.
+    """
+    cv2.setRNGSeed(0)  # the first clusters are drawn at random, from numbers of this thread
     models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(frame, labels, None, *models, 1, cv2.GC_INIT_WITH_MASK)
-    inside = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
-    above = np.nextafter(np.float32(0.5), np.float32(1))
-    return np.where(inside, np.maximum(probability, above), np.minimum(probability, np.float32(0.5)))
+    cv2.grabCut(frame, labels, None, *models, iterations, cv2.GC_INIT_WITH_MASK)
+    return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))

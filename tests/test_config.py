@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osvos_keras.cli.arguments import add_config_arguments, read_config
-from osvos_keras.config import PRESETS, OnlineConfig, ParentConfig, get_config, setting_types
+from osvos_keras.config import PRESETS, InferenceConfig, OnlineConfig, ParentConfig, get_config, setting_types
 from osvos_keras.errors import ConfigError
 
 PHASES = {"parent": ParentConfig, "online": OnlineConfig}
@@ -100,6 +100,31 @@ def test_wrong_settings_are_named(settings, message):
 def test_a_value_of_another_type_or_range_is_an_error(name, value):
     with pytest.raises(ConfigError, match=rf"^{name} is .*; (it must|choose)"):
         OnlineConfig(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"height": -1}, "height is -1; it must not be negative"),
+        ({"scales": 0}, "scales is 0; it must be above zero"),
+        ({"batch": 2.0}, r"batch is 2\.0; it must be a whole number"),
+        ({"snap": 1}, "snap is 1; it must be True or False"),
+        ({"clear_area": 1.5}, r"clear_area is 1\.5; it must lie between 0 and 1"),
+        ({"second_looks": [(1.6, 0.5)]}, r"second_looks is \[.*; it must be a tuple"),
+        ({"second_looks": (1.6, 0.5)}, r"second_looks holds 1\.6; a pair is"),
+        ({"second_looks": ((0.9, 0.5),)}, r"second_looks holds \(0\.9, 0\.5\); a pair is"),
+        ({"second_looks": ((1.6, 2),)}, r"second_looks holds \(1\.6, 2\); a pair is"),
+        ({"second_looks": ((1.6, "half"),)}, "second_looks is 'half'; it must be a finite number"),
+    ],
+)
+def test_wrong_settings_of_inference_are_named(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        InferenceConfig(**changes)
+
+
+def test_network_is_looked_through_as_it_was_trained():
+    assert OnlineConfig(height=480, scales=2).inference == InferenceConfig(480, 2)
+    assert ParentConfig(height=96).inference == dataclasses.replace(InferenceConfig(), height=96)
 
 
 def test_numpys_numbers_are_taken_and_kept_as_pythons():

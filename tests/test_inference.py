@@ -1,8 +1,10 @@
 """From network to masks on disk."""
 
 import gc
+import threading
 import warnings
 import weakref
+from dataclasses import replace
 
 import cv2
 import keras
@@ -20,6 +22,7 @@ from osvos_keras.inference import (
     sample_similarity,
     segment_sequence,
 )
+from osvos_keras.io import images
 from osvos_keras.io.masks import read_annotation
 from osvos_keras.model import OUTPUTS, build_osvos
 
@@ -34,8 +37,16 @@ def network():
     return model
 
 
+PLAIN = InferenceConfig(snap=False)
+CLOSE = {"rtol": 1e-5, "atol": 1e-3}  # of logits in the hundreds
+
+
+def all_logits(network, frames, settings=None, learned_area=0):
+    return np.stack([found for _, found in predict_sequence(network, frames, settings, learned_area, False)])
+
+
 def test_masks_are_whole_files_of_the_frames_own_size(network, tiny, tmp_path):
-    folder = segment_sequence(network, tiny, "cow", tmp_path / "masks", height=24, progress=False)
+    folder = segment_sequence(network, tiny, "cow", tmp_path / "masks", InferenceConfig(24), progress=False)
     assert folder == tmp_path / "masks" / "cow"
     assert [path.name for path in sorted(folder.iterdir())] == [path.name for path in tiny.annotations("cow")]
     for path in folder.iterdir():
@@ -44,31 +55,29 @@ def test_masks_are_whole_files_of_the_frames_own_size(network, tiny, tmp_path):
         assert set(np.unique(image)) <= {0, 255}
 
 
-def test_masks_are_where_the_probability_is_above_one_half(network, tiny, tmp_path):
+def test_masks_are_where_the_logit_is_above_zero(network, tiny, tmp_path):
     folder = segment_sequence(network, tiny, "cow", tmp_path, progress=False)
     found = [read_annotation(path) for path in sorted(folder.iterdir())]
-    share = tiny.first("cow")[1].mean()
-    options = {"learned_share": share, "snap": True, "progress": False}
-    expected = [p > 0.5 for _, p in predict_sequence(network, tiny.frames("cow"), **options)]
+    area = tiny.first("cow")[1].mean()
+    frames = tiny.frames("cow")
+    expected = [logits > 0 for _, logits in predict_sequence(network, frames, None, area, progress=False)]
     np.testing.assert_array_equal(found, expected)
     assert 0 < np.mean(found) < 1
 
 
 @pytest.mark.parametrize(("height", "scales"), [(0, 1), (20, 1), (0, 2)])
 def test_batches_do_not_change_the_result(network, tiny, height, scales):
-    def probabilities(batch):
-        options = {"scales": scales, "progress": False}
-        return [p for _, p in predict_sequence(network, tiny.frames("cow"), height, batch, **options)]
+    def found(batch):
+        settings = InferenceConfig(height, scales, batch, snap=False)
+        return all_logits(network, tiny.frames("cow"), settings)
 
-    np.testing.assert_allclose(probabilities(1), probabilities(3), atol=1e-4)
+    np.testing.assert_allclose(found(1), found(3), **CLOSE)
 
 
 def test_logits_of_one_frame_are_those_of_the_sequence(network, tiny):
     logits = predict_logits(network, tiny.first("cow")[0])
     assert tuple(logits) == OUTPUTS and logits["fused"].shape == (45, 61)
-    _, probability = next(predict_sequence(network, tiny.frames("cow"), progress=False))
-    expected = 1 / (1 + np.exp(-logits["fused"].astype(np.float64)))
-    np.testing.assert_allclose(expected, probability, atol=0.02)  # two JPEG decoders
+    np.testing.assert_allclose(all_logits(network, tiny.frames("cow"), PLAIN)[0], logits["fused"], **CLOSE)
 
 
 def mean_logits(network, frame, heights):
@@ -76,29 +85,28 @@ def mean_logits(network, frame, heights):
     return np.mean([cv2.resize(look, frame.shape[1::-1]) for look in looks], axis=0)
 
 
-@pytest.mark.parametrize(("share", "second"), [(None, None), (4.0, (22, 11))])
-def test_of_several_scales_the_mean_logits_count(network, tiny, share, second):
+@pytest.mark.parametrize(("area", "second"), [(0, None), (4.0, (22, 11))])
+def test_of_several_scales_the_mean_logits_count(network, tiny, area, second):
     """In a second look too: at half the size, the scales are a half and a quarter."""
     frame = tiny.first("cow")[0]
     expected = mean_logits(network, frame, (45, 22))
-    if share:
-        share = (expected > 0).mean() / share
+    if area:
+        area = (expected > 0).mean() / area
         expected = expected / 4 + mean_logits(network, frame, second) * 3 / 4
-    options = {"learned_share": share, "scales": 2, "progress": False}
-    _, probability = next(predict_sequence(network, tiny.frames("cow"), **options))
-    np.testing.assert_allclose(probability, keras.ops.sigmoid(expected), atol=0.02)  # two JPEG decoders
+    found = all_logits(network, tiny.frames("cow")[:1], replace(PLAIN, scales=2), area)
+    np.testing.assert_allclose(found[0], expected, **CLOSE)
 
 
 @pytest.mark.parametrize(("growth", "lines"), [(1.2, None), (1.3, 34), (2.0, 22), (5.0, 11)])
 def test_an_object_that_has_grown_is_looked_at_again_at_a_smaller_scale(network, tiny, growth, lines):
     frame = tiny.first("cow")[0]
     expected = predict_logits(network, frame)["fused"]
-    share = (expected > 0).mean() / growth**2
+    area = (expected > 0).mean() / growth**2
     if lines:
         second = cv2.resize(predict_logits(network, frame, lines)["fused"], expected.shape[::-1])
         expected = expected / growth**2 + second * (1 - 1 / growth**2)
-    _, probability = next(predict_sequence(network, tiny.frames("cow"), progress=False, learned_share=share))
-    np.testing.assert_allclose(probability, keras.ops.sigmoid(expected), atol=0.02)  # two JPEG decoders
+    found = all_logits(network, tiny.frames("cow")[:1], PLAIN, area)
+    np.testing.assert_allclose(found[0], expected, **CLOSE)
 
 
 @pytest.fixture(scope="module")
@@ -118,20 +126,21 @@ def write_frames(folder, *frames):
     return paths
 
 
-def last_mask(network, frames, share):
-    *_, (_, probability) = predict_sequence(network, frames, progress=False, learned_share=share)
-    return probability > 0.5
+def last_mask(network, frames, area, settings=PLAIN):
+    return all_logits(network, frames, settings, area)[-1] > 0
 
 
 def test_an_object_is_not_taken_to_have_shrunk_at_once(bright, tmp_path):
     """After a frame in which it is large, one in which little of it is found is looked at again too."""
-    images = np.zeros((2, 48, 48), np.uint8)
-    images[0, :30, :30] = images[1, :8, :8] = 255
-    frames = write_frames(tmp_path, *images)
-    share = 8**2 / 48**2
-    alone, after = last_mask(bright, frames[1:], share), last_mask(bright, frames, share)
-    np.testing.assert_array_equal(alone, last_mask(bright, frames[1:], None))
+    pictures = np.zeros((2, 48, 48), np.uint8)
+    pictures[0, :30, :30] = pictures[1, :8, :8] = 255
+    frames = write_frames(tmp_path, *pictures)
+    area = 8**2 / 48**2
+    alone, after = last_mask(bright, frames[1:], area), last_mask(bright, frames, area)
+    np.testing.assert_array_equal(alone, last_mask(bright, frames[1:], 0))
     assert (alone != after).any()
+    for settings in (replace(PLAIN, shrinking=0), replace(PLAIN, second_looks=())):
+        np.testing.assert_array_equal(last_mask(bright, frames, area, settings), alone)
 
 
 def test_a_part_of_the_mask_that_is_nowhere_clear_is_left_out(bright, tmp_path):
@@ -142,47 +151,61 @@ def test_a_part_of_the_mask_that_is_nowhere_clear_is_left_out(bright, tmp_path):
         square = np.full(256, 130, np.uint8)
         square[:clear] = 200
         image[4:20, left : left + 16] = square.reshape(16, 16)
-    path = tmp_path / "cow" / "00000.png"  # TensorFlow tells PNG from JPEG by content
+    path = tmp_path / "cow" / "00000.png"
     path.parent.mkdir()
     Image.fromarray(np.stack([image] * 3, axis=-1)).save(path)
-    everything = last_mask(bright, [path], None)
+    everything = last_mask(bright, [path], 0)
     np.testing.assert_array_equal(everything, image > 0)
     clear = everything & (np.arange(96) < 48)
     np.testing.assert_array_equal(last_mask(bright, [path], 0.5), clear)
+    np.testing.assert_array_equal(last_mask(bright, [path], 0.5, replace(PLAIN, clear_area=0)), everything)
 
 
 def test_where_nothing_is_clear_the_mask_is_empty(bright, tmp_path):
     frames = write_frames(tmp_path, np.full((24, 32), 130, np.uint8))
-    assert last_mask(bright, frames, None).all()
+    assert last_mask(bright, frames, 0).all()
     with pytest.warns(MaskWarning):
         assert not last_mask(bright, frames, 0.5).any()
 
 
 def test_masks_of_a_sequence_take_the_first_annotation_for_the_size_that_was_learned(network, tiny, tmp_path):
-    def masks(folder, **options):
-        folder = segment_sequence(network, tiny, "cow", tmp_path / folder, progress=False, **options)
+    def masks(folder, settings=None, area=None):
+        folder = segment_sequence(network, tiny, "cow", tmp_path / folder, settings, area, progress=False)
         return np.stack([read_annotation(path) for path in sorted(folder.iterdir())])
 
-    share = tiny.first("cow")[1].mean()
-    np.testing.assert_array_equal(masks("default"), masks("given", learned_share=share, snap=True))
-    assert (masks("default") != masks("plain", snap=False)).any()
-    assert (masks("once", learned_share=None) != masks("tiny", learned_share=1e-4)).any()
+    area = tiny.first("cow")[1].mean()
+    np.testing.assert_array_equal(masks("default"), masks("given", InferenceConfig(), area))
+    assert (masks("default") != masks("plain", PLAIN)).any()
+    assert (masks("once", area=0) != masks("tiny", area=1e-4)).any()
 
 
 def test_truncated_frame_is_named_and_masks_before_it_are_kept(network, tiny, tmp_path):
     path = tiny.frames("cow")[2]
     path.write_bytes(path.read_bytes()[:-400])  # its header is whole
     with pytest.raises(DataError, match=r"cow/00002\.jpg: unreadable or truncated"):
-        segment_sequence(network, tiny, "cow", tmp_path, batch=1, progress=False)
+        segment_sequence(network, tiny, "cow", tmp_path, InferenceConfig(batch=1), progress=False)
     assert [mask.name for mask in sorted((tmp_path / "cow").iterdir())] == ["00000.png", "00001.png"]
 
 
 def test_masks_follow_each_frames_own_size(network, tiny, tmp_path):
-    """One at a time then, whatever the batch."""
     path = tiny.frames("cow")[1]
     Image.open(path).resize((40, 30)).save(path)
     folder = segment_sequence(network, tiny, "cow", tmp_path, progress=False)
     assert [Image.open(mask).size for mask in sorted(folder.iterdir())[:3]] == [(61, 45), (40, 30), (61, 45)]
+
+
+def test_each_frame_is_opened_once(network, tiny, monkeypatch):
+    opened, lock = [], threading.Lock()
+    open_image = images.open_image
+
+    def note(path, *options):
+        with lock:
+            opened.append(path)
+        return open_image(path, *options)
+
+    monkeypatch.setattr(images, "open_image", note)
+    all_logits(network, tiny.frames("cow"), InferenceConfig(height=24, scales=2), 0.01)
+    assert sorted(opened) == tiny.frames("cow")
 
 
 def test_frame_that_is_missing_is_named(network, tiny):
@@ -194,7 +217,7 @@ def test_frame_that_is_missing_is_named(network, tiny):
 
 def test_frame_that_goes_missing_meanwhile_is_named(network, tiny):
     frames = [*tiny.frames("bee"), *tiny.frames("ant"), *tiny.frames("cow")] * 8
-    found = predict_sequence(network, frames, batch=1, progress=False)
+    found = predict_sequence(network, frames, InferenceConfig(batch=1), progress=False)
     next(found)
     frames[-1].unlink()
     with pytest.raises(DataError, match=r"cow/00003\.jpg: no such file"):
@@ -206,33 +229,31 @@ def test_thin_frames_are_seen_at_their_own_size_and_not_enlarged_beyond_reason(n
     for name, (height, width) in {"flat": (1, 2000), "tall": (2000, 1)}.items():
         (tmp_path / name).mkdir()
         frames = write_frames(tmp_path / name, np.full((height, width), 200, np.uint8))
-        ((_, probability),) = predict_sequence(network, frames, 0, progress=False)
-        assert probability.shape == (height, width)
-    ((_, probability),) = predict_sequence(network, frames, 240, progress=False)
-    assert probability.shape == (2000, 1)
+        assert all_logits(network, frames).shape == (1, height, width)
+    assert all_logits(network, frames, InferenceConfig(240)).shape == (1, 2000, 1)
     with pytest.raises(DataError, match="2000×1 pixels, which 240 lines would enlarge to 480000×240"):
-        next(predict_sequence(network, [tmp_path / "flat" / "cow" / "00000.jpg"], 240, progress=False))
+        all_logits(network, [tmp_path / "flat" / "cow" / "00000.jpg"], InferenceConfig(240))
 
 
 def test_network_looks_at_frames_as_it_was_trained_unless_told_otherwise(network, tiny, tmp_path):
-    def probabilities(model, *height, **options):
-        frames = tiny.frames("cow")
-        return np.stack([p for _, p in predict_sequence(model, frames, *height, progress=False, **options)])
+    def found(model, *settings):
+        return all_logits(model, tiny.frames("cow"), *settings)
 
     model = keras.Model(network.input, network.output)
-    model.inference = InferenceConfig(height=20, scales=2)
-    np.testing.assert_array_equal(probabilities(model), probabilities(network, 20, scales=2))
-    np.testing.assert_array_equal(probabilities(model, 0, scales=1), probabilities(network))
-    assert (probabilities(model) != probabilities(network)).any()
+    model.inference = settings = InferenceConfig(height=20, scales=2)
+    np.testing.assert_array_equal(found(model), found(network, settings))
+    np.testing.assert_array_equal(found(model, InferenceConfig()), found(network))
+    assert (found(model) != found(network)).any()
     frame = tiny.first("cow")[0]
     assert predict_logits(model, frame)["fused"].shape == (20, 27)
     assert predict_logits(model, frame, 0)["fused"].shape == (45, 61)
-    assert sample_similarity(model, tiny, "cow") == sample_similarity(network, tiny, "cow", 20, scales=2)
+    plain = replace(settings, snap=False)
+    assert sample_similarity(model, tiny, "cow") == sample_similarity(network, tiny, "cow", plain)
     masks = [
         np.stack([read_annotation(path) for path in sorted(folder.iterdir())])
         for folder in (
             segment_sequence(model, tiny, "cow", tmp_path / "own", progress=False),
-            segment_sequence(network, tiny, "cow", tmp_path / "told", 20, scales=2, progress=False),
+            segment_sequence(network, tiny, "cow", tmp_path / "told", settings, progress=False),
         )
     ]
     np.testing.assert_array_equal(*masks)
@@ -240,13 +261,13 @@ def test_network_looks_at_frames_as_it_was_trained_unless_told_otherwise(network
 
 def test_compiled_network_is_kept_as_long_as_the_network_and_no_longer():
     model = build_osvos(None)
-    fused = fused_only(model)
-    assert fused_only(model) is fused
-    left = weakref.ref(model), weakref.ref(fused)
+    fused = [fused_only(model), fused_only(model, 2)]
+    assert fused_only(model) is fused[0] and fused_only(model, 2) is fused[1]
+    left = [weakref.ref(one) for one in (model, *fused)]
     del model, fused
     keras.backend.clear_session()
     gc.collect()
-    assert [reference() for reference in left] == [None, None]
+    assert [reference() for reference in left] == [None, None, None]
 
 
 def test_masks_that_are_all_empty_are_said_once(bright, tiny, tmp_path):
@@ -256,7 +277,7 @@ def test_masks_that_are_all_empty_are_said_once(bright, tiny, tmp_path):
     assert len(caught) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # one that has learned no object may find none
-        assert not last_mask(bright, frames, None).any()
+        assert not last_mask(bright, frames, 0).any()
 
 
 def test_what_a_killed_run_left_half_written_among_the_masks_goes(network, tiny, tmp_path):
@@ -276,8 +297,8 @@ def test_folder_that_cannot_be_written(network, tiny, tmp_path):
 
 
 def test_quick_look_is_the_benchmarks_j_of_the_frames_it_takes(network, tiny, tmp_path):
-    segment_sequence(network, tiny, "cow", tmp_path, progress=False, learned_share=None, snap=False)
+    segment_sequence(network, tiny, "cow", tmp_path, PLAIN, 0, progress=False)
     per_frame = evaluate(tmp_path, tiny, ["cow"], progress=False).per_frame["J"]
     for every in (1, 2):
-        quick = sample_similarity(network, tiny, "cow", 0, every)
+        quick = sample_similarity(network, tiny, "cow", every=every)
         np.testing.assert_allclose(quick, per_frame[::every].mean(), atol=1e-9)

@@ -4,8 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from osvos_keras.config import InferenceConfig
 from osvos_keras.refinement import drop_unclear, snap_contour
 
+BAND, CLEAR = InferenceConfig.snap_band, (InferenceConfig.clear_logit, InferenceConfig.clear_area)
 DISK = cv2.circle(np.zeros((60, 80), np.uint8), (40, 30), 18, 1, -1) > 0
 
 
@@ -18,13 +20,13 @@ def frame():
 
 
 def unsure_within(pixels):
-    """Probabilities of a disk whose contour is some pixels too far out, and unsure as far to both sides."""
+    """Logits of a disk whose contour is some pixels too far out, and unsure as far to both sides."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1,) * 2)
     grown = cv2.dilate(DISK.astype(np.uint8), kernel)
-    probability = np.where(grown > 0, 0.7, 0.02)
-    probability[cv2.dilate(grown, kernel) > grown] = 0.3
-    probability[cv2.erode(DISK.astype(np.uint8), kernel) > 0] = 0.99
-    return probability.astype(np.float32)
+    logits = np.where(grown > 0, 0.8, -3.9)
+    logits[cv2.dilate(grown, kernel) > grown] = -0.8
+    logits[cv2.erode(DISK.astype(np.uint8), kernel) > 0] = 4.6
+    return logits.astype(np.float32)
 
 
 def overlap(a, b):
@@ -32,38 +34,38 @@ def overlap(a, b):
 
 
 def test_contour_snaps_to_the_edge_of_the_picture(frame):
-    probability = unsure_within(4)
-    assert overlap(probability > 0.5, DISK) < 0.75
-    assert overlap(snap_contour(frame, probability) > 0.5, DISK) > 0.98
+    logits = unsure_within(4)
+    assert overlap(logits > 0, DISK) < 0.75
+    assert overlap(snap_contour(frame, logits, BAND) > 0, DISK) > 0.98
 
 
 def test_what_the_network_is_sure_of_stays(frame):
-    probability = unsure_within(4)
-    probability[:8, :8], probability[28:32, 38:42] = 0.9, 0.1  # against all colours
-    snapped = snap_contour(frame, probability)
-    sure = (probability > 0.881) | (probability < 0.119)
-    np.testing.assert_array_equal(snapped[sure], probability[sure])
-    kept = (snapped > 0.5) == (probability > 0.5)
-    np.testing.assert_array_equal(snapped[kept], probability[kept])
+    logits = unsure_within(4)
+    logits[:8, :8], logits[28:32, 38:42] = 2.01, -2.01  # against all colours
+    snapped = snap_contour(frame, logits, BAND)
+    sure = abs(logits) > 2
+    np.testing.assert_array_equal(snapped[sure], logits[sure])
+    kept = (snapped > 0) == (logits > 0)
+    np.testing.assert_array_equal(snapped[kept], logits[kept])
     assert snapped.dtype == np.float32 and not kept.all()
 
 
 def test_snapping_does_not_depend_on_what_was_drawn_before(frame):
-    first = snap_contour(frame, unsure_within(4))
+    first = snap_contour(frame, unsure_within(4), BAND)
     cv2.randu(np.zeros((9, 9), np.uint8), 0, 255)
-    np.testing.assert_array_equal(snap_contour(frame, unsure_within(4)), first)
+    np.testing.assert_array_equal(snap_contour(frame, unsure_within(4), BAND), first)
 
 
-@pytest.mark.parametrize("value", [0.0, 0.4, 0.6, 1.0])
+@pytest.mark.parametrize("value", [-9.0, -0.4, 0.4, 9.0])
 def test_without_colours_of_both_nothing_is_snapped(frame, value):
-    probability = np.full((60, 80), value, np.float32)
-    assert snap_contour(frame, probability) is probability
+    logits = np.full((60, 80), value, np.float32)
+    assert snap_contour(frame, logits, BAND) is logits
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (33, 2)])
 def test_tiny_frames(shape):
-    probability = np.linspace(0, 1, shape[0] * shape[1], dtype=np.float32).reshape(shape)
-    assert snap_contour(np.zeros((*shape, 3), np.uint8), probability).shape == shape
+    logits = np.linspace(-9, 9, shape[0] * shape[1], dtype=np.float32).reshape(shape)
+    assert snap_contour(np.zeros((*shape, 3), np.uint8), logits, BAND).shape == shape
 
 
 def test_parts_that_are_nowhere_clear_become_undecided():
@@ -79,10 +81,10 @@ def test_parts_that_are_nowhere_clear_become_undecided():
         if (values >= 4).mean() < 0.05:
             expected[parts == part], dropped = 0, dropped + 1
     assert 0 < dropped < count - 1
-    np.testing.assert_array_equal(drop_unclear(logits), expected)
+    np.testing.assert_array_equal(drop_unclear(logits, *CLEAR), expected)
 
 
 def test_a_mask_of_nothing_or_of_everything():
     for value in (-1.0, 5.0):
         logits = np.full((4, 5), value, np.float32)
-        np.testing.assert_array_equal(drop_unclear(logits), logits)
+        np.testing.assert_array_equal(drop_unclear(logits, *CLEAR), logits)

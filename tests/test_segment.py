@@ -24,7 +24,7 @@ from osvos_keras.training import WEIGHTS_FILE
 from osvos_keras.video import overlay, segment
 from osvos_keras.video.clip import import_clip
 from osvos_keras.video.codec import read_video, write_gif, write_webm
-from osvos_keras.video.objects import merge_probabilities
+from osvos_keras.video.objects import merge_logits
 from osvos_keras.video.overlay import contact_sheet, draw_objects, pick_frames, write_overlays
 from osvos_keras.video.segment import segment_clip
 from tests.conftest import write_sequence
@@ -198,16 +198,16 @@ def test_an_object_is_learned_at_the_largest_size_that_is_marked():
     first, later = np.zeros((2, 6, 10), np.uint8)
     first[:2], first[5, 0] = 1, 2
     later[:4, :1], later[5, :6] = 1, 2
-    assert segment._learned_shares({0: first, 3: later}, 2) == [20 / 60, 6 / 60]
+    assert segment._learned_areas({0: first, 3: later}, 2) == [20 / 60, 6 / 60]
 
 
-def test_merge_takes_the_largest_probability_above_one_half():
-    first = np.array([[0.9, 0.6, 0.5], [0.2, 0.51, 0.0]], np.float32)
-    second = np.array([[0.8, 0.7, 0.5], [0.4, 0.51, 0.9]], np.float32)
-    third = np.array([[0.1, 0.95, 0.4], [0.49, 0.2, 0.91]], np.float32)
+def test_merge_takes_the_largest_logit_above_zero():
+    first = np.array([[40, 0.4, 0], [-1, 0.1, -9]], np.float32)
+    second = np.array([[30, 0.8, 0], [-0.4, 0.1, 20]], np.float32)
+    third = np.array([[-2, 3, -0.4], [-0.1, -1, 21]], np.float32)
     expected = [[1, 3, 0], [0, 1, 3]]
-    np.testing.assert_array_equal(merge_probabilities([first, second, third]), expected)
-    np.testing.assert_array_equal(merge_probabilities([first]), first > 0.5)
+    np.testing.assert_array_equal(merge_logits([first, second, third]), expected)
+    np.testing.assert_array_equal(merge_logits([first]), first > 0)
 
 
 def test_palette_is_the_colour_map_of_pascal_voc():

@@ -30,7 +30,7 @@ from osvos_keras.io.paths import resolve_output
 from osvos_keras.model import SIDES
 from osvos_keras.pipeline import online_dataset, resize_to_height
 from osvos_keras.plots.figures import BLUE, ORANGE, new_figure, save_figure
-from osvos_keras.plots.frames import gallery, show_frame, show_overlay
+from osvos_keras.plots.frames import gallery, show_frame, show_overlay, sigmoid
 from osvos_keras.plots.scores import ablation_curves
 from osvos_keras.training import WEIGHTS_FILE, load_finished, train_online
 from osvos_keras.video.overlay import draw_objects
@@ -130,9 +130,9 @@ def draw_network(run: Path) -> Figure:
         axes[layer] = place(0.31, y, 0.145, f"{layer} · stride {stride}")
         axes[layer].imshow(_strongest_channel(model, frame, layer), cmap="cividis")
         axes[side] = place(0.57, y, 0.145, side)
-        axes[side].imshow(_sigmoid(outputs[side]), cmap="cividis", vmin=0, vmax=1)
+        axes[side].imshow(sigmoid(outputs[side]), cmap="cividis", vmin=0, vmax=1)
     axes["fused"] = place(0.79, 0.42, 0.2, "fused")
-    axes["fused"].imshow(_sigmoid(outputs["fused"]), cmap="cividis", vmin=0, vmax=1)
+    axes["fused"].imshow(sigmoid(outputs["fused"]), cmap="cividis", vmin=0, vmax=1)
     for ax in axes.values():
         ax.set(xticks=[], yticks=[])
     layers = [layer for layer, _ in SIDES.values()]
@@ -163,7 +163,7 @@ def draw_parent(run: Path) -> Figure:
         outputs = predict_logits(model, frame, HEIGHT)
         show_frame(frame, ax=line[0], title="" if row else "frame")
         for ax, (output, logits) in zip(line[1:], outputs.items(), strict=True):
-            ax.imshow(_sigmoid(logits), cmap="cividis", vmin=0, vmax=1)
+            ax.imshow(sigmoid(logits), cmap="cividis", vmin=0, vmax=1)
             ax.set(xticks=[], yticks=[], title="" if row else output)
     return figure
 
@@ -264,7 +264,7 @@ def _fused(folder: Path, frame: np.ndarray) -> np.ndarray | None:
     """The probability (H, W) that a finished training gives a frame, or None."""
     if not (folder / WEIGHTS_FILE).is_file():
         return None
-    return _sigmoid(predict_logits(load_finished(folder), frame, HEIGHT)["fused"])
+    return sigmoid(predict_logits(load_finished(folder), frame, HEIGHT)["fused"])
 
 
 def _mask(run: Path, frame: Path) -> np.ndarray | None:
@@ -277,10 +277,6 @@ def _strongest_channel(model: keras.Model, frame: np.ndarray, layer: str) -> np.
     resized = resize_to_height(tf.constant(frame), HEIGHT, "bilinear")
     features = np.asarray(keras.Model(model.input, model.get_layer(layer).output)(resized[None]))[0]
     return features[..., features.std(axis=(0, 1)).argmax()].astype(np.float32)
-
-
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    return 0.5 * (1 + np.tanh(logits / 2))
 
 
 def _place(figure: Figure, x: float, y: float, width: float) -> Axes:

@@ -118,23 +118,25 @@ def _examine(
 
     def look(model: keras.Model, step: int, seconds: float) -> None:
         masks = start.with_name(f"{start.name}_{step}")
-        options = {} if step else {"learned_share": None}  # a start alone has not seen the object
-        scored = _write_and_score(model, davis, sequence, masks, **options)
+        area = None if step else 0  # a start alone has not seen the object
+        scored = _write_and_score(model, davis, sequence, masks, area)
         rows.append({"steps": step, "train_seconds": seconds, **scored})
 
     for group in [moments] if steady else [[moment] for moment in moments]:
         settings = dataclasses.replace(config, steps=max(*group, 1))
         with TemporaryDirectory() as folder:
-            options = {"chunk": math.gcd(*group) or 1, "progress": False, "callbacks": [AtSteps(group, look)]}
-            train_online(davis, sequence, settings, folder, weights=weights, **options)
+            given = {"chunk": math.gcd(*group) or 1, "progress": False, "callbacks": [AtSteps(group, look)]}
+            train_online(davis, sequence, settings, folder, weights=weights, **given)
         keras.backend.clear_session()
     return rows
 
 
-def _write_and_score(model: keras.Model, davis: Davis, sequence: str, masks: Path, **options) -> dict:
+def _write_and_score(
+    model: keras.Model, davis: Davis, sequence: str, masks: Path, learned_area: float | None
+) -> dict:
     """The masks of all frames, the seconds that they took, and their J."""
     began = time.perf_counter()
-    segment_sequence(model, davis, sequence, masks, progress=False, **options)
+    segment_sequence(model, davis, sequence, masks, learned_area=learned_area, progress=False)
     seconds = time.perf_counter() - began
     pairs = (pair.read() for pair in plan_sequence(masks, davis, sequence))
     return {"mask_seconds": seconds, "J": float(np.mean([region_similarity(*pair) for pair in pairs]))}

@@ -16,6 +16,7 @@ NAMES = {
     float: "a finite number",
     str: "text",
     bool: "True or False",
+    tuple: "a tuple",
     NoneType: "None",
 }
 

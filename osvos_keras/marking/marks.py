@@ -18,6 +18,7 @@ from osvos_keras.errors import MaskError
 from osvos_keras.io.masks import read_values, write_indexed, write_mask
 from osvos_keras.io.paths import find_input
 from osvos_keras.plots.figures import COLOURS, SKY
+from osvos_keras.refinement import grab_cut
 
 FARTHEST = 1e12  # pixels from the frame's corner; larger numbers cannot be meant as pixels
 BORDER = 8192  # pixels outside the frame at which polygons are cut; rounding there does not show in the frame
@@ -148,9 +149,7 @@ def box_region(box: Sequence[float], size: Sequence[int]) -> np.ndarray:
 def box_mask(
     frame: np.ndarray, box: Sequence[float], strokes: np.ndarray | None = None, iterations: int = 5
 ) -> np.ndarray:
-    """The object in a rough box, found by OpenCV's GrabCut (Rother et al., 2004), as (H, W) bool.
-
-    The same input gives the same mask.
+    """The object in a rough box, cut out by GrabCut, as (H, W) bool; see `refinement.grab_cut`.
 
     Args:
         frame: (H, W, 3) uint8 RGB.
@@ -169,10 +168,7 @@ def box_mask(
         labels[strokes < 0] = cv2.GC_BGD
     objects = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
     check_mask(objects, f"box {tuple(box)} in a frame of {frame.shape[1]}×{frame.shape[0]} pixels")
-    cv2.setRNGSeed(0)  # GrabCut draws its first clusters at random
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(frame, labels, None, *models, iterations, cv2.GC_INIT_WITH_MASK)
-    return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
+    return grab_cut(frame, labels, iterations)
 
 
 def given_objects(

@@ -91,7 +91,7 @@ def show_side_outputs(side_outputs: Mapping[str, object], title: str = "") -> Fi
     for ax, (name, logits) in zip(axes, side_outputs.items(), strict=True):
         logits = np.asarray(logits, np.float32)
         height_width = logits.shape if logits.ndim == 2 else logits.shape[-3:-1]
-        probability = 0.5 * (1 + np.tanh(logits.reshape(height_width) / 2))  # the sigmoid, without overflow
+        probability = sigmoid(logits.reshape(height_width))
         picture = ax.imshow(probability, cmap="cividis", vmin=0, vmax=1)
         _strip(ax, name)
     figure.colorbar(picture, ax=axes, label="probability", fraction=0.05, pad=0.01)
@@ -255,3 +255,8 @@ def _strip(ax: Axes, title: str) -> None:
     """Remove the ticks and the border of the axis, which say nothing about a picture."""
     ax.set(xticks=[], yticks=[], title=title)
     ax.spines[:].set_visible(False)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """The probabilities of logits, for pictures; masks are made of the logits themselves."""
+    return 0.5 * (1 + np.tanh(logits / 2))  # without overflow

@@ -10,20 +10,22 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from osvos_keras.config import InferenceConfig
 from osvos_keras.davis import Davis
-from osvos_keras.inference import THRESHOLD, predict_sequence
+from osvos_keras.inference import AHEAD, predict_sequence
 from osvos_keras.io.files import clear_temporaries, make_folder
 from osvos_keras.io.masks import write_indexed
 from osvos_keras.io.paths import resolve_output
+from osvos_keras.threads import in_order, worker_threads
 
 
-def merge_probabilities(probabilities: Sequence[np.ndarray]) -> np.ndarray:
-    """One map from the probabilities of each object, (H, W) float32 each.
+def merge_logits(logits: Sequence[np.ndarray]) -> np.ndarray:
+    """One map (H, W) uint8 from the logits of each object, (H, W) float32 each.
 
-    A pixel belongs to the object of the largest probability, if that is above one half.
+    A pixel belongs to the object of the largest logit, and to the background if that is not above 0.
     """
-    stacked = np.stack(probabilities)  # (N, H, W)
-    return np.where(stacked.max(axis=0) > THRESHOLD, stacked.argmax(axis=0) + 1, 0).astype(np.uint8)
+    background = np.zeros_like(logits[0])
+    return np.argmax([background, *logits], axis=0).astype(np.uint8)
 
 
 def segment_objects(
@@ -31,25 +33,27 @@ def segment_objects(
     davis: Davis,
     sequence: str,
     folder: str | Path,
-    height: int | None = None,
+    learned_areas: Sequence[float],
+    settings: InferenceConfig | None = None,
     progress: bool = True,
-    *,
-    learned_shares: Sequence[float],
-    snap: bool = True,
-    **options,
 ) -> Path:
-    """As `segment_sequence`, for several objects: a network and a learned share for each, in their order.
+    """As `segment_sequence`, for several objects: a network and a learned area for each, in their order.
 
-    The masks are written by `write_indexed`. One batch of frames is in memory at a time.
+    The masks are written by `write_indexed`. A few frames are in memory at a time.
     """
     masks, frames = make_folder(resolve_output(folder) / sequence), davis.frames(sequence)
     clear_temporaries(masks)
     predictions = [
-        predict_sequence(model, frames, height, progress=False, learned_share=share, snap=snap, **options)
-        for model, share in zip(models, learned_shares, strict=True)
+        predict_sequence(model, frames, settings, area, progress=False)
+        for model, area in zip(models, learned_areas, strict=True)
     ]
-    bar = tqdm(frames, f"masks {sequence}", unit="frame", disable=not progress)
-    for path, *found in zip(bar, *predictions, strict=True):
-        objects = merge_probabilities([probability for _, probability in found])
-        write_indexed(masks / f"{path.stem}.png", objects)
+
+    def write(found: Sequence[tuple[Path, np.ndarray]]) -> None:
+        path = found[0][0]
+        write_indexed(masks / f"{path.stem}.png", merge_logits([logits for _, logits in found]))
+
+    with worker_threads() as pool:
+        written = in_order(pool, write, zip(*predictions, strict=True), AHEAD)
+        for _ in tqdm(written, f"masks {sequence}", len(frames), unit="frame", disable=not progress):
+            pass
     return masks

@@ -71,13 +71,13 @@ def segment_clip(
         return masks
     _claim(masks, done, clip, names)
     write_record(done, made_with, masks=dict.fromkeys(names))  # begun
-    models = _train(clip, marked, run_dir, config, weights=weights, policy=policy, progress=progress)
-    shares = _learned_shares(marked, len(models))
+    models = _train(clip, marked, run_dir, config, weights, policy, progress)
+    areas = _learned_areas(marked, len(models))
     where = (clip.davis, clip.name, masks.parent)
     if len(models) == 1:
-        segment_sequence(models[0], *where, learned_share=shares[0], progress=progress)
+        segment_sequence(models[0], *where, learned_area=areas[0], progress=progress)
     else:
-        segment_objects(models, *where, learned_shares=shares, progress=progress)
+        segment_objects(models, *where, learned_areas=areas, progress=progress)
     write_record(done, made_with, masks={name: sha256(masks / name) for name in names})  # complete
     return masks
 
@@ -115,8 +115,8 @@ def _differs(path: Path, digest: str) -> bool:
     return path.is_file() and sha256(path) != digest
 
 
-def _learned_shares(marked: Mapping[int, np.ndarray], count: int) -> list[float]:
-    """The largest share of a frame that each object covers where it is marked."""
+def _learned_areas(marked: Mapping[int, np.ndarray], count: int) -> list[float]:
+    """The largest area of each object where it is marked, as a fraction of the frame."""
     return [max((objects == number).mean() for objects in marked.values()) for number in range(1, count + 1)]
 
 
@@ -148,7 +148,13 @@ def _made_with(
 
 
 def _train(
-    clip: Clip, marked: Mapping[int, np.ndarray], run_dir: Path, config: OnlineConfig, **options
+    clip: Clip,
+    marked: Mapping[int, np.ndarray],
+    run_dir: Path,
+    config: OnlineConfig,
+    weights: str | Path,
+    policy: str,
+    progress: bool,
 ) -> list[keras.Model]:
     """A network for each object, trained on all marked frames."""
     folder, frames, count = run_dir / "online" / clip.name, clip.frames, int(marked[0].max())
@@ -157,5 +163,6 @@ def _train(
     for number in range(1, count + 1):
         pairs = [(read_frame(frames[index]), objects == number) for index, objects in marked.items()]
         own = folder if count == 1 else folder / f"object_{number}"
-        models.append(train_online(clip.davis, clip.name, config, own, pairs=pairs, **options))
+        given = {"pairs": pairs, "weights": weights, "policy": policy, "progress": progress}
+        models.append(train_online(clip.davis, clip.name, config, own, **given))
     return models

@@ -51,12 +51,11 @@ def examine(davis: Davis, sequence: str, steps: int, weights: str, changes: dict
     policy = changes.get("policy", "auto")
     changes = {name: value for name, value in changes.items() if name != "policy"}
     config = get_config("online", steps=steps, **changes)
-    rows, share = [], davis.first(sequence)[1].mean()
+    rows, learned = [], davis.first(sequence)[1].mean()
 
     def look(model: keras.Model, step: int, seconds: float) -> None:
-        seen = share if step else None  # a start alone has not seen the object
-        options = {"learned_share": seen, "scales": config.scales}
-        j = sample_similarity(model, davis, sequence, config.height, every=5, **options)
+        area = learned if step else 0  # a start alone has not seen the object
+        j = sample_similarity(model, davis, sequence, learned_area=area, every=5)
         rows.append({"step": step, "seconds": seconds, "J": j})
 
     with TemporaryDirectory() as folder:

@@ -11,10 +11,6 @@ from osvos_keras.losses import BalancedCrossEntropy
 from osvos_keras.model import OUTPUTS
 
 
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-logits))
-
-
 def _entropy(annotations: np.ndarray, logits: np.ndarray) -> np.ndarray:
     return np.logaddexp(0, np.where(annotations, -logits, logits))
 
@@ -45,7 +41,7 @@ def balanced_loss(student: Callable) -> None:
         return loss
 
     def direct(annotations, logits):
-        p = _sigmoid(logits)
+        p = np.asarray(ops.sigmoid(logits))
         return -np.where(annotations, np.log(p), np.log(1 - p))
 
     def clipped(annotations, logits):
@@ -67,7 +63,7 @@ def balanced_loss(student: Callable) -> None:
             axis=(1, 2)
         ),
         "the sigmoid is applied twice; a logit goes through it once.": vary(
-            entropy=lambda annotations, logits: _entropy(annotations, _sigmoid(logits))
+            entropy=lambda annotations, logits: _entropy(annotations, np.asarray(ops.sigmoid(logits)))
         ),
         "the pixels are summed; divide by their number T as well.": vary(total=np.sum),
         "the images are averaged too; give one loss an image.": lambda *given: right(*given).mean(),
