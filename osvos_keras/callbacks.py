@@ -24,7 +24,7 @@ from osvos_keras.weights import load_weights, save_state, set_aside
 class Backup(keras.callbacks.Callback):
     """Every `every` steps, the weights and the optimizer's state into `folder`.
 
-    A folder of None writes and reads nothing, for a process whose colleague does; the loss is
+    A folder of None writes and reads nothing, for the processes after the first; the loss is
     watched in any case.
     """
 
@@ -95,7 +95,7 @@ class History(keras.callbacks.Callback):
         seconds_per_step = (now - self.since) / (step - self.last)
         self.rows.append({"step": step, "seconds_per_step": seconds_per_step, **logs})
         self.since, self.last = now, step
-        self.model.reset_metrics()  # in every process of a team, or their means would differ
+        self.model.reset_metrics()  # in every process, or their means would differ
         if self.path:
             self._write()
 
