@@ -17,7 +17,6 @@ from tqdm import tqdm
 from osvos_keras.compilation import count_steps
 from osvos_keras.errors import DataError, TrainingError, WeightsError
 from osvos_keras.io.files import write_atomically
-from osvos_keras.multihost import undistributed
 from osvos_keras.weights import load_weights, save_state, set_aside
 
 
@@ -55,8 +54,11 @@ class Backup(keras.callbacks.Callback):
         if not math.isfinite(logs["loss"]):
             raise TrainingError(f"the loss is {logs['loss']} at step {step}. Lower the learning rate.")
         if self.path and step % self.every == 0:
-            with undistributed():
-                save_state(self.model, self.path)
+            # Keras makes variables to save: with a distribution, every process would have to make them.
+            distribution = keras.distribution.distribution()
+            keras.distribution.set_distribution(None)
+            save_state(self.model, self.path)
+            keras.distribution.set_distribution(distribution)
 
 
 class History(keras.callbacks.Callback):

@@ -23,12 +23,9 @@ SHUTDOWN = 20  # seconds that a process that ends waits for the others to end to
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that train one network together; `Processes()` is one alone, which needs no JAX.
+    """The `world_size` processes that train one network together, seen by number `rank` of them.
 
-    Attributes:
-        rank: the index of this process.
-        world_size: how many there are.
-        distribution: over the devices of all of them.
+    `distribution` is over all their devices; None for one process alone, which needs no JAX.
     """
 
     rank: int = 0
@@ -41,11 +38,7 @@ class Processes:
         return self.distribution.num_model_replicas if self.distribution else 1
 
     def check_same(self, settings: dict[str, Any]) -> None:
-        """See that all processes have the same settings.
-
-        Raises:
-            ConfigError: they have not; every process raises it.
-        """
+        """See that all processes have the same settings; if not, every one of them raises a ConfigError."""
         if self.distribution is None:
             return
         from jax.experimental.multihost_utils import process_allgather
@@ -54,8 +47,8 @@ class Processes:
         digests = np.stack([np.frombuffer(hashlib.sha256(text).digest(), np.uint8) for text in texts])
         everyone = process_allgather(digests).reshape(self.world_size, *digests.shape)
         differs = (everyone != everyone[0]).any(axis=(0, 2))
-        if differs.any():
-            mine = {name: settings[name] for name in np.array(list(settings))[differs]}
+        mine = {name: value for (name, value), other in zip(settings.items(), differs, strict=True) if other}
+        if mine:
             raise ConfigError(
                 f"the processes differ in {', '.join(mine)}; rank {self.rank} has {mine}. Give every process "
                 "the same command (only --process differs), data and weights."
@@ -91,27 +84,23 @@ class Processes:
 
     @contextmanager
     def explain(self) -> Iterator[None]:
-        """Turn the error of a computation that lost another process into one that says what to do."""
+        """Turn JAX's error, when another process is gone, into a ClusterError that says what to do."""
         try:
             yield
-        except (RuntimeError, ValueError) as error:  # JAX's is the one or the other
-            if self.distribution is None or isinstance(error, OsvosError):
+        except (RuntimeError, ValueError) as error:  # JAX raises both
+            if self.world_size == 1 or isinstance(error, OsvosError):
                 raise
             raise ClusterError(
                 f"rank {self.rank} of {self.world_size} cannot go on: {str(error).splitlines()[0]}\n"
-                "If another process has ended, see its message first. Then start the same command again on "
-                "every machine: training goes on from the last backup."
+                "See the messages of the other processes first. Then start the same command again on every "
+                "machine (with a free port): training goes on from the last backup."
             ) from error
 
 
 def join(address: str, world_size: int, rank: int, wait: int = 300) -> Processes:
-    """Meet the other processes, before any computation. JAX ends this process if they do not come.
+    """Meet the other processes at `address`, `HOST:PORT` of rank 0, before any computation.
 
-    Args:
-        address: `HOST:PORT`, the machine of rank 0 and a free port there.
-        world_size: how many processes there are, one per machine.
-        rank: which one this is, from 0.
-        wait: seconds after which to give up.
+    JAX ends this process if they have not come in `wait` seconds.
 
     Raises:
         ConfigError: the backend is not JAX.
@@ -126,32 +115,15 @@ def join(address: str, world_size: int, rank: int, wait: int = 300) -> Processes
     jax.config.update("jax_enable_preemption_service", False)  # it would keep SIGTERM from ending a process
     options = {"initialization_timeout": wait, "heartbeat_timeout_seconds": HEARTBEAT}
     options |= {"shutdown_timeout_seconds": SHUTDOWN, "cluster_detection_method": "deactivate"}
-    try:  # without the detection, since Slurm's would hide all GPUs but one
+    with Processes(rank, world_size).explain():  # no detection: Slurm's would hide all GPUs but one
         jax.distributed.initialize(address, world_size, rank, **options)
-    except jax.errors.JaxRuntimeError as error:
-        raise ClusterError(f"{address}: {error}. Is the port taken? Choose another one.") from error
-    if jax.device_count() != world_size * jax.local_device_count():
+    if jax.device_count() != world_size * (own := jax.local_device_count()):
         raise ClusterError(
-            f"rank {rank} of {world_size} has {jax.local_device_count()} devices, all together have "
-            f"{jax.device_count()}: give every process the same --processes, and as many devices "
-            "(CUDA_VISIBLE_DEVICES can hide some)."
+            f"rank {rank} of {world_size} has {own} devices, all together have {jax.device_count()}. Give "
+            "every process the same --processes and as many devices (CUDA_VISIBLE_DEVICES hides some)."
         )
     # The pipeline makes each process's rows itself; Keras would have each decode every frame.
     return Processes(rank, world_size, keras.distribution.DataParallel(auto_shard_dataset=False))
-
-
-@contextmanager
-def undistributed() -> Iterator[None]:
-    """Keep what Keras does inside to this process.
-
-    Saving weights makes variables (of a throw-away optimizer); rank 0 alone would wait for the others.
-    """
-    before = keras.distribution.distribution()
-    keras.distribution.set_distribution(None)
-    try:
-        yield
-    finally:
-        keras.distribution.set_distribution(before)
 
 
 def _state(model: keras.Model) -> list:

@@ -12,6 +12,10 @@ from osvos_keras.config import POLICIES
 from osvos_keras.errors import ConfigError
 
 LONGEST_WAIT = 7 * 86_400  # seconds
+WAITING = (
+    "rank {rank} of {world_size} waits up to {wait} s for the others at {address}. JAX ends this process if "
+    "one does not come. Rank 0 will show the progress."
+)
 NUMBERS = ("height", "epochs", "batch", "seed")  # settings that may differ from the preset's
 
 
@@ -33,20 +37,17 @@ def add_parent_arguments(command: argparse.ArgumentParser) -> None:
 def _add_machines(command: argparse.ArgumentParser) -> None:
     several = command.add_argument_group(
         "several machines",
-        "Start the same command on every machine, --process alone differing. The batch is divided over all "
+        "Start the same command on every machine; only --process differs. The batch is divided over all "
         "their devices. After a stop, start all of them again: training goes on from the last backup.",
     )
-    several.add_argument(
-        "--coordinator", metavar="HOST:PORT", help="the machine of process 0 and a free port there"
-    )
-    several.add_argument("--processes", metavar="N", help="how many machines there are")
-    several.add_argument("--process", metavar="I", help="which one this is, from 0")
-    several.add_argument(
-        "--wait",
-        default=300,
-        metavar="SECONDS",
-        help="for the other machines at the start (default: %(default)s)",
-    )
+    for name, metavar, text in (
+        ("coordinator", "HOST:PORT", "the machine of process 0 and a free port there"),
+        ("processes", "N", "how many machines there are"),
+        ("process", "I", "which one this is, from 0"),
+    ):
+        several.add_argument(f"--{name}", metavar=metavar, help=text)
+    text = "for the other machines at the start (default: %(default)s)"
+    several.add_argument("--wait", default=300, metavar="SECONDS", help=text)
 
 
 def run_parent(args: argparse.Namespace) -> int:
@@ -76,11 +77,7 @@ def run_parent(args: argparse.Namespace) -> int:
     from osvos_keras.training import WEIGHTS_FILE, train_parent
 
     if machines:
-        print(
-            "rank {rank} of {world_size} waits up to {wait} s for the others at {address}. JAX ends this "
-            "process if one does not come. Rank 0 will show the progress.".format(**machines),
-            flush=True,
-        )
+        print(WAITING.format(**machines), flush=True)
     processes = join(**machines) if machines else Processes()
     options = {"weights": args.weights, "policy": args.policy, "chunk": chunk, "processes": processes}
     is_first = processes.rank == 0
