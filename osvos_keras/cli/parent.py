@@ -5,6 +5,7 @@ Imports stand inside the functions, since Keras's backend must be chosen before 
 
 import argparse
 import os
+import signal
 from contextlib import nullcontext
 
 from osvos_keras.cli.arguments import add_config_arguments, read_config, read_number
@@ -77,6 +78,7 @@ def run_parent(args: argparse.Namespace) -> int:
     from osvos_keras.training import WEIGHTS_FILE, train_parent
 
     if machines:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # end at once, and let the others see it
         print(WAITING.format(**machines), flush=True)
     processes = join(**machines) if machines else Processes()
     options = {"weights": args.weights, "policy": args.policy, "chunk": chunk, "processes": processes}
