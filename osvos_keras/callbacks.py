@@ -17,14 +17,13 @@ from tqdm import tqdm
 from osvos_keras.compilation import count_steps
 from osvos_keras.errors import DataError, TrainingError, WeightsError
 from osvos_keras.io.files import write_atomically
-from osvos_keras.multihost import undistributed
 from osvos_keras.weights import load_weights, save_state, set_aside
 
 
 class Backup(keras.callbacks.Callback):
     """Every `every` steps, the weights and the optimizer's state into `folder`.
 
-    A folder of None writes and reads nothing, for a process whose colleague does; the loss is
+    A folder of None writes and reads nothing, for the processes after the first; the loss is
     watched in any case.
     """
 
@@ -55,8 +54,11 @@ class Backup(keras.callbacks.Callback):
         if not math.isfinite(logs["loss"]):
             raise TrainingError(f"the loss is {logs['loss']} at step {step}. Lower the learning rate.")
         if self.path and step % self.every == 0:
-            with undistributed():
-                save_state(self.model, self.path)
+            # Keras makes variables to save: with a distribution, every process would have to make them.
+            distribution = keras.distribution.distribution()
+            keras.distribution.set_distribution(None)
+            save_state(self.model, self.path)
+            keras.distribution.set_distribution(distribution)
 
 
 class History(keras.callbacks.Callback):
@@ -95,7 +97,7 @@ class History(keras.callbacks.Callback):
         seconds_per_step = (now - self.since) / (step - self.last)
         self.rows.append({"step": step, "seconds_per_step": seconds_per_step, **logs})
         self.since, self.last = now, step
-        self.model.reset_metrics()  # in every process of a team, or their means would differ
+        self.model.reset_metrics()  # in every process, or their means would differ
         if self.path:
             self._write()
 

@@ -1,7 +1,8 @@
 """Parent training on several machines: one process on each, on Keras's JAX backend.
 
-Every process holds the whole network and computes its share of every batch; gradients are averaged
-over all (`keras.distribution.DataParallel`). Process 0 alone reads and writes the run's folder.
+Every process holds the whole network and computes its own rows of every batch; gradients are averaged
+over all devices (`keras.distribution.DataParallel`). Rank 0 alone reads and writes the run's folder.
+JAX's coordinator, in rank 0, watches all processes: when one is gone, it ends the others.
 """
 
 import hashlib
@@ -9,189 +10,121 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 
-from osvos_keras.errors import ClusterError, ConfigError
-from osvos_keras.roll_call import call_roll, check_place
+from osvos_keras.errors import ClusterError, ConfigError, OsvosError
 
-WAIT = 300  # seconds that processes wait for each other at the start
-HEARTBEAT = 60  # seconds without a sign of life, after which a process is given up
-FAREWELL = 20  # seconds that a process that ends waits for the others
+HEARTBEAT = 60  # seconds without a sign of life, after which JAX takes a process for dead
+SHUTDOWN = 20  # seconds that a process that ends waits for the others to end too
 
 
 @dataclass(frozen=True)
-class Team:
-    """The processes that train one network together; `ALONE` is the team of one that needs no JAX.
+class Processes:
+    """The `world_size` processes that train one network together, seen by number `rank` of them.
 
-    Attributes:
-        index: which process this is; 0 leads, and alone writes.
-        count: how many there are.
-        distribution: over all devices of all processes.
+    `distribution` is over all their devices; None for one process alone, which needs no JAX.
     """
 
-    index: int = 0
-    count: int = 1
+    rank: int = 0
+    world_size: int = 1
     distribution: keras.distribution.DataParallel | None = None
 
     @property
-    def leads(self) -> bool:
-        return self.index == 0
-
-    @property
     def devices(self) -> int:
-        """All of its devices, for JAX."""
+        """The devices of all processes, for JAX."""
         return self.distribution.num_model_replicas if self.distribution else 1
 
-    def compare(self, settings: dict) -> None:
-        """See that all processes have the same settings.
+    def check_same(self, settings: dict[str, Any]) -> None:
+        """See that all processes have the same settings; if not, every one of them raises a ConfigError."""
+        if self.distribution is None:
+            return
+        from jax.experimental.multihost_utils import process_allgather
 
-        Raises:
-            ConfigError: they have not.
-            ClusterError: another process is gone.
-        """
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).digest()
-        digests = self._gather(np.frombuffer(digest, np.uint8))
-        others = [index for index, other in enumerate(digests) if (other != digests[0]).any()]
-        if others:
+        texts = [json.dumps(value, sort_keys=True).encode() for value in settings.values()]
+        digests = np.stack([np.frombuffer(hashlib.sha256(text).digest(), np.uint8) for text in texts])
+        everyone = process_allgather(digests).reshape(self.world_size, *digests.shape)
+        differs = (everyone != everyone[0]).any(axis=(0, 2))
+        mine = {name: value for (name, value), other in zip(settings.items(), differs, strict=True) if other}
+        if mine:
             raise ConfigError(
-                f"process {', '.join(map(str, others))} differs from process 0 in a setting, the data, the "
-                "starting weights or the precision that its device suggests. Give every process the same "
-                f"command (only --process differs); this is process {self.index}, with {settings}."
+                f"the processes differ in {', '.join(mine)}; rank {self.rank} has {mine}. Give every process "
+                "the same command (only --process differs), data and weights."
             )
 
-    def agree(self, value: bool) -> bool:
-        """Process 0's value, for all; nobody goes on before all have asked."""
-        return bool(self._gather(np.array(value))[0])
-
-    def _gather(self, value: np.ndarray) -> np.ndarray:
-        """The value of every process, stacked."""
+    def broadcast(self, values: Any) -> Any:
+        """Rank 0's values (arrays, nested as they are); it returns when every process has called it."""
         if self.distribution is None:
-            return value[None]
-        from jax.experimental import multihost_utils
+            return values
+        from jax.experimental.multihost_utils import broadcast_one_to_all
 
-        with self._explained():
-            return np.reshape(multihost_utils.process_allgather(value), (self.count, *value.shape))
-
-    def share(self, model: keras.Model) -> keras.Model:
-        """Process 0's weights for all: `model` with them."""
-        if self.distribution is not None:
-            model.set_weights(self._broadcast(model.get_weights()))
-        return model
-
-    def _broadcast(self, values: list[np.ndarray]) -> list[np.ndarray]:
-        from jax.experimental import multihost_utils
-
-        with self._explained():
-            return multihost_utils.broadcast_one_to_all(values)
+        return broadcast_one_to_all(values)
 
     @contextmanager
-    def together(self, trained: keras.Model, build: Callable[[], keras.Model]) -> Iterator[keras.Model]:
-        """A twin of process 0's `trained` that all processes train; its end is copied into `trained`.
+    def replicate(self, trained: keras.Model, build: Callable[[], keras.Model]) -> Iterator[keras.Model]:
+        """A replica on every device of rank 0's compiled network; in the end `trained` gets its weights.
 
-        Process 0 can so read a backup before any process depends on it.
-
-        Args:
-            trained: a compiled network; only process 0's counts.
-            build: makes another one like it.
+        `build` makes another network like `trained`. (A replica's variables belong to all processes, so
+        rank 0 alone could not load a backup into it.)
         """
         if self.distribution is None:
             yield trained
             return
-        values = self._broadcast(_values(trained))
-        with self._explained():
-            keras.utils.set_random_seed(0)  # JAX wants every process to make the same variables
-            with self.distribution.scope():
-                twin = build()
-                twin.optimizer.build(twin.trainable_variables)
-                _assign(twin, values)
-                yield twin
-            _assign(trained, _values(twin))
+        values = self.broadcast([keras.ops.convert_to_numpy(variable) for variable in _state(trained)])
+        keras.utils.set_random_seed(0)  # JAX wants every process to make the same variables
+        with self.distribution.scope():
+            replica = build()
+            replica.optimizer.build(replica.trainable_variables)
+            for variable, value in zip(_state(replica), values, strict=True):
+                variable.assign(value)
+            yield replica
+        trained.set_weights(replica.get_weights())
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn JAX's error when another process is gone into one that says what to do."""
-        from jax.errors import JaxRuntimeError
-
+    def explain(self) -> Iterator[None]:
+        """Turn JAX's error, when another process is gone, into a ClusterError that says what to do."""
         try:
             yield
-        except JaxRuntimeError as error:
+        except (RuntimeError, ValueError) as error:  # JAX raises both
+            if self.world_size == 1 or isinstance(error, OsvosError):
+                raise
             raise ClusterError(
-                f"process {self.index} of {self.count} cannot go on: {str(error).splitlines()[0]}\n"
-                "If another process has ended, see its message first. Then start the same command again on "
-                "every machine: training goes on from the last backup."
+                f"rank {self.rank} of {self.world_size} cannot go on: {str(error).splitlines()[0]}\n"
+                "See the messages of the other processes first. Then start the same command again on every "
+                "machine (with a free port): training goes on from the last backup."
             ) from error
 
 
-ALONE = Team()
+def join(address: str, world_size: int, rank: int, wait: int = 300) -> Processes:
+    """Meet the other processes at `address`, `HOST:PORT` of rank 0, before any computation.
 
-
-def join(address: str, count: int, index: int, wait: float = WAIT) -> Team:
-    """Meet the other processes; to be called before any computation, with KERAS_BACKEND=jax.
-
-    Args:
-        address: `HOST:PORT`, the machine of process 0 and a free port there.
-        count: how many processes there are, one a machine.
-        index: which one this is, from 0.
-        wait: seconds after which to give up.
+    JAX ends this process if they have not come in `wait` seconds.
 
     Raises:
-        ConfigError: not the JAX backend, or as `check_place`.
-        ClusterError: the others did not come, or have other devices.
+        ConfigError: the backend is not JAX.
+        ClusterError: the port is taken, or the processes have different numbers of devices.
     """
     if keras.config.backend() != "jax":
-        raise ConfigError(
-            f"several machines need Keras's JAX backend, and this is {keras.config.backend()}: set "
-            "KERAS_BACKEND=jax before keras is imported (`osvos parent --coordinator` does)."
-        )
-    check_place(address, count, index)
-    call_roll(address, count, index, wait)
+        raise ConfigError(f"several machines need KERAS_BACKEND=jax; it is {keras.config.backend()}.")
     import jax
     import tensorflow as tf
 
     tf.config.set_visible_devices([], "GPU")  # TensorFlow only reads files here; the memory is JAX's
-    jax.distributed.initialize(
-        address,
-        count,
-        index,
-        initialization_timeout=int(wait),
-        heartbeat_timeout_seconds=HEARTBEAT,
-        shutdown_timeout_seconds=FAREWELL,
-        cluster_detection_method="deactivate",  # Slurm's would hide all GPUs but one
-    )
-    if jax.device_count() != count * jax.local_device_count():
+    jax.config.update("jax_enable_preemption_service", False)  # it would keep SIGTERM from ending a process
+    options = {"initialization_timeout": wait, "heartbeat_timeout_seconds": HEARTBEAT}
+    options |= {"shutdown_timeout_seconds": SHUTDOWN, "cluster_detection_method": "deactivate"}
+    with Processes(rank, world_size).explain():  # no detection: Slurm's would hide all GPUs but one
+        jax.distributed.initialize(address, world_size, rank, **options)
+    if jax.device_count() != world_size * (own := jax.local_device_count()):
         raise ClusterError(
-            f"process {index} has {jax.local_device_count()} devices, all {count} together "
-            f"{jax.device_count()}: every machine must have as many. CUDA_VISIBLE_DEVICES can hide some."
+            f"rank {rank} of {world_size} has {own} devices, all together have {jax.device_count()}. Give "
+            "every process the same --processes and as many devices (CUDA_VISIBLE_DEVICES hides some)."
         )
-    # The pipeline makes each process's share itself; Keras would have each decode every frame.
-    return Team(index, count, keras.distribution.DataParallel(auto_shard_dataset=False))
-
-
-@contextmanager
-def undistributed() -> Iterator[None]:
-    """Keep what Keras does inside to this process.
-
-    Saving weights makes variables (a throw-away optimizer to compare with); in one process of a
-    team alone, it would wait for the others to make them too, and they do not.
-    """
-    before = keras.distribution.distribution()
-    keras.distribution.set_distribution(None)
-    try:
-        yield
-    finally:
-        keras.distribution.set_distribution(before)
+    # The pipeline makes each process's rows itself; Keras would have each decode every frame.
+    return Processes(rank, world_size, keras.distribution.DataParallel(auto_shard_dataset=False))
 
 
 def _state(model: keras.Model) -> list:
     return [*model.variables, *model.optimizer.variables]
-
-
-def _values(model: keras.Model) -> list[np.ndarray]:
-    return [keras.ops.convert_to_numpy(variable) for variable in _state(model)]
-
-
-def _assign(model: keras.Model, values: list[np.ndarray]) -> None:
-    for variable, value in zip(_state(model), values, strict=True):
-        variable.assign(value)

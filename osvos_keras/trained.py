@@ -84,12 +84,13 @@ def _changes(folder: Path, made_with: dict) -> str:
     record = read_record(folder / RECORD)
     if record is None:
         return "there is no record of it"
-    before, now = _flat(record["made_with"]), _flat(made_with)
+    before, now = flatten(record["made_with"]), flatten(made_with)
     names = [name for name in now if before.get(name) != now[name]]
     return f"with another {', '.join(names)}" if names else "by another version"
 
 
-def _flat(made_with: dict) -> dict:
+def flatten(made_with: dict) -> dict:
+    """What decided a training, the settings in its `config` beside the rest."""
     config = made_with.get("config")
     return {**made_with, "config": None, **(config if isinstance(config, dict) else {})}
 

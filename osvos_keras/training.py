@@ -26,13 +26,14 @@ from osvos_keras.errors import DataError, TrainingError
 from osvos_keras.io.files import lock_folder, sha256
 from osvos_keras.io.paths import resolve_output
 from osvos_keras.model import build_osvos
-from osvos_keras.multihost import ALONE, Team
+from osvos_keras.multihost import Processes
 from osvos_keras.pipeline import naming_files, online_dataset, parent_dataset, resized_size
 from osvos_keras.small_objects import check_visible
-from osvos_keras.trained import WEIGHTS_FILE, load_finished, load_or_start, settle_policy
+from osvos_keras.trained import WEIGHTS_FILE, flatten, load_finished, load_or_start, settle_policy
 from osvos_keras.weights import find_conventions, find_weights, save_weights
 
 LOCK_WAIT = 10  # seconds in which the kernel of a killed worker has ended
+ONE_PROCESS = Processes()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,13 +56,13 @@ def train_parent(
     weights: str | Path | None = "imagenet",
     policy: str = "auto",
     strategy: tf.distribute.Strategy | None = None,
-    team: Team = ALONE,
+    processes: Processes = ONE_PROCESS,
     **options,
 ) -> keras.Model:
     """Phase 1: train the parent network on every frame of `sequences` (paper, section 3.2).
 
     On several GPUs the global batch `config.batch` is split by `MirroredStrategy`, on several
-    machines by a `team`; learning rate, samples and loss stay those of one device.
+    machines by `processes`; learning rate, samples and loss stay those of one device.
 
     Args:
         davis: the data set.
@@ -73,23 +74,23 @@ def train_parent(
         policy: Keras dtype policy, or `"auto"` for the device's best (or the one that the same training
             was begun with in `folder`).
         strategy: how to spread over devices; None is `choose_strategy()`.
-        team: the processes to train with, from `multihost.join`.
+        processes: this process and those to train with, from `multihost.join`.
         **options: `chunk`, `progress`, `tensorboard` and `callbacks`, as in `train_online`.
 
     Returns:
         The trained network, all outputs, every layer trainable. It looks at frames as it was trained.
 
     Raises:
-        ConfigError: the devices do not divide the batch, the policy is unknown, or the processes of a team
-            were started with different settings.
+        ConfigError: the devices do not divide the batch, the policy is unknown, or the processes were
+            started with different settings.
         DataError: a sequence or a file of it is missing or wrong.
         WeightsError: the starting weights are.
         TrainingError: the loss is not finite, or memory ran out.
         FolderError: another training is at work in the folder, or it cannot be written.
-        ClusterError: a process of the team is gone.
+        ClusterError: another process is gone.
     """
     strategy = strategy or choose_strategy()
-    _check_devices(config, policy, strategy, team)
+    _check_devices(config, policy, strategy.num_replicas_in_sync * processes.devices)
     for name in sequences:
         davis.check_sizes(name)
     frames = [path for name in sequences for path in davis.frames(name)]
@@ -98,10 +99,11 @@ def train_parent(
     made_with = _describe("parent", config, weights, sequences, sha256(*frames, *annotations))
 
     def make_dataset(start: int) -> tf.data.Dataset:
-        return parent_dataset(davis, sequences, config, start, (team.index, team.count))
+        return parent_dataset(davis, sequences, config, start, (processes.rank, processes.world_size))
 
     training = _Training(made_with, weights, config, config.steps(len(frames)), make_dataset)
-    return _train(training, folder, policy, strategy, team, **options)
+    with processes.explain():
+        return _train(training, folder, policy, strategy, processes, **options)
 
 
 def train_online(
@@ -147,7 +149,7 @@ def train_online(
         MaskWarning: little of it is left there.
     """
     strategy = strategy or tf.distribute.get_strategy()
-    _check_devices(config, policy, strategy)
+    _check_devices(config, policy, strategy.num_replicas_in_sync)
     resized_size(davis.frames(sequence)[0], config.height)
     frames, annotations = map(np.stack, zip(*(pairs or [davis.first(sequence)]), strict=True))
     check_visible(annotations, config.height, sequence)
@@ -163,10 +165,10 @@ def train_online(
     return _train(training, folder, policy, strategy, **options)
 
 
-def _check_devices(config, policy: str, strategy: tf.distribute.Strategy, team: Team = ALONE) -> None:
+def _check_devices(config: ParentConfig | OnlineConfig, policy: str, devices: int) -> None:
     """What can be known to fail before anything is read or built."""
     choose_policy(policy)
-    check_batch(config.batch, strategy.num_replicas_in_sync * team.devices)
+    check_batch(config.batch, devices)
 
 
 def _check_one_size(frames: Sequence[Path], config: ParentConfig) -> None:
@@ -196,25 +198,28 @@ def _train(
     folder: str | Path,
     policy: str,
     strategy: tf.distribute.Strategy,
-    team: Team = ALONE,
+    processes: Processes = ONE_PROCESS,
     *,
     chunk: int = 25,
     **options,
 ) -> keras.Model:
     """The network that the training gives, loaded from its folder whether or not it was trained just now."""
-    folder = resolve_output(folder)
-    with lock_folder(folder, wait=LOCK_WAIT) if team.leads else nullcontext():
-        alone = team.count == 1  # else the processes agree on what their devices suggest
+    folder, is_first = resolve_output(folder), processes.rank == 0
+    with lock_folder(folder, wait=LOCK_WAIT) if is_first else nullcontext():
+        alone = processes.world_size == 1  # else the processes agree on what their devices suggest
         policy = settle_policy(policy, training.made_with, folder) if alone else choose_policy(policy)
         made_with = {**training.made_with, "policy": policy}
-        team.compare({**made_with, "chunk": chunk})
+        processes.check_same(flatten({**made_with, "chunk": chunk}))
         notes = {"weights": training.weights and str(training.weights)}
-        network = load_or_start(folder, made_with, **notes) if team.leads else None
+        network = load_or_start(folder, made_with, **notes) if is_first else None
         kind = {"policy": policy, "conventions": find_conventions(training.weights)}
-        if not team.agree(network is not None):
-            _fit(training, folder, kind, strategy, team, chunk, **options)
-            network = load_finished(folder) if team.leads else None
-        return team.share(build_osvos(None, **kind) if network is None else network)
+        if not processes.broadcast(np.array(network is not None)):
+            _fit(training, folder, kind, strategy, processes, chunk, **options)
+            network = load_finished(folder) if is_first else None
+        network = network or build_osvos(None, **kind)
+        if not alone:
+            network.set_weights(processes.broadcast(network.get_weights()))
+        return network
 
 
 def _fit(
@@ -222,7 +227,7 @@ def _fit(
     folder: Path,
     kind: dict[str, Any],
     strategy: tf.distribute.Strategy,
-    team: Team,
+    processes: Processes,
     chunk: int,
     *,
     progress: bool = True,
@@ -231,7 +236,8 @@ def _fit(
 ) -> None:
     """Go on from the last backup to the end, and write the weights."""
     config, steps = training.config, training.steps
-    history, backup = (folder / name if team.leads else None for name in ("history.csv", "backup"))
+    is_first = processes.rank == 0
+    history, backup = (folder / name if is_first else None for name in ("history.csv", "backup"))
 
     def build(weights: str | Path | None) -> tuple[keras.Model, keras.Model]:
         model = build_osvos(weights, seed=config.seed, head_scale=config.head_scale, **kind)
@@ -244,23 +250,22 @@ def _fit(
         model, trained = build(training.weights)
         saver = Backup(backup, every=chunk)
         saver.restore(trained)
-    with team.together(trained, lambda: build(None)[1]) as shared:
-        start = count_steps(shared)
+    with processes.replicate(trained, lambda: build(None)[1]) as replica:
+        start = count_steps(replica)
         observers = [History(history, start, every=chunk), saver]  # in this order: see History
-        if progress and team.leads:
+        if progress and is_first:
             title = f"{training.made_with['phase']} {training.made_with['sequences'][0]}"
             observers.append(ProgressBar(title, start, steps))
-        if tensorboard and team.leads:
+        if tensorboard and is_first:
             observers.append(keras.callbacks.TensorBoard(folder / "tensorboard", update_freq=chunk))
         if start < steps:
             with _explained(config):
                 data, callbacks = training.make_dataset(start), [*observers, *callbacks]
                 # Not shuffled by Keras: the pipeline's own order is the one that counts.
-                shared.fit(data, callbacks=callbacks, shuffle=False, verbose=0)
-    if team.leads:
+                replica.fit(data, callbacks=callbacks, shuffle=False, verbose=0)
+    if is_first:
         save_weights(model, folder / WEIGHTS_FILE)
         shutil.rmtree(backup, ignore_errors=True)
-    team.agree(True)  # that it is written
 
 
 @contextmanager

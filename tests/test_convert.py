@@ -24,7 +24,7 @@ from osvos_keras.io.files import sha256
 from osvos_keras.io.images import read_frame
 from osvos_keras.io.paths import PROJECT
 from osvos_keras.model import OUTPUTS, build_osvos, keep_outputs
-from osvos_keras.multihost import Team
+from osvos_keras.multihost import Processes
 from osvos_keras.training import WEIGHTS_FILE, load_finished, train_online, train_parent
 from osvos_keras.weights import find_conventions
 from tests.checkpoint_files import add_checksum, write_mindspore, write_safetensors
@@ -367,10 +367,10 @@ def test_training_keeps_the_conventions(parent, tiny, tmp_path):
     assert np.abs(run(build_osvos(parent), frame)["fused"] - expected["fused"]).max() > 1e-3  # it did train
 
 
-def test_process_that_does_not_lead_builds_the_same_network(parent, tiny, tmp_path):
-    """It does not read the finished weights: their values come from process 0, the conventions do not."""
+def test_process_that_is_not_the_first_builds_the_same_network(parent, tiny, tmp_path):
+    """It does not read the finished weights: their values come from rank 0, the conventions do not."""
     (tmp_path / WEIGHTS_FILE).touch()
-    config, options = ParentConfig(height=0, batch=2), {"policy": "float32", "team": Team(index=1, count=2)}
+    config, options = ParentConfig(height=0, batch=2), {"policy": "float32", "processes": Processes(1, 2)}
     other = train_parent(tiny, ["ant", "bee"], config, tmp_path, weights=parent, **options)
     assert other.get_layer("prepare").conventions == OSVOS_PYTORCH
 
