@@ -42,7 +42,8 @@ class Conventions:
     def pad(self, size: int) -> int:
         """A height or a width of a frame, padded; a tensor gives a tensor."""
         small = (self.least - 1) // size  # 0 from `least` on
-        return size + -size % self.grid + self.least * small
+        # No `-size % grid`: tf2onnx's remainder of a negative number is not Python's.
+        return (size + self.grid - 1) // self.grid * self.grid + self.least * small
 
     def crop(self, upsampled: int, covered: int, size: int) -> int:
         """How many of the upsampled rows lie above a frame of `size` rows; a tensor gives a tensor.

@@ -4,9 +4,7 @@ Source: Caelles et al., "One-Shot Video Object Segmentation", CVPR 2017, section
 Only `keras.ops` is used, so the network runs on every Keras backend.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import keras
@@ -27,6 +25,7 @@ SIDES = {
 }
 OUTPUTS = (*SIDES, "fused")
 SIDE_CHANNELS = 16
+WIDTH = 64  # channels of VGG16's first block; the tests build narrower networks
 # Standard deviation of the first weights of the branches' first layer; that of the others is `head_scale`.
 # VGG16's features are in the hundreds, so that a tenfold larger start gives logits in the tens, and masks
 # that were measurably worse.
@@ -49,10 +48,10 @@ class PrepareFrame(keras.layers.Layer):
         self.conventions = CONVENTIONS[conventions]
 
     def call(self, frame):
-        x = ops.flip(ops.cast(frame, "float32"), axis=-1)
+        x = ops.flip(ops.cast(frame, "float32"), axis=-1)  # (B, H, W, 3), BGR
         x = x - ops.convert_to_tensor(self.conventions.means, "float32")
         missing = [[0, self.conventions.pad(size) - size] for size in ops.shape(x)[1:3]]
-        return ops.pad(x, [[0, 0], *missing, [0, 0]])
+        return ops.pad(x, [[0, 0], *missing, [0, 0]])  # (B, H', W', 3), in ours multiples of 16
 
     def compute_output_spec(self, frame):
         padded = [None if size is None else self.conventions.pad(size) for size in frame.shape[1:3]]
@@ -93,13 +92,15 @@ class BilinearUpsample(keras.layers.Layer):
     def call(self, x, frame):
         (rows, columns), (height, width) = ops.shape(x)[1:3], ops.shape(frame)[1:3]
         border = self.conventions.border
+        # (B, h, w, 1) → (B, h + 2·border, w + 2·border, 1)
         x = ops.pad(x, [[0, 0], [border, border], [border, border], [0, 0]], mode="symmetric")
-        kernel = ops.cast(self.kernel, x.dtype)
+        kernel = ops.cast(self.kernel, x.dtype)  # (2·factor, 2·factor, 1, 1)
+        # → (B, (h + 2·border + 1)·factor, (w + 2·border + 1)·factor, 1)
         x = ops.conv_transpose(x, kernel, strides=self.factor, data_format="channels_last")
         (upsampled, wide), crop = ops.shape(x)[1:3], self.conventions.crop
         top = crop(upsampled, rows * self.factor, height)
         left = crop(wide, columns * self.factor, width)
-        return x[:, top : top + height, left : left + width]
+        return x[:, top : top + height, left : left + width]  # (B, H, W, 1)
 
     def compute_output_spec(self, x, frame):
         return keras.KerasTensor((*frame.shape[:3], x.shape[-1]), dtype=self.compute_dtype)
@@ -125,19 +126,6 @@ class Fuse(keras.layers.Layer):
         return sum(shares) + self.bias
 
 
-@contextmanager
-def _layer_defaults(policy: str) -> Iterator[None]:
-    """Make layers under `policy`, and channels last in any case; VGG16's application takes neither."""
-    before = keras.config.dtype_policy(), keras.config.image_data_format()
-    keras.config.set_dtype_policy(policy)
-    keras.config.set_image_data_format("channels_last")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before[0])
-        keras.config.set_image_data_format(before[1])
-
-
 def build_osvos(
     weights: str | Path | None = "imagenet",
     *,
@@ -151,10 +139,10 @@ def build_osvos(
     Args:
         weights: `"imagenet"` (VGG16's, bundled; the branches start at random), `"parent"` (the
             bundled parent network), the path of a `.weights.h5` file of this network, or `None`
-            (all at random).
+            (all start at random).
         policy: Keras dtype policy, such as `"float32"` or `"mixed_bfloat16"`; the logits are
             float32 under each. `training.choose_policy` picks the device's best.
-        seed: decides the branches' initial weights.
+        seed: decides the initial weights.
         head_scale: standard deviation of the initial weights of the scores and of the fusion.
         conventions: what lies outside a frame; None is as the weights were trained.
 
@@ -166,44 +154,67 @@ def build_osvos(
         WeightsError: the weights are missing, damaged, of another architecture or other conventions.
     """
     conventions = conventions or find_conventions(weights)
-    with _layer_defaults(policy):
-        frame = keras.Input((None, None, 3), name="frame")
-        prepared = PrepareFrame(conventions.name, name="prepare", dtype="float32")(frame)
-        backbone = _backbone(prepared, conventions.pooling)
-        if weights == "imagenet":
-            load_weights(backbone, find_weights("imagenet"))
-        model = keras.Model(
-            frame, _side_branches(frame, backbone, seed, head_scale, conventions), name="osvos"
-        )
+    backbone = _backbone(policy, seed, conventions)
+    if weights == "imagenet":
+        load_weights(backbone, find_weights("imagenet"))
+    outputs = _side_branches(backbone, policy, seed, head_scale, conventions)
+    model = keras.Model(backbone.input, outputs, name="osvos")
     if weights not in (None, "imagenet"):
         load_weights(model, find_weights(weights))
     return model
 
 
-def _backbone(prepared, pooling: str) -> keras.Model:
-    """VGG16, whose poolings round an odd size as the conventions say; our grid leaves none."""
-    backbone = keras.applications.VGG16(include_top=False, weights=None, input_tensor=prepared)
-    for layer in backbone.layers:
-        if isinstance(layer, keras.layers.MaxPooling2D):
-            layer.padding = pooling
-    return backbone
+@cache
+def _vgg16_layers() -> list[tuple[type[keras.layers.Layer], dict]]:
+    """The layers of Keras's VGG16 behind its input, in order: the class and the configuration of each."""
+    vgg16 = keras.applications.VGG16(include_top=False, weights=None)
+    return [(type(layer), layer.get_config()) for layer in vgg16.layers[1:]]
+
+
+def _backbone(policy: str, seed: int, conventions: Conventions) -> keras.Model:
+    """VGG16 behind the preparation of a frame; its poolings round odd sizes as the conventions say.
+
+    `keras.applications.VGG16` takes no dtype policy, data format or padding. Its layers are therefore made
+    anew from their configurations, as `keras.models.clone_model` does, but without the weights of a
+    VGG16 that nobody uses.
+    """
+    frame = keras.Input((None, None, 3), name="frame")  # (B, H, W, 3), RGB
+    x = PrepareFrame(conventions.name, name="prepare", dtype="float32")(frame)  # (B, H', W', 3), BGR
+    for index, (kind, config) in enumerate(_vgg16_layers()):
+        changes = {"dtype": policy, "data_format": "channels_last"}
+        if kind is keras.layers.MaxPooling2D:
+            changes["padding"] = conventions.pooling
+        else:
+            changes["filters"] = config["filters"] * WIDTH // 64
+            changes["kernel_initializer"] = keras.initializers.GlorotUniform(_layer_seed(seed, index))
+        x = kind.from_config({**config, **changes})(x)
+        # block1: (B, H', W', 64), block2: (B, H'/2, W'/2, 128), block3: (B, H'/4, W'/4, 256),
+        # block4: (B, H'/8, W'/8, 512), block5: (B, H'/16, W'/16, 512); a pooling halves at its end
+    return keras.Model(frame, x, name="vgg16")
+
+
+def _layer_seed(seed: int, index: int) -> int:
+    """The seed of one layer among others: what every backend of Keras takes."""
+    return (10 * seed + index) % 2**32
 
 
 def _side_branches(
-    frame, backbone: keras.Model, seed: int, head_scale: float, conventions: Conventions
+    backbone: keras.Model, policy: str, seed: int, head_scale: float, conventions: Conventions
 ) -> dict:
     """The logits of every side branch and of their fusion."""
-    outputs, shares = {}, []
+    frame, outputs, shares = backbone.input, {}, []
     for index, (side, (layer, factor)) in enumerate(SIDES.items()):
-        branch_seed = (10 * seed + index) % 2**32  # what every backend of Keras takes
-        prep = _convolution(SIDE_CHANNELS, 3, PREP_SCALE, f"{side}_prep", branch_seed)
-        score = _convolution(1, 1, head_scale, f"{side}_score", branch_seed, dtype="float32")
-        share = _convolution(1, 1, head_scale, f"{side}_fuse", branch_seed, dtype="float32", use_bias=False)
+        convolution = partial(_convolution, seed=_layer_seed(seed, index))
+        prep = convolution(SIDE_CHANNELS, 3, PREP_SCALE, f"{side}_prep", dtype=policy)
+        score = convolution(1, 1, head_scale, f"{side}_score", dtype="float32")
+        share = convolution(1, 1, head_scale, f"{side}_fuse", dtype="float32", use_bias=False)
         upsample = partial(BilinearUpsample, factor, conventions.name, dtype="float32")
-        x = prep(backbone.get_layer(layer).output)
+        x = prep(backbone.get_layer(layer).output)  # (B, H'/factor, W'/factor, 16)
+        # each (B, H'/factor, W'/factor, 1) → (B, H, W, 1)
         outputs[side] = upsample(name=f"{side}_upsample")(score(x), frame)
         shares.append(upsample(name=f"{side}_fuse_upsample")(share(x), frame))
-    return {**outputs, "fused": Fuse(name="fuse", dtype="float32")(shares)}
+    fused = Fuse(name="fuse", dtype="float32")(shares)  # 4 × (B, H, W, 1) → (B, H, W, 1)
+    return {**outputs, "fused": fused}
 
 
 def _convolution(
@@ -213,6 +224,7 @@ def _convolution(
         channels,
         size,
         padding="same",
+        data_format="channels_last",
         kernel_initializer=keras.initializers.RandomNormal(stddev=scale, seed=seed),
         name=name,
         **options,

@@ -1,6 +1,8 @@
 """Fixtures: a tiny data set made on the spot, and the reference data where it is present."""
 
+import gc
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported by any test
@@ -16,6 +18,7 @@ from osvos_keras.io.paths import PROJECT
 
 SHARED = PROJECT.parent / "shared"
 FRAMES = 4
+NARROW = 4  # channels of the first block of a narrow network, where VGG16 has 64
 
 
 def write_sequence(root: Path, name: str, size=(45, 61), frames: int = FRAMES, seed: int = 0) -> None:
@@ -40,6 +43,48 @@ def stop_at(step: int):
         raise KeyboardInterrupt
 
     return AtSteps({step}, interrupt)
+
+
+@pytest.fixture(autouse=True)
+def free_networks():
+    """Free what a test built. Networks and their graphs are cycles, and a worker grew to 10 GB with them."""
+    yield
+    if "keras" not in sys.modules:
+        return
+    import keras
+
+    keras.backend.clear_session()
+    gc.collect()
+    if not gc.get_freeze_count():
+        gc.freeze()  # what TensorFlow imported stays; to look through it took half a second per test
+
+
+@pytest.fixture(scope="session")
+def narrow_weights(tmp_path_factory) -> Path:
+    """A folder like `data/weights`, for networks with a sixteenth of VGG16's channels: random weights."""
+    from osvos_keras import model
+    from osvos_keras.conventions import OURS
+    from osvos_keras.weights import FILES, save_weights
+
+    folder, random = tmp_path_factory.mktemp("weights"), np.random.default_rng(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "WIDTH", NARROW)
+        save_weights(model._backbone("float32", 0, OURS), folder / FILES["imagenet"])
+        parent = model.build_osvos(None)
+    for layer in parent.layers:
+        if layer.name.startswith("side") or layer.name == "fuse":
+            layer.set_weights([random.normal(0, 0.1, weight.shape) for weight in layer.get_weights()])
+    save_weights(parent, folder / FILES["parent"])
+    return folder
+
+
+@pytest.fixture
+def narrow(monkeypatch, narrow_weights) -> None:
+    """Networks that this process builds are narrow, and `imagenet` and `parent` have random weights."""
+    from osvos_keras import model, weights
+
+    monkeypatch.setattr(model, "WIDTH", NARROW)
+    monkeypatch.setattr(weights, "BUNDLED", narrow_weights)
 
 
 @pytest.fixture

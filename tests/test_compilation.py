@@ -74,6 +74,7 @@ def test_a_config_without_accumulation_has_keras_own_optimizer():
     )
 
 
+@pytest.mark.usefixtures("narrow")
 def test_layers_have_the_papers_rates_if_asked_for():
     """1 and 2 for weights and biases, a tenth of that for scores, a hundredth for the fusion."""
     model = build_osvos(None)
@@ -94,6 +95,7 @@ def test_layers_have_the_papers_rates_if_asked_for():
     np.testing.assert_allclose(list(moved.values()), list(expected.values()), rtol=1e-4)
 
 
+@pytest.mark.usefixtures("narrow")
 def test_compiling_leaves_the_layers_of_the_network_as_they_were():
     model = build_osvos(None)
     model.get_layer("side2_prep").trainable = False
@@ -110,6 +112,7 @@ def test_compiling_leaves_the_layers_of_the_network_as_they_were():
     }
 
 
+@pytest.mark.usefixtures("narrow")
 def test_every_output_is_trained_with_the_balance_that_was_asked_for():
     trained = compile_for_training(build_osvos(None), ParentConfig(balance=0.25), steps=1)
     assert {name: loss.balance for name, loss in trained.loss.items()} == dict.fromkeys(trained.output, 0.25)

@@ -28,6 +28,7 @@ from tests.conftest import stop_at, write_sequence
 
 ONLINE = OnlineConfig(height=0, steps=6, seed=1)
 QUIET = {"policy": "float32", "progress": False, "chunk": 2}
+narrow = pytest.mark.usefixtures("narrow")
 
 
 def weights_of(model):
@@ -67,6 +68,7 @@ def test_the_papers_preset_learns(tiny, tmp_path, phase):
     assert history["fused_loss" if phase == "parent" else "loss"].iloc[-1] < 0.9 * history["loss"].iloc[0]
 
 
+@narrow
 def test_parent_training_leaves_weights_history_and_settings(tiny, tmp_path):
     config = ParentConfig(height=0, epochs=1, batch=2)
     model = train_parent(tiny, ["ant", "bee"], config, tmp_path, **QUIET)
@@ -78,6 +80,7 @@ def test_parent_training_leaves_weights_history_and_settings(tiny, tmp_path):
     np.testing.assert_array_equal(weights_of(load_finished(tmp_path)), weights_of(model))
 
 
+@narrow
 def test_frozen_blocks_stay_as_they_were_and_all_others_learn(tiny, tmp_path):
     config = OnlineConfig(height=0, steps=3, frozen_blocks=2)
     trained = train_online(tiny, "cow", config, tmp_path, **QUIET)
@@ -92,6 +95,7 @@ def test_frozen_blocks_stay_as_they_were_and_all_others_learn(tiny, tmp_path):
     ]
 
 
+@narrow
 @pytest.mark.parametrize(
     ("chunk", "rows", "scales"), [(5, [5, 10, 11], 1), (4, [4, 8, 11], 1), (5, [5, 10, 11], 2)]
 )
@@ -108,6 +112,7 @@ def test_several_steps_in_one_call_as_on_a_gpu(tiny, tmp_path, monkeypatch, chun
     assert read_history(tmp_path / "five" / "history.csv")["step"].tolist() == rows
 
 
+@narrow
 def test_changed_annotation_trains_again(tiny, tmp_path):
     first = train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
     _, annotation = tiny.first("cow")
@@ -117,12 +122,14 @@ def test_changed_annotation_trains_again(tiny, tmp_path):
     )
 
 
+@narrow
 def test_two_trainings_cannot_write_to_one_folder(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "LOCK_WAIT", 0.1)
     with lock_folder(tmp_path), pytest.raises(FolderError, match=f"{tmp_path}: another run is writing"):
         train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
 
 
+@narrow
 def test_damaged_backup_is_set_aside_and_training_starts_over(tiny, tmp_path):
     whole = train_online(tiny, "cow", ONLINE, tmp_path / "whole", **QUIET)
     with pytest.raises(KeyboardInterrupt):
@@ -133,6 +140,7 @@ def test_damaged_backup_is_set_aside_and_training_starts_over(tiny, tmp_path):
     np.testing.assert_allclose(weights_of(again), weights_of(whole), atol=1e-6)
 
 
+@narrow
 def test_history_row_after_the_last_backup_is_dropped_on_resume(tiny, tmp_path):
     """A kill between the row and the backup leaves one row too many."""
     with pytest.raises(KeyboardInterrupt):
@@ -143,6 +151,7 @@ def test_history_row_after_the_last_backup_is_dropped_on_resume(tiny, tmp_path):
     assert read_history(tmp_path / "history.csv")["step"].tolist() == [2, 4, 6]
 
 
+@narrow
 def test_kill_between_the_last_backup_and_the_weights(tiny, tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training, "save_weights", interrupt)
@@ -156,6 +165,7 @@ def interrupt(*_):
     raise KeyboardInterrupt
 
 
+@narrow
 def test_tensorboard_logs_if_asked(tiny, tmp_path):
     train_online(tiny, "cow", ONLINE, tmp_path, tensorboard=True, **QUIET)
     assert list((tmp_path / "tensorboard").rglob("events.out.tfevents.*"))
@@ -207,6 +217,7 @@ def test_devices_that_cannot_share_the_batch_are_refused_before_anything_is_read
             train(None, None, config, None, strategy=three)
 
 
+@narrow
 def test_memory_that_runs_out_is_said(tiny, tmp_path, monkeypatch):
     def fit(*_, **__):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
@@ -218,6 +229,7 @@ def test_memory_that_runs_out_is_said(tiny, tmp_path, monkeypatch):
         train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
 
 
+@narrow
 def test_frame_that_goes_missing_during_training_is_named(tiny, tmp_path, monkeypatch):
     """With frames that are read from disk at every step, as those of a large data set are."""
     monkeypatch.setattr(pipeline, "MEMORY_SHARE", 0)
@@ -232,6 +244,7 @@ def test_frame_that_goes_missing_during_training_is_named(tiny, tmp_path, monkey
         train_parent(tiny, ["ant", "bee"], config, tmp_path / "run", **options)
 
 
+@narrow
 def test_truncated_training_frame_is_named(tiny, tmp_path):
     path = tiny.frames("bee")[2]
     path.write_bytes(path.read_bytes()[:400])
@@ -245,6 +258,7 @@ def test_training_annotation_of_another_size_is_named_not_resized(tiny, tmp_path
         train_parent(tiny, ["ant", "bee"], ParentConfig(height=24, epochs=1), tmp_path, **QUIET)
 
 
+@narrow
 def test_frames_of_different_sizes_cannot_share_a_batch(tiny, tmp_path):
     """One at a time they can, as they can where they have one size for the network."""
     write_sequence(tiny.root, "dog", size=(30, 40))
@@ -268,6 +282,7 @@ def test_a_frame_that_would_be_enlarged_beyond_reason_is_refused(tiny, tmp_path)
         train_parent(tiny, ["line"], ParentConfig(), tmp_path, **QUIET)
 
 
+@narrow
 def test_loss_that_is_not_finite_stops_training(tiny, tmp_path):
     config = OnlineConfig(height=0, steps=6, learning_rate=1e30, decay="none")
     with pytest.raises(TrainingError, match=r"the loss is nan at step .*Lower the learning rate"):

@@ -32,6 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_data(commands)
     _add_weights(commands)
     _add_notebooks(commands)
+    _add_export(commands)
     _add_student(commands)
     return parser
 
@@ -141,6 +142,13 @@ def _add_notebooks(commands) -> None:
     text = "Write the course's notebooks to a folder of your own, to open in JupyterLab or to run there."
     command = _add_command(commands, "notebooks", _write_notebooks, text)
     command.add_argument("--to", required=True, metavar="FOLDER", help="folder for them")
+
+
+def _add_export(commands) -> None:
+    from osvos_keras.cli.export import add_export_arguments, run_export
+
+    text = "Write a trained network for other programs: a Keras file, a SavedModel or ONNX."
+    add_export_arguments(_add_command(commands, "export", run_export, text))
 
 
 def _add_student(commands) -> None:

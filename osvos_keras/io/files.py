@@ -101,7 +101,12 @@ def read_lines(path: str | Path) -> list[str]:
 def clear_temporaries(folder: str | Path) -> None:
     """Remove the half-written files of a killed process. The caller must hold the folder's lock."""
     for path in Path(folder).glob(f"{TEMPORARY}*"):
-        path.unlink(missing_ok=True)
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, if there is one."""
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def make_folder(folder: str | Path) -> Path:
@@ -150,6 +155,7 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
 
     A reader, or a rerun after a kill, finds the old file or the new one, never half a file.
     The temporary path has the suffix of `path`, because Keras and OpenCV choose the format by it.
+    A folder is written in the same way, if there is none of that name yet.
 
     Raises:
         FolderError: the disk is full, or the file cannot be written there.
@@ -166,7 +172,7 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
         raise FolderError(f"{path}: cannot be written ({_why_unwritable(path.parent, error)}).") from error
     finally:
         with suppress(OSError):  # never made, or its folder was not
-            temporary.unlink()
+            _remove(temporary)
 
 
 def _why_unwritable(folder: Path, error: OSError) -> str:

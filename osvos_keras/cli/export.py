@@ -1,0 +1,47 @@
+"""`osvos export`: a trained network for other programs."""
+
+import argparse
+from pathlib import Path
+
+HOW_TO_OPEN = {
+    "keras": "import keras, osvos_keras.model; model = keras.models.load_model({path!r})",
+    "onnx": "import onnxruntime; session = onnxruntime.InferenceSession({path!r})",
+    "saved_model": "import tensorflow; model = tensorflow.saved_model.load({path!r})  # model.serve(frames)",
+}
+
+
+def add_export_arguments(command: argparse.ArgumentParser) -> None:
+    from osvos_keras.convert.export import FORMATS
+
+    command.add_argument("weights", metavar="WEIGHTS", help="parent, or the weights of a training (a file)")
+    command.add_argument(
+        "--to", required=True, metavar="PATH", help="FILE.keras, FILE.onnx, or a folder for a SavedModel"
+    )
+    command.add_argument("--format", choices=FORMATS, help="default: what the ending of PATH says")
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Write the network, and say how to open it and how it saw frames in its training."""
+    from osvos_keras.convert.export import FORMATS, export_network
+
+    path = export_network(args.weights, args.to, args.format)
+    (format,) = (name for name, ending in FORMATS.items() if ending == path.suffix.lower())
+    print(path)
+    print(f"Open it in Python: {HOW_TO_OPEN[format].format(path=str(path))}")
+    if settings := _find_settings(args.weights):
+        print(f"Show it frames as its training did ({settings}; height 0: the frames' own).")
+    return 0
+
+
+def _find_settings(weights: str) -> str | None:
+    """How the training saw frames whose folder the weights lie in."""
+    from osvos_keras.io.paths import find_input
+    from osvos_keras.io.records import read_record
+    from osvos_keras.trained import RECORD, WEIGHTS_FILE
+
+    path = Path(find_input(weights))
+    record = read_record(path.parent / RECORD) if path.name == WEIGHTS_FILE else None
+    config = record["made_with"].get("config") if record else None
+    if not isinstance(config, dict):
+        return None
+    return f"height {config.get('height', 0)}, scales {config.get('scales', 1)}"

@@ -1,0 +1,93 @@
+"""A network trained here for other programs: `osvos export` writes a Keras file, a SavedModel or ONNX."""
+
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+from osvos_keras.errors import ConfigError, FolderError, WeightsError
+from osvos_keras.io.files import make_folder, write_atomically
+from osvos_keras.io.paths import resolve_output
+
+# Each format and the ending of its name; a SavedModel is a folder without one.
+FORMATS = {"keras": ".keras", "onnx": ".onnx", "saved_model": ""}
+ONNX_PACKAGES = ("tf2onnx", "onnx")  # what Keras's own export needs
+
+
+def export_network(weights: str | Path, target: str | Path, format: str | None = None) -> Path:
+    """Write the network of some weights, whole or not at all.
+
+    Whatever the format, it takes frames (B, H, W, 3) float32, RGB, 0–255, of any height and width, and
+    gives the logits `side2` … `side5` and `fused`, each (B, H, W, 1) float32. It keeps the conventions of
+    the weights, and computes in float32.
+
+    Args:
+        weights: `"parent"` or the path of weights, as `build_osvos` takes them.
+        target: the file or folder to write, which must not exist yet.
+        format: one of `FORMATS`; None is what the ending of `target` says.
+
+    Returns:
+        The absolute path of what was written.
+
+    Raises:
+        ConfigError: the target exists; its ending is unknown or does not fit the format; the format is
+            unknown; a package or Keras's TensorFlow backend is missing.
+        WeightsError: the weights are missing, damaged or not a trained network's.
+        FolderError: the target cannot be written.
+    """
+    target = resolve_output(target)
+    format = _choose_format(target, format)
+    _check_packages(format)
+    if target.exists():
+        raise ConfigError(f"{target}: exists already. Remove it, or choose another name (--to).")
+    if weights == "imagenet":
+        raise WeightsError(
+            "'imagenet' has no trained branches. Export 'parent', or the weights of a training."
+        )
+    make_folder(target.parent)
+    from osvos_keras.model import build_osvos  # brings TensorFlow, for which no mistake above waits
+
+    model = build_osvos(weights)
+    with write_atomically(target) as temporary:
+        _write(model, temporary, format)
+    return target
+
+
+def _choose_format(target: Path, format: str | None) -> str:
+    """The format that is asked for, or the one that the target's ending says."""
+    if format is not None and format not in FORMATS:
+        raise ConfigError(f"the format is {format!r}; choose from {', '.join(FORMATS)} (--format).")
+    ending = target.suffix.lower()
+    found = [name for name, own in FORMATS.items() if own == ending and format in (None, name)]
+    if not found:
+        fitting = "'.keras', '.onnx' or none (a SavedModel)" if format is None else repr(FORMATS[format])
+        raise ConfigError(f"{target}: the name ends in {target.suffix!r}, where {fitting} is needed (--to).")
+    return found[0]
+
+
+def _check_packages(format: str) -> None:
+    missing = [name for name in ONNX_PACKAGES if find_spec(name) is None] if format == "onnx" else []
+    if missing:
+        raise ConfigError(
+            f"export to ONNX needs {' and '.join(missing)}. Install: pip install 'osvos-keras[onnx]'"
+        )
+
+
+def _write(model, path: Path, format: str) -> None:
+    """Keras's own export of each format."""
+    import keras
+    import tensorflow as tf
+
+    if format == "keras":
+        model.save(path)
+        return
+    if keras.config.backend() != "tensorflow":
+        raise ConfigError(
+            f"Keras's backend is {keras.config.backend()}. Export with KERAS_BACKEND=tensorflow."
+        )
+    kind = {"saved_model": "tf_saved_model"}.get(format, format)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras looks whether NumPy has names that tf2onnx used to need
+            model.export(str(path), format=kind, verbose=False, input_signature=model.inputs)
+    except tf.errors.OpError as error:  # TensorFlow writes a SavedModel itself, and a disk can be full
+        raise FolderError(f"{path.parent}: the export cannot be written ({error.message}).") from error
