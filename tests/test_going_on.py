@@ -1,4 +1,4 @@
-"""Going on without an exercise: the library's function stands in, the notebook runs, and no point is given."""
+"""Going on without an exercise: the library's function stands in, all cells run, and no point is given."""
 
 import re
 
