@@ -1,5 +1,6 @@
-"""Sentences of the notebooks that a small computation can check."""
+"""Sentences of the notebooks that can be computed."""
 
+import json
 import re
 
 import cv2
@@ -8,6 +9,8 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from osvos_keras.batch.notebooks import run_notebook
+from osvos_keras.batch.parameters import read_notebook
 from osvos_keras.davis import Davis
 from osvos_keras.io.paths import PROJECT
 from osvos_keras.model import SIDES, build_osvos
@@ -74,3 +77,21 @@ def test_a_score_of_side5_depends_on_228_pixels_as_notebook_02_counts():
     rows = np.flatnonzero(np.abs(tape.gradient(value, frame)).max(axis=(0, 2, 3)))
     assert np.ptp(rows) < 228 and np.ptp(rows) > 196  # more than the features', no more than the score's
     assert "228" in text
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_what_notebook_04_says_of_the_cat(tmp_path):
+    """The mask of the last frame grows better, and a reckless rate gives one answer for two frames."""
+    run_notebook("04_online_training", {"RUN_DIR": str(tmp_path)}, tmp_path / "04.ipynb", progress=False)
+    result = json.loads((tmp_path / "notebooks/04_online_training_cat.json").read_text())
+    growth = [result[f"J_last_frame_step_{step}"] for step in (0, 3, 10, 30, 100)]
+    assert growth == sorted(growth) and growth[0] < 0.7 < 0.95 < growth[-1]
+    printed = "".join(
+        output.text
+        for cell in read_notebook(tmp_path / "04.ipynb").cells
+        for output in cell.get("outputs", [])
+        if output.output_type == "stream"
+    )
+    shares = re.findall(r"jpg: (\d+)% object", printed)
+    assert shares in (["0", "0"], ["100", "100"])
