@@ -49,7 +49,7 @@ def merge(student: Callable) -> None:
         "three objects, unsure everywhere": (random.uniform(0, 0.6, size=(3, 6, 9)),),
         "one object": (random.uniform(size=(1, 6, 9)),),
     }
-    compare(student, merge_probabilities, cases, mistakes)
+    compare("merge", student, merge_probabilities, cases, mistakes)
 
 
 def report_two_ways(student: Callable) -> None:
@@ -84,4 +84,4 @@ def report_two_ways(student: Callable) -> None:
         "one sequence loses": (np.array([[0.2, 0.6, 0.9], [0.7, 0.6, 0.4]]),),
         "four sequences, scores drawn at random": (np.random.default_rng(0).uniform(size=(4, 3)),),
     }
-    compare(student, right, cases, mistakes)
+    compare("report_two_ways", student, right, cases, mistakes)
