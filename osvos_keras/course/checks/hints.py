@@ -38,8 +38,8 @@ SECOND = {
         "the mean of the first less that of the last; recall is (values > 0.5).mean()."
     ),
     "merge": (
-        "probabilities.argmax(axis=0) + 1 is the number of the most probable object. np.where keeps it where "
-        "probabilities.max(axis=0) is above 0.5, and gives 0 elsewhere."
+        "logits.argmax(axis=0) + 1 is the number of the object with the largest logit. np.where keeps it "
+        "where logits.max(axis=0) is above 0, and gives 0 elsewhere."
     ),
     "prepare_frame": (
         "frame[..., ::-1] is blue, green, red. Subtract np.array(IMAGENET_MEANS). Of rows -height % 16 are "

@@ -5,51 +5,54 @@ from collections.abc import Callable
 import numpy as np
 
 from osvos_keras.course.checks.compare import compare
-from osvos_keras.video.objects import merge_probabilities
+from osvos_keras.video.objects import merge_logits
 
 
 def merge(student: Callable) -> None:
-    """`student(probabilities)` makes (N, H, W) one map (H, W) of 0 … N, as `merge_probabilities` does."""
+    """`student(logits)` makes (N, H, W) one map (H, W) of 0 … N, as `merge_logits` does."""
 
-    def largest(p):
-        return p.argmax(axis=0) + 1
+    def largest(logits):
+        return logits.argmax(axis=0) + 1
 
     def in_turn(order):
-        def paint(p):
-            found = np.zeros(p.shape[1:], int)
-            for number in order(range(len(p))):
-                found[p[number] > 0.5] = number + 1
+        def paint(logits):
+            found = np.zeros(logits.shape[1:], int)
+            for number in order(range(len(logits))):
+                found[logits[number] > 0] = number + 1
             return found
 
         return paint
 
     mistakes = {
-        "every pixel gets an object; where no probability is above one half there is none, 0.": largest,
-        "the objects count from 0, and so does the background; the first object is 1.": lambda p: np.where(
-            p.max(axis=0) > 0.5, p.argmax(axis=0), 0
+        "every pixel gets an object; where no logit is above 0 there is none, 0.": largest,
+        "objects count from 0, as the background does; the first object is 1.": (
+            lambda logits: np.where(logits.max(axis=0) > 0, logits.argmax(axis=0), 0)
         ),
-        "where two objects overlap, the last one wins; the one of the larger probability should.": in_turn(
-            iter
+        "logits are compared with ½, as if they were probabilities; probability ½ is logit 0.": (
+            lambda logits: np.where(logits.max(axis=0) > 0.5, largest(logits), 0)
         ),
-        "where two objects overlap, the first one wins; the one of the larger probability should.": in_turn(
-            reversed
+        "where two objects overlap, the last one wins; the one of the larger logit should.": in_turn(iter),
+        "where two objects overlap, the first one wins; the one of the larger logit should.": (
+            in_turn(reversed)
         ),
-        "where two objects overlap, their numbers are added; one of them should win.": lambda p: sum(
-            (number + 1) * (one > 0.5) for number, one in enumerate(p)
+        "where two objects overlap, their numbers are added; one of them should win.": (
+            lambda logits: sum(i * (one > 0) for i, one in enumerate(logits, start=1))
         ),
-        "the smallest probability wins; the largest should.": lambda p: np.where(
-            p.max(axis=0) > 0.5, p.argmin(axis=0) + 1, 0
+        "the smallest logit wins; the largest should.": (
+            lambda logits: np.where(logits.max(axis=0) > 0, logits.argmin(axis=0) + 1, 0)
         ),
-        "the largest probabilities are returned; ask which object has them.": lambda p: p.max(axis=0),
-        "the map says object or not; it should say which one, by its number.": lambda p: p.max(axis=0) > 0.5,
+        "the largest logits are returned; ask which object has them.": lambda logits: logits.max(axis=0),
+        "the map says object or not; it should say which one, by its number.": (
+            lambda logits: logits.max(axis=0) > 0
+        ),
     }
     random = np.random.default_rng(0)
     cases = {
-        "two objects": (random.uniform(size=(2, 6, 9)),),
-        "three objects, unsure everywhere": (random.uniform(0, 0.6, size=(3, 6, 9)),),
-        "one object": (random.uniform(size=(1, 6, 9)),),
+        "two objects": (random.normal(0, 2, (2, 6, 9)),),
+        "three objects, unsure everywhere": (random.normal(0, 0.5, (3, 6, 9)),),
+        "one object": (random.normal(0, 2, (1, 6, 9)),),
     }
-    compare("merge", student, merge_probabilities, cases, mistakes)
+    compare("merge", student, merge_logits, cases, mistakes)
 
 
 def report_two_ways(student: Callable) -> None:
