@@ -128,5 +128,8 @@ def test_curves_are_means_over_sequences():
     columns = ["start", "sequence", "steps", "train_seconds", "mask_seconds", "J"]
     (ax,) = ablation_curves(pd.DataFrame(rows, columns=columns)).axes
     (line,) = ax.lines
-    np.testing.assert_allclose(line.get_xydata(), [(1, 0.3), (41, 0.7)])
+    np.testing.assert_allclose(line.get_xydata(), [(0, 0.3), (40, 0.7)])
     assert line.get_label() == "parent"
+    ax = ablation_curves(pd.DataFrame(rows, columns=columns).drop(columns="train_seconds"), ax)
+    np.testing.assert_allclose(ax.lines[1].get_xydata(), [(0, 0.3), (10, 0.7)])
+    assert ax.get_xlabel() == "online steps"

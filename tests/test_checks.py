@@ -156,6 +156,33 @@ PLANTED = {
             "even",
         ),
     ],
+    "merge": [
+        ("np.where(logits.max(axis=0) > 0, objects, 0)", "objects", "every pixel gets an object"),
+        ("logits.argmax(axis=0) + 1", "logits.argmax(axis=0)", "the first object is 1"),
+        ("> 0, objects", "> 0.5, objects", "as if they were probabilities"),
+        ("argmax", "argmin", "the smallest logit wins"),
+        ("objects, 0)", "True, False)", "which one, by its number"),
+        (
+            "np.where(logits.max(axis=0) > 0, objects, 0)",
+            "sum(number * (one > 0) for number, one in enumerate(logits, start=1))",
+            "their numbers are added",
+        ),
+    ],
+    "report-two-ways": [
+        (
+            "scores.mean(axis=0).max(), scores.max(axis=1).mean()",
+            "scores.mean(1).max(), scores.max(0).mean()",
+            "rows and columns are exchanged",
+        ),
+        ("scores.mean(axis=0).max()", "scores.mean()", "the mean over everything"),
+        ("scores.mean(axis=0).max()", "scores[:, -1].mean()", "the last number of steps"),
+        ("scores.max(axis=1).mean()", "scores.max()", "the best score of all"),
+        (
+            "scores.mean(axis=0).max(), scores.max(axis=1).mean()",
+            "scores.mean(axis=0).argmax(), scores.argmax(axis=1).mean()",
+            "numbers of steps are returned",
+        ),
+    ],
     "read-failure": [
         ("missed / max(annotation.sum(), 1), wrong", "wrong / max(mask.sum(), 1), missed", "None of"),
         (

@@ -56,6 +56,29 @@ def test_opening_and_ending(notebook):
         assert heading in headings
 
 
+def test_the_times_at_the_top_are_honest(notebook):
+    """Reading: 120 words and 20 lines of code a minute; ten minutes an exercise; to the nearest five."""
+    words = sum(len(cell.source.split()) for cell in notebook.cells if cell.cell_type == "markdown")
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    lines = sum(bool(line.strip()) for line in code.splitlines())
+    exercises = code.count("### BEGIN SOLUTION")
+    read, do = re.search(r"about (\d+) to read, (\d+) for the exercises?", notebook.cells[0].source).groups()
+    assert abs(int(read) - words / 120 - lines / 20) < 5
+    assert int(do) == 10 * exercises
+
+
+def test_exercises_are_headings_and_one_can_go_on_without_them(notebook):
+    """Each is numbered in the table of contents; a line borrows the library's function, before the check."""
+    solutions = [i for i, cell in enumerate(notebook.cells) if "### BEGIN SOLUTION" in cell.source]
+    assert solutions
+    for number, index in enumerate(solutions, start=1):
+        text, solution, check = (cell.source for cell in notebook.cells[index - 1 : index + 2])
+        assert re.search(rf"^### Exercise {number} of {len(solutions)}: \w", text, re.MULTILINE)
+        name, function = re.fullmatch(r"(checks\.\w+)\((\w+)\)", check).groups()
+        borrowed = f"# {function} = checks.borrow({name})  # stuck? Uncomment this line to go on."
+        assert solution.splitlines()[-1] == borrowed
+
+
 def test_figures_exist_and_have_alternative_text(notebook):
     for cell in notebook.cells:
         if cell.cell_type == "markdown":

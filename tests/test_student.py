@@ -40,7 +40,7 @@ def is_solution(cell) -> bool:
 
 
 def test_every_notebook_of_the_course_has_an_exercise():
-    assert [name[:2] for name in NOTEBOOKS] == ["00", "01", "02", "03", "04", "05"]
+    assert [name[:2] for name in NOTEBOOKS] == ["00", "01", "02", "03", "04", "05", "06", "07"]
 
 
 def test_no_solution_is_left(editions):

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation import Scores, compare, published_scores
@@ -197,26 +196,21 @@ def _label(measure: str) -> str:
 
 
 def ablation_curves(table: pd.DataFrame, ax: Axes | None = None) -> Figure | Axes:
-    """Mean J over the sequences against mean seconds a sequence, a line for each start.
+    """Mean J over the sequences, a line for each start, against their mean seconds of training.
 
     Args:
-        table: as `run_ablation` returns it.
+        table: as `run_ablation` returns it; without `train_seconds` the line goes over the steps.
         ax: an axis to draw on.
     """
     figure, ax = figure_for(ax, 7, 4)
-    table = table.assign(seconds=table["train_seconds"] + table["mask_seconds"])
     for colour, (start, rows) in zip(cycle(BAR_COLOURS), table.groupby("start", sort=False)):
-        mean = rows.groupby("steps")[["seconds", "J"]].mean()
-        ax.plot(mean["seconds"], mean["J"], "o-", color=colour, label=start)
-        for steps, seconds, j in mean.itertuples():
-            ax.annotate(f"{steps}", (seconds, j), (0, 6), textcoords="offset points", ha="center", fontsize=8)
-    ax.set(
-        xscale="log", xlabel="seconds a sequence, training and masks (log scale)", ylabel="mean J",
-        title="the number of online steps stands at each point",
-    )  # fmt: skip
-    ax.xaxis.set(
-        major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_locator=NullLocator()
-    )
+        mean = rows.groupby("steps").mean(numeric_only=True)
+        places = mean.get("train_seconds", mean.index)
+        ax.plot(places, mean["J"], "o-", color=colour, label=start)
+        for steps, place, j in zip(mean.index, places, mean["J"], strict=True):
+            ax.annotate(f"{steps}", (place, j), (0, 6), textcoords="offset points", ha="center", fontsize=8)
+    across = "seconds of training per sequence" if "train_seconds" in table else "online steps"
+    ax.set(xlabel=across, ylabel="mean J", title="the number of online steps stands at each point")
     ax.margins(0.08, 0.1)
     ax.grid(alpha=0.3)
     ax.legend(frameon=False, title="start")

@@ -6,9 +6,11 @@ how far it is off, and which typical mistake gives the same result. `checks.hint
 """
 
 from osvos_keras.course.checks.data import choose_scale, read_annotation, warp
+from osvos_keras.course.checks.going_on import borrow as borrow
 from osvos_keras.course.checks.hints import hint
 from osvos_keras.course.checks.losses import balanced_loss, cosine_rate, step_loss
 from osvos_keras.course.checks.network import logits_to_mask, prepare_frame, score_at, upsample
+from osvos_keras.course.checks.results import merge, report_two_ways
 from osvos_keras.course.checks.scores import (
     contour_accuracy,
     mean_recall_decay,
@@ -24,10 +26,12 @@ __all__ = [
     "hint",
     "logits_to_mask",
     "mean_recall_decay",
+    "merge",
     "prepare_frame",
     "read_annotation",
     "read_failure",
     "region_similarity",
+    "report_two_ways",
     "score_at",
     "step_loss",
     "upsample",

@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from osvos_keras.course.checks.going_on import Borrowed, count_right
 from osvos_keras.course.checks.hints import first_hint
 from osvos_keras.course.checks.showing import INDENT, Raised, as_array, show, show_inputs
 from osvos_keras.errors import CheckError
@@ -44,6 +45,9 @@ def compare(
             what was expected, what came, how far it is off, and which of `mistakes` gives the same, or
             else a hint.
     """
+    if isinstance(student, Borrowed):
+        student.take(reference)
+        return
     if not callable(student):
         raise CheckError("Give the function itself to the check, by its name and without brackets.")
     name = getattr(student, "__name__", "the function")
@@ -67,6 +71,7 @@ def compare(
             likely = _likely_mistake(answers, wrong, expected, cases, mistakes, same)
             raise CheckError(_report(name, report, [*_advise(check, answer, expected, likely)]))
     print(f"✓ {name} is right in {len(cases)} cases: {'; '.join(cases)}.")
+    print(count_right(name))
 
 
 def _everywhere(reference: Callable) -> dict[str, Callable]:

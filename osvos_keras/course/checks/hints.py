@@ -37,6 +37,10 @@ SECOND = {
         "values[borders[0] : borders[1] + 1], the last one values[borders[3] : borders[4] + 1]. Decay is "
         "the mean of the first less that of the last; recall is (values > 0.5).mean()."
     ),
+    "merge": (
+        "logits.argmax(axis=0) + 1 is the number of the object with the largest logit. np.where keeps it "
+        "where logits.max(axis=0) is above 0, and gives 0 elsewhere."
+    ),
     "prepare_frame": (
         "frame[..., ::-1] is blue, green, red. Subtract np.array(IMAGENET_MEANS). Of rows -height % 16 are "
         "missing, of columns -width % 16: np.pad(…, [(0, rows), (0, columns), (0, 0)])."
@@ -49,6 +53,10 @@ SECOND = {
     "region_similarity": (
         "mask & annotation is True where both are, mask | annotation where either is. .sum() counts the "
         "pixels. Look first whether the second count is 0."
+    ),
+    "report_two_ways": (
+        "scores.mean(axis=0) has one mean for each number of steps; the honest report is its .max(). "
+        "scores.max(axis=1) has the best of each sequence; the flattering report is its .mean()."
     ),
     "score_at": (
         "The window is features[y - 1 : y + 2, x - 1 : x + 2]. np.einsum('ijc,ijcd->d', window, "

@@ -45,7 +45,7 @@ def balanced_loss(student: Callable) -> None:
         return -np.where(annotations, np.log(p), np.log(1 - p))
 
     def clipped(annotations, logits):
-        p = np.clip(_sigmoid(logits), 1e-7, 1 - 1e-7)
+        p = np.clip(np.asarray(ops.sigmoid(logits)), 1e-7, 1 - 1e-7)
         return -np.where(annotations, np.log(p), np.log(1 - p))
 
     def by_own_count(annotations, logits):
