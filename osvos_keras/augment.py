@@ -1,7 +1,7 @@
 """Random flip, rotation and scale, the same for a frame and its annotation.
 
-All randomness is stateless: a seed (two integers) decides the transform, so a resumed run sees
-what an uninterrupted one would have seen.
+All randomness is stateless: a seed (two integers) decides the transform, so a resumed run sees the same
+samples as an uninterrupted one.
 """
 
 import math
@@ -39,7 +39,7 @@ def random_transform(seed, height, width) -> tf.Tensor:
 
 
 def warp(image: np.ndarray, transform: np.ndarray, interpolation: int) -> np.ndarray:
-    """Warp an image (H, W, C) by one transform; what comes from outside is reflected in.
+    """Warp an image (H, W, C) by one transform; the image is reflected beyond its border.
 
     OpenCV's, which takes a quarter of the time of TensorFlow's `ImageProjectiveTransformV3` and
     holds Python's lock for none of it.

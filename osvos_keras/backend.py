@@ -1,4 +1,4 @@
-"""Keras's backend, looked at before Keras starts: whether it would start at all."""
+"""Checks Keras's backend before Keras starts: it must be one that is installed."""
 
 import os
 from importlib.util import find_spec

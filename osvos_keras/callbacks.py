@@ -1,7 +1,7 @@
-"""Keras callbacks of a training that can be killed, and watched: backup, history, looks, progress bar.
+"""Keras callbacks of a training: backup and history, so that it can be killed; progress bar; observers.
 
-A training is one `fit` over a finite data set. Steps, a batch each, are counted by the optimizer, whose
-counter is saved with the weights, so a backup is one file and cannot disagree with itself. (Keras's own
+A training is one `fit` over a finite data set. The optimizer counts the steps, one per batch. Its counter is
+saved with the weights, so a backup is one file and cannot disagree with itself. (Keras's own
 BackupAndRestore writes weights and epoch into two files, neither of them atomically.)
 """
 
@@ -62,7 +62,7 @@ class Backup(keras.callbacks.Callback):
 
 
 class History(keras.callbacks.Callback):
-    """A row of `history.csv` every `every` steps: step, seconds a step, mean losses since the last row.
+    """A row of `history.csv` every `every` steps: step, seconds per step, mean losses since the last row.
 
     It is written before the backup, so that after a kill in between, the resumed run finds one row
     too many and drops it, rather than one too few. A path of None writes nothing.
@@ -120,15 +120,15 @@ def read_history(path: str | Path) -> pd.DataFrame:
 
 
 class AtSteps(keras.callbacks.Callback):
-    """At chosen steps, 0 for before the first, calls `look(model, step, seconds)` with the clock stopped.
+    """Calls `observe(model, step, seconds)` at chosen steps, 0 before the first, with the clock stopped.
 
     `seconds` are those of training alone. Where several steps are executed at once, only the last
     of them can be chosen.
     """
 
-    def __init__(self, steps: Container[int], look: Callable[[keras.Model, int, float], None]):
+    def __init__(self, steps: Container[int], observe: Callable[[keras.Model, int, float], None]):
         super().__init__()
-        self.steps, self.look = steps, look
+        self.steps, self.observe = steps, observe
 
     def on_train_begin(self, logs=None):
         self.began = time.perf_counter()
@@ -141,12 +141,12 @@ class AtSteps(keras.callbacks.Callback):
         step = count_steps(self.model)
         if step in self.steps:
             stopped = time.perf_counter()
-            self.look(self.model, step, stopped - self.began)
+            self.observe(self.model, step, stopped - self.began)
             self.began += time.perf_counter() - stopped
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """A bar over the steps with the loss and the seconds a step."""
+    """A bar over the steps, with the loss and the seconds per step."""
 
     def __init__(self, name: str, start: int, steps: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a training minimizes and how: the outputs that count, the loss, the optimizer, what is held."""
+"""Compiles a network for training: the trained outputs, the loss, the optimizer, the frozen blocks."""
 
 import keras
 from keras import ops
@@ -10,7 +10,7 @@ from osvos_keras.model import OUTPUTS, keep_outputs
 
 
 def freeze_blocks(model: keras.Model, count: int) -> None:
-    """Hold the first `count` of VGG16's blocks as they are: their layers become untrainable."""
+    """Make the layers of the first `count` of VGG16's blocks untrainable."""
     frozen = tuple(f"block{block}_" for block in range(1, count + 1))
     for layer in model.layers:
         if layer.name.startswith(frozen):
@@ -49,31 +49,31 @@ def make_optimizer(config: ParentConfig | OnlineConfig, steps: int) -> keras.opt
 
 
 def count_steps(model: keras.Model) -> int:
-    """The steps, a batch each, that a compiled model has done; also where every replica counts by itself."""
+    """The steps, one per batch, that a compiled model has done; correct also on several replicas."""
     optimizer = model.optimizer
     return int(ops.convert_to_numpy(getattr(optimizer, "steps_done", optimizer.iterations)))
 
 
 def layer_rate(name: str) -> float:
-    """What the paper multiplies the learning rate of a variable by."""
+    """The factor by which the paper multiplies the learning rate of a variable."""
     rate = 0.01 if "fuse" in name else 0.1 if "score" in name else 1.0
     return 2 * rate if "bias" in name else rate
 
 
 class _Published:
-    """Gives one of Keras's optimizers what published trainings need: steps to an update, and rates per layer.
+    """Adds to an optimizer of Keras what published trainings need: accumulated gradients and rates per layer.
 
-    An update is by the mean gradient of `accumulate` steps; that at the last step of all, of what is left.
-    A learning-rate schedule counts steps; `iterations`, which Adam goes by, are updates. The sums are
-    variables of the optimizer, so that a backup between two updates has them.
+    An update uses the mean gradient of `accumulate` steps; the last one uses the steps that are left.
+    A learning-rate schedule counts steps; `iterations`, which Adam uses, counts updates. The sums are
+    variables of the optimizer, so a backup between two updates contains them.
 
-    Keras's own `gradient_accumulation_steps` drops what is left, and does not run on several replicas.
+    Keras's own `gradient_accumulation_steps` drops the steps that are left, and fails on several replicas.
 
     Args:
         accumulate: steps for each update.
-        steps: of the whole training.
+        steps: the number of steps of the whole training.
         layer_rates: whether the learning rate is multiplied by `layer_rate`.
-        weight_decay: what each update takes off a weight, times the learning rate; None for nothing.
+        weight_decay: the fraction, times the learning rate, that each update takes off a weight; None: 0.
         **options: the optimizer's own.
     """
 

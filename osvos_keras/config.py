@@ -73,7 +73,7 @@ class InferenceConfig:
 
 @dataclass(frozen=True)
 class _Config:
-    """What both phases of training share."""
+    """The settings that both phases of training have."""
 
     height: int = 240  # lines that frames are resized to, aspect kept; 0 leaves them as they are
     batch: int = 1
@@ -89,8 +89,8 @@ class _Config:
     frozen_blocks: int = 0  # the first blocks of VGG16's five that are held as they are
     # Of the loss: 1 is the paper's, 0 counts every pixel alike. Why a half: docs/experiments.md
     balance: float = 0.5
-    side_weight: float = 0.5  # what each side output's loss counts beside the fused one …
-    side_end: float | None = None  # … falling to nothing at this share of training; None holds it
+    side_weight: float = 0.5  # the weight of each side output's loss beside the fused one's …
+    side_end: float | None = None  # … which falls to 0 at this fraction of the training; None: constant
     seed: int = 0
 
     def __post_init__(self):
@@ -98,7 +98,7 @@ class _Config:
 
     @property
     def inference(self) -> InferenceConfig:
-        """How a network that was trained so looks at frames."""
+        """How a network trained with these settings makes masks."""
         return InferenceConfig(self.height, getattr(self, "scales", 1))
 
 
@@ -106,14 +106,14 @@ class _Config:
 class ParentConfig(_Config):
     """Phase 1: the parent network, on all frames of the training sequences."""
 
-    epochs: float = 20  # a part of one counts
+    epochs: float = 20  # may be a fraction
     batch: int = 2
     frozen_blocks: int = 2  # no worse in the same seconds: docs/experiments.md
     side_weight: float = 1.0
     side_end: float | None = 1.0
 
-    def steps(self, frames: int) -> int:
-        """How many steps a training on so many frames takes."""
+    def count_steps(self, frames: int) -> int:
+        """The number of steps of a training on this number of frames."""
         return math.ceil(frames * self.epochs / self.batch)
 
 

@@ -1,7 +1,7 @@
-"""What a network takes the outside of a frame for: our conventions, and those of the published networks.
+"""How a network treats the border of a frame: padding, means, upsampling; ours and others' conventions.
 
-Weights learn the conventions that they were trained under, so a weights file says which they are, and
-the network that is built for them keeps to these. A file that says nothing is of ours.
+Weights depend on the conventions that they were trained with. A weights file therefore records them, and
+the network is built with the conventions of its weights. A file without a record has our conventions.
 """
 
 from collections.abc import Mapping, MutableMapping
@@ -40,7 +40,7 @@ class Conventions:
     extra: int
 
     def pad(self, size: int) -> int:
-        """A height or a width of a frame, padded; a tensor gives a tensor."""
+        """The padded height or width of a frame of this height or width: a number, or a tensor."""
         small = (self.least - 1) // size  # 0 from `least` on
         # No `-size % grid`: tf2onnx's remainder of a negative number is not Python's.
         return (size + self.grid - 1) // self.grid * self.grid + self.least * small
@@ -55,7 +55,7 @@ class Conventions:
         return (upsampled - kept + self.extra) // 2
 
     def record(self, store: MutableMapping) -> None:
-        """Write the name into a group of a weights file, as bytes; ours goes without saying."""
+        """Write the name into a group of a weights file, as bytes. Our own conventions need no entry."""
         if self != OURS:
             store[RECORD] = np.frombuffer(self.name.encode(), np.uint8)
 

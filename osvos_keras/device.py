@@ -50,7 +50,7 @@ def use_xla() -> bool:
 
 
 def choose_steps_per_execution(chunk: int) -> int:
-    """How many steps Keras runs in one call, a divisor of `chunk`, so that a chunk ends with a call.
+    """How many steps Keras runs per call: a divisor of `chunk`, so that every chunk ends with a call.
 
     On a GPU a step is so short that what Keras does between two calls counts; callbacks are then
     called every five steps. On a CPU it is lost in the step. (JAX: not tried.)
@@ -59,7 +59,7 @@ def choose_steps_per_execution(chunk: int) -> int:
 
 
 def check_batch(batch: int, devices: int) -> None:
-    """See that so many devices can share a batch evenly; else their rows would not count alike.
+    """Check that the batch can be split evenly over the devices; otherwise their rows would not count alike.
 
     Raises:
         ConfigError: they cannot.

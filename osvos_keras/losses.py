@@ -1,4 +1,4 @@
-"""Class-balanced cross-entropy, and how long the side outputs count.
+"""Class-balanced cross-entropy, and the weight of the side outputs over a training.
 
 Sources: Caelles et al., CVPR 2017, equation 2; Xie and Tu, "Holistically-Nested Edge Detection",
 ICCV 2015, section 2.2. Only `keras.ops` is used, so the loss runs on every Keras backend.
@@ -10,14 +10,14 @@ import keras
 from keras import ops
 
 # An image without the object (or without background) has no second class to balance with, and
-# the published formula gives it no gradient at all. It is weighed as if this share were object,
-# so that it pushes the background down as hard as a frame with a small object does.
-EMPTY_SHARE = 0.01
+# the published formula gives it no gradient at all. It is weighed as if this fraction of its
+# pixels were object, so that it pushes the background down as hard as a frame with a small object does.
+EMPTY_AREA = 0.01
 
 
 @keras.saving.register_keras_serializable("osvos_keras")
 class BalancedCrossEntropy(keras.losses.Loss):
-    """Class-balanced binary cross-entropy from logits, one value an image.
+    """Class-balanced binary cross-entropy from logits, one value per image.
 
     With P object pixels, N background pixels and T = P + N of an image, and b the `balance`,
 
@@ -48,23 +48,23 @@ class BalancedCrossEntropy(keras.losses.Loss):
         # Counted, not averaged: the mean of ones is 0.99999994 under XLA.
         pixels = math.prod(ops.shape(annotation)[1:])
         counted = ops.count_nonzero(annotation > 0.5, axis=(1, 2, 3))[:, None, None, None]
-        share = ops.cast(counted, "float32") / ops.cast(pixels, "float32")
-        share = ops.where(counted == 0, EMPTY_SHARE, share)
-        share = ops.where(counted == pixels, 1 - EMPTY_SHARE, share)
-        weight = ops.where(annotation > 0.5, (1 - share) ** self.balance, share**self.balance)
+        area = ops.cast(counted, "float32") / ops.cast(pixels, "float32")
+        area = ops.where(counted == 0, EMPTY_AREA, area)
+        area = ops.where(counted == pixels, 1 - EMPTY_AREA, area)
+        weight = ops.where(annotation > 0.5, (1 - area) ** self.balance, area**self.balance)
         return ops.mean(weight * entropy, axis=(1, 2, 3))
 
 
 def side_weight(progress, start: float, end: float | None):
-    """What a side output's loss counts beside the fused one: `start`, falling linearly to 0 at `end`.
+    """The weight of a side output's loss beside the fused one: `start`, falling linearly to 0 at `end`.
 
-    The paper lets deep supervision end in stages (section 3.2); this is the PyTorch code's line,
-    with the length open.
+    The paper ends deep supervision in stages (section 3.2). The linear schedule is that of the PyTorch
+    code, which ends with the training.
 
     Args:
-        progress: the share of training done, 0 to 1; a number or a tensor.
+        progress: the fraction of the training that is done, 0 to 1; a number or a tensor.
         start: the weight at the beginning.
-        end: the share of training at which the weight reaches zero; None holds it.
+        end: the fraction of the training at which the weight reaches zero; None: constant.
     """
     if end is None:
         return start

@@ -34,40 +34,40 @@ def region_similarity(mask: np.ndarray, annotation: np.ndarray) -> float:
 def contour_accuracy(mask: np.ndarray, annotation: np.ndarray, tolerance: float = 0.008) -> float:
     """F: how well the two outlines lie on each other, in [0, 1]; 1 where neither has an outline.
 
-    The harmonic mean of precision (the share of the mask's outline that has the annotation's
+    The harmonic mean of precision (the fraction of the mask's outline that has the annotation's
     within reach) and recall (the reverse). Reach is `tolerance` times the frame's diagonal,
     rounded up: 8 pixels at 854×480. A mask that covers the whole frame has no outline.
 
     Args:
         mask, annotation: (H, W) bool.
-        tolerance: a share of the diagonal, at least 0 and below 1.
+        tolerance: a fraction of the diagonal, at least 0 and below 1.
 
     Raises:
         ValueError: not two bool arrays of one shape (H, W), or a tolerance outside [0, 1).
     """
     _check_pair(mask, annotation)
     if not 0 <= tolerance < 1:
-        raise ValueError(f"tolerance is a share of the frame's diagonal, in [0, 1), not {tolerance}.")
+        raise ValueError(f"tolerance is a fraction of the frame's diagonal, in [0, 1), not {tolerance}.")
     reach = int(np.ceil(tolerance * np.hypot(*mask.shape)))
     window = _window_around(mask | annotation)
     mask_outline, annotation_outline = _outline(mask[window]), _outline(annotation[window])
     if not mask_outline.any() or not annotation_outline.any():
         return float(mask_outline.any() == annotation_outline.any())
-    precision = _share_within_reach(mask_outline, annotation_outline, reach)
-    recall = _share_within_reach(annotation_outline, mask_outline, reach)
+    precision = _fraction_within_reach(mask_outline, annotation_outline, reach)
+    recall = _fraction_within_reach(annotation_outline, mask_outline, reach)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
 def mean_recall_decay(values: Sequence[float]) -> tuple[float, float, float]:
     """Mean, recall and decay of the J or F of a sequence's frames.
 
-    Recall is the share of frames above 0.5. Decay is how much is lost over time: the mean of the
+    Recall is the fraction of frames above 0.5. Decay is the loss over time: the mean of the
     first of four bins less that of the last. Neighbouring bins share a frame and their borders
     round half up, as in the toolkit (which holds borders in 8 bits, so that its decay is wrong
     beyond 255 frames; here they are whole numbers of any size).
 
     Args:
-        values: one number a frame, in the order of the frames; the first and the last frame of
+        values: one number per frame, in the order of the frames; the first and the last frame of
             the sequence are already dropped.
 
     Raises:
@@ -75,7 +75,7 @@ def mean_recall_decay(values: Sequence[float]) -> tuple[float, float, float]:
     """
     values = np.asarray(values, float)
     if values.ndim != 1 or not values.size:
-        raise ValueError(f"values must be one number a frame and at least one, not of shape {values.shape}.")
+        raise ValueError(f"values must be one number per frame, at least one, not of shape {values.shape}.")
     borders = np.floor(np.linspace(0, len(values) - 1, DECAY_BINS + 1) + 0.5).astype(int)
     first, last = values[: borders[1] + 1], values[borders[-2] :]
     return (
@@ -93,7 +93,7 @@ def pooled_iou(masks: Iterable[np.ndarray], annotations: Iterable[np.ndarray]) -
     counts the first frame (whose annotation was given) and the last frame too.
 
     Args:
-        masks, annotations: (H, W) bool each, one a frame; read once, so a generator will do.
+        masks, annotations: (H, W) bool each, one per frame; read once, so a generator will do.
 
     Raises:
         ValueError: different numbers of frames, or a pair that is not bool (H, W) of one shape.
@@ -143,7 +143,7 @@ def _pooled_counts(masks: Iterable[np.ndarray], annotations: Iterable[np.ndarray
     intersection = total = 0
     for mask, annotation in zip_longest(masks, annotations):
         if mask is None or annotation is None:
-            raise ValueError("there must be as many masks as annotations, one of each a frame.")
+            raise ValueError("there must be as many masks as annotations, one of each per frame.")
         _check_pair(mask, annotation)
         pixels = count_pixels(mask, annotation)
         intersection, total = intersection + pixels[0], total + pixels[1]
@@ -165,7 +165,7 @@ def _outline(region: np.ndarray) -> np.ndarray:
     return cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_GRADIENT, square, anchor=(0, 0))
 
 
-def _share_within_reach(outline: np.ndarray, other: np.ndarray, reach: int) -> float:
+def _fraction_within_reach(outline: np.ndarray, other: np.ndarray, reach: int) -> float:
     reached = cv2.dilate(other, _disk(reach))
     return np.count_nonzero(outline & reached) / np.count_nonzero(outline)
 

@@ -111,7 +111,7 @@ class BilinearUpsample(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("osvos_keras")
 class Fuse(keras.layers.Layer):
-    """The sum of the branches' shares, plus one bias: list of (B, H, W, 1) → (B, H, W, 1).
+    """The sum of the branches' projections, plus one bias: list of (B, H, W, 1) → (B, H, W, 1).
 
     The paper concatenates the upsampled 16 channels of every branch and applies a 1×1
     convolution. That convolution is a sum over branches, and it commutes with bilinear
@@ -122,8 +122,8 @@ class Fuse(keras.layers.Layer):
     def build(self, shapes):
         self.bias = self.add_weight(shape=(1,), initializer="zeros", name="bias")
 
-    def call(self, shares):
-        return sum(shares) + self.bias
+    def call(self, projections):
+        return sum(projections) + self.bias
 
 
 def build_osvos(
@@ -144,7 +144,7 @@ def build_osvos(
             float32 under each. `training.choose_policy` picks the device's best.
         seed: decides the initial weights.
         head_scale: standard deviation of the initial weights of the scores and of the fusion.
-        conventions: what lies outside a frame; None is as the weights were trained.
+        conventions: how the frame's border is treated; None: as when the weights were trained.
 
     Returns:
         A model from frames (B, H, W, 3), RGB, 0–255, to a dict of logits `side2`, `side3`,
@@ -202,18 +202,18 @@ def _side_branches(
     backbone: keras.Model, policy: str, seed: int, head_scale: float, conventions: Conventions
 ) -> dict:
     """The logits of every side branch and of their fusion."""
-    frame, outputs, shares = backbone.input, {}, []
+    frame, outputs, projections = backbone.input, {}, []
     for index, (side, (layer, factor)) in enumerate(SIDES.items()):
         convolution = partial(_convolution, seed=_layer_seed(seed, index))
         prep = convolution(SIDE_CHANNELS, 3, PREP_SCALE, f"{side}_prep", dtype=policy)
         score = convolution(1, 1, head_scale, f"{side}_score", dtype="float32")
-        share = convolution(1, 1, head_scale, f"{side}_fuse", dtype="float32", use_bias=False)
+        project = convolution(1, 1, head_scale, f"{side}_fuse", dtype="float32", use_bias=False)
         upsample = partial(BilinearUpsample, factor, conventions.name, dtype="float32")
         x = prep(backbone.get_layer(layer).output)  # (B, H'/factor, W'/factor, 16)
         # each (B, H'/factor, W'/factor, 1) → (B, H, W, 1)
         outputs[side] = upsample(name=f"{side}_upsample")(score(x), frame)
-        shares.append(upsample(name=f"{side}_fuse_upsample")(share(x), frame))
-    fused = Fuse(name="fuse", dtype="float32")(shares)  # 4 × (B, H, W, 1) → (B, H, W, 1)
+        projections.append(upsample(name=f"{side}_fuse_upsample")(project(x), frame))
+    fused = Fuse(name="fuse", dtype="float32")(projections)  # 4 × (B, H, W, 1) → (B, H, W, 1)
     return {**outputs, "fused": fused}
 
 

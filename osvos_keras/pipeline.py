@@ -23,8 +23,8 @@ from osvos_keras.io.masks import read_annotation
 from osvos_keras.losses import side_weight
 from osvos_keras.model import SIDES
 
-LARGEST = 1 << 24  # pixels, to which a frame may be enlarged; about twice a 4K film's
-MEMORY_SHARE = 0.25  # of what is free, that decoded training frames may take
+LARGEST = 1 << 24  # pixels of an enlarged frame, at most; about twice those of 4K
+MEMORY_FRACTION = 0.25  # of the free memory that decoded training frames may take
 
 
 def resize_to_height(image: tf.Tensor, height: int, method: str) -> tf.Tensor:
@@ -101,7 +101,8 @@ def parent_dataset(
     sequences: Sequence[str],
     config: ParentConfig,
     start: int = 0,
-    share: tuple[int, int] = (0, 1),
+    rank: int = 0,
+    world_size: int = 1,
 ) -> tf.data.Dataset:
     """Batches for training the parent, from step `start` to the last.
 
@@ -113,7 +114,8 @@ def parent_dataset(
         sequences: the training sequences.
         config: height, epochs, batch, seed, side weight.
         start: the first step.
-        share: which process this is, and how many there are; they must divide the batch.
+        rank: the number of this process, from 0.
+        world_size: how many processes train together; it must divide the batch.
 
     Returns:
         Elements as `supervise` makes them.
@@ -130,7 +132,7 @@ def parent_dataset(
         index = tf.random.experimental.index_shuffle(sample % count, order, count - 1)
         return augment(*read_pair(index), tf.stack([config.seed, sample]))
 
-    return _training_dataset(load, config, config.steps(count), start, share)
+    return _training_dataset(load, config, config.count_steps(count), start, rank, world_size)
 
 
 def _pair_reader(frames: Sequence[Path], annotations: Sequence[Path], height: int):
@@ -142,7 +144,7 @@ def _pair_reader(frames: Sequence[Path], annotations: Sequence[Path], height: in
         return load_frame(frame, height), load_annotation(annotation, height)
 
     sizes = {image_size(path) for path in frames}
-    if len(sizes) > 1 or _bytes_of_pairs(len(frames), *sizes, height) > MEMORY_SHARE * _free_memory():
+    if len(sizes) > 1 or _bytes_of_pairs(len(frames), *sizes, height) > MEMORY_FRACTION * _free_memory():
         return decode
     indices = tf.data.Dataset.range(len(frames))
     with naming_files():
@@ -197,18 +199,17 @@ def _resize_pairs(frames: tf.Tensor, annotations: tf.Tensor, height: int) -> tup
 
 
 def scaled_heights(height: float, scales: int) -> list[int]:
-    """Of each scale its lines, the largest first; each is half of the one before, rounded, and at least 1."""
+    """The lines of each scale, the largest first: each half of the one before, rounded, and at least 1."""
     return [max(round(height / 2**scale), 1) for scale in range(scales)]
 
 
 def _training_dataset(
-    load, config: ParentConfig | OnlineConfig, steps: int, start: int, share: tuple[int, int] = (0, 1)
+    load, config: ParentConfig | OnlineConfig, steps: int, start: int, rank: int = 0, world_size: int = 1
 ) -> tf.data.Dataset:
-    """Steps `start` to `steps`, each a share of the batch of `load(sample)` with targets and weights."""
-    index, count = share
-    rows = config.batch // count
+    """Steps `start` to `steps`: this rank's rows of each batch, as `supervise` makes them."""
+    rows = config.batch // world_size
     own = tf.data.Dataset.range(start * rows, steps * rows)
-    samples = own.map(lambda i: i // rows * config.batch + index * rows + i % rows)
+    samples = own.map(lambda i: i // rows * config.batch + rank * rows + i % rows)
 
     def supervised(frames, annotations, sample):
         progress = tf.cast(sample[0] // config.batch, tf.float32) / steps

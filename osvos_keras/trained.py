@@ -1,10 +1,10 @@
-"""What a training leaves in its folder, and what becomes of that when another one starts there.
+"""The files that a training leaves in its folder, and what another training there does with them.
 
 <folder>/osvos.weights.h5    the network, once the training has finished
-<folder>/config.json         a record of all that decided it
+<folder>/config.json         the record of what decided it
 <folder>/history.csv         its losses
 <folder>/backup/             while it is unfinished
-<folder>/replaced/<date>/    the same of trainings with other settings: nothing is deleted
+<folder>/replaced/<date>/    the files of trainings with other settings: nothing is deleted
 """
 
 from datetime import datetime
@@ -27,7 +27,7 @@ LEFT = (WEIGHTS_FILE, RECORD, "history.csv", "backup", "tensorboard")
 
 
 def load_finished(folder: str | Path) -> keras.Model:
-    """The network that a finished training left in `folder`; it looks at frames as it was trained.
+    """The network that a finished training left in `folder`. It carries its training's `inference` settings.
 
     Raises:
         WeightsError: there is no finished training, or its weights are damaged.
@@ -47,9 +47,9 @@ def load_finished(folder: str | Path) -> keras.Model:
 
 
 def load_or_start(folder: Path, made_with: dict, **notes) -> keras.Model | None:
-    """The network that such a training left in the folder; None where it must begin there or go on.
+    """The network that such a training left in the folder; None if it must start or go on.
 
-    What is there of a training with other settings, and damaged weights, are set aside, and said.
+    Files of a training with other settings, and damaged weights, are set aside, with a message.
     """
     for part in (folder, folder / "backup"):
         clear_temporaries(part)
@@ -68,7 +68,7 @@ def load_or_start(folder: Path, made_with: dict, **notes) -> keras.Model | None:
 
 
 def _set_aside(folder: Path) -> Path | None:
-    """Move what a training left into a folder named by the date; None if there is nothing."""
+    """Move the files of a training into a folder named by the date; None if there are none."""
     left = [folder / name for name in LEFT if (folder / name).exists()]
     if not left:
         return None
@@ -80,7 +80,7 @@ def _set_aside(folder: Path) -> Path | None:
 
 
 def _changes(folder: Path, made_with: dict) -> str:
-    """The names of what differs from the training that is recorded in a folder."""
+    """The names of the settings that differ from the training recorded in a folder."""
     record = read_record(folder / RECORD)
     if record is None:
         return "there is no record of it"
@@ -96,10 +96,10 @@ def flatten(made_with: dict) -> dict:
 
 
 def settle_policy(policy: str, made_with: dict, folder: str | Path) -> str:
-    """The precision to train in. `"auto"` goes on with what the same training in `folder` began with.
+    """The precision to train in; with `"auto"`, a training in `folder` keeps the one that it began with.
 
-    So what a machine with a GPU trained is used on one without, and the other way round. Whoever wants
-    another precision names it.
+    A training from a machine with a GPU is therefore used on one without, and the other way round. To
+    change the precision, name it.
     """
     path = resolve_output(folder) / RECORD
     begun = [name for name in POLICIES if read_record(path, {**made_with, "policy": name})]

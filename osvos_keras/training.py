@@ -78,7 +78,7 @@ def train_parent(
         **options: `chunk`, `progress`, `tensorboard` and `callbacks`, as in `train_online`.
 
     Returns:
-        The trained network, all outputs, every layer trainable. It looks at frames as it was trained.
+        The trained network, all outputs, every layer trainable. It carries `config.inference`.
 
     Raises:
         ConfigError: the devices do not divide the batch, the policy is unknown, or the processes were
@@ -99,9 +99,9 @@ def train_parent(
     made_with = _describe("parent", config, weights, sequences, sha256(*frames, *annotations))
 
     def make_dataset(start: int) -> tf.data.Dataset:
-        return parent_dataset(davis, sequences, config, start, (processes.rank, processes.world_size))
+        return parent_dataset(davis, sequences, config, start, processes.rank, processes.world_size)
 
-    training = _Training(made_with, weights, config, config.steps(len(frames)), make_dataset)
+    training = _Training(made_with, weights, config, config.count_steps(len(frames)), make_dataset)
     with processes.explain():
         return _train(training, folder, policy, strategy, processes, **options)
 

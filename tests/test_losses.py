@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from osvos_keras.config import ParentConfig
-from osvos_keras.losses import EMPTY_SHARE, BalancedCrossEntropy, side_weight
+from osvos_keras.losses import EMPTY_AREA, BalancedCrossEntropy, side_weight
 from osvos_keras.model import OUTPUTS, SIDES
 from osvos_keras.pipeline import supervise
 
@@ -89,7 +89,7 @@ def gradient_of(annotation, logits):
 def test_image_of_one_class_still_pushes_every_pixel(value, direction):
     logits = keras.Variable(np.zeros((1, 5, 4, 1), np.float32))
     gradient = gradient_of(np.full(logits.shape, value), logits)
-    np.testing.assert_allclose(gradient, direction * EMPTY_SHARE * 0.5 / 20, rtol=1e-4)
+    np.testing.assert_allclose(gradient, direction * EMPTY_AREA * 0.5 / 20, rtol=1e-4)
 
 
 def test_large_logits_do_not_overflow():
@@ -106,7 +106,7 @@ def test_an_image_of_one_class_weighs_the_same_under_xla(balance):
     loss = BalancedCrossEntropy(balance)
     compiled = tf.function(loss.__call__, jit_compile=True)(annotation, logits)
     np.testing.assert_allclose(compiled, loss(annotation, logits), rtol=1e-5)
-    np.testing.assert_allclose(compiled, EMPTY_SHARE**balance * np.log1p(np.exp(2)), rtol=1e-5)
+    np.testing.assert_allclose(compiled, EMPTY_AREA**balance * np.log1p(np.exp(2)), rtol=1e-5)
 
 
 def test_side_weight_falls_to_zero_and_stays():

@@ -169,7 +169,7 @@ def test_wrong_arrays_are_refused(metric, mask, message):
 
 @pytest.mark.parametrize("tolerance", [-0.1, 1, 8])
 def test_a_tolerance_in_pixels_is_refused(tolerance):
-    with pytest.raises(ValueError, match="share of the frame's diagonal"):
+    with pytest.raises(ValueError, match="fraction of the frame's diagonal"):
         contour_accuracy(np.zeros((6, 5), bool), np.zeros((6, 5), bool), tolerance)
 
 
@@ -207,7 +207,7 @@ def test_recall_counts_only_what_is_above_one_half():
 
 @pytest.mark.parametrize("values", [[], [[0.1, 0.2]], 0.3])
 def test_statistics_of_nothing_are_refused(values):
-    with pytest.raises(ValueError, match="one number a frame"):
+    with pytest.raises(ValueError, match="one number per frame"):
         mean_recall_decay(values)
 
 

@@ -244,7 +244,7 @@ def test_a_process_that_others_do_not_join_ends(tiny, tmp_path):
 def test_rows_of_the_processes_make_the_batch(tiny):
     config = ParentConfig(height=0, batch=6, epochs=3, seed=1)
     parts = [(0, 1), *((index, 3) for index in range(3))]
-    whole, *own = (list(parent_dataset(tiny, ["ant", "bee"], config, 1, part)) for part in parts)
+    whole, *own = (list(parent_dataset(tiny, ["ant", "bee"], config, 1, *part)) for part in parts)
     assert len(whole) == len(own[0]) == 3  # 4 steps, the first left out
     for batch, *rows in zip(whole, *own, strict=True):
         for one, *parts in zip(*(tf.nest.flatten(element) for element in (batch, *rows)), strict=True):

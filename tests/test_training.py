@@ -309,7 +309,7 @@ def test_published_presets_keep_the_papers_loss(phase, preset):
 
 
 def test_parent_steps_count_every_epoch_of_every_frame():
-    assert ParentConfig(epochs=3, batch=4).steps(frames=10) == 8
+    assert ParentConfig(epochs=3, batch=4).count_steps(frames=10) == 8
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         "--resolution", default="480p", help="folder below JPEGImages and Annotations (default: %(default)s)"
     )
     parser.add_argument("--sequences", default="val", help="a split, or names a,b,c (default: %(default)s)")
-    parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one a CPU core)")
+    parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one per CPU core)")
     parser.add_argument(
         "--out",
         help="folder for tables and pictures (default: MASKS/../evaluation if MASKS is called masks, else "

@@ -1,4 +1,4 @@
-"""The course in a folder of a person's own: copies of the notebooks and their figures."""
+"""Copies of the notebooks and their figures, for a person's own folder."""
 
 from collections.abc import Mapping
 from pathlib import Path

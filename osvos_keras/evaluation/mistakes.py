@@ -16,7 +16,7 @@ NEAR = 5  # frames: a neighbour of a worse frame shows the same mistake
 
 @dataclass(frozen=True)
 class Mistake:
-    """One kind of mistake: pixels as a share of the object, in how many connected parts.
+    """One kind of mistake: pixels as a fraction of the object, in how many connected parts.
 
     Attributes:
         kind: "missed" (of the object), "spilled" (beyond it, from a part that touches it) or "other object"
@@ -24,16 +24,16 @@ class Mistake:
     """
 
     kind: str
-    share: float
+    fraction: float
     parts: int
 
     def __str__(self):
-        size = f"{self.share:.0%}" if self.share <= 1 else f"{self.share:.1f} times its size"
+        size = f"{self.fraction:.0%}" if self.fraction <= 1 else f"{self.fraction:.1f} times its size"
         return f"{self.kind} {size}" + (f" in {self.parts} parts" if self.parts > 1 else "")
 
 
 def find_mistakes(mask: np.ndarray, annotation: np.ndarray) -> list[Mistake]:
-    """The mistakes of a mask, the largest first; shares of the frame if there is no object in it.
+    """The mistakes of a mask, the largest first; fractions of the frame if there is no object in it.
 
     Args:
         mask, annotation: (H, W) bool.
@@ -54,16 +54,16 @@ def find_mistakes(mask: np.ndarray, annotation: np.ndarray) -> list[Mistake]:
         "other object": mask & ~on_object,
     }
     found = [_measure(kind, region, whole) for kind, region in regions.items()]
-    return sorted(filter(None, found), key=lambda mistake: -mistake.share)
+    return sorted(filter(None, found), key=lambda mistake: -mistake.fraction)
 
 
 def _measure(kind: str, region: np.ndarray, whole: int) -> Mistake | None:
-    share = np.count_nonzero(region) / whole
-    if share < WORTH_NAMING:
+    fraction = np.count_nonzero(region) / whole
+    if fraction < WORTH_NAMING:
         return None
     _, _, statistics, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8), connectivity=8)
     areas = statistics[1:, cv2.CC_STAT_AREA]
-    return Mistake(kind, share, max(int((areas >= WORTH_NAMING * whole).sum()), 1))
+    return Mistake(kind, fraction, max(int((areas >= WORTH_NAMING * whole).sum()), 1))
 
 
 def describe_mistakes(mask: np.ndarray, annotation: np.ndarray) -> str:

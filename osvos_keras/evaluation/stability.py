@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 ANGLES, RADII = 12, 5  # bins of a shape context
-INNER, OUTER = 1 / 8, 2  # its radii, as shares of the mean distance of two points
+INNER, OUTER = 1 / 8, 2  # its radii, as fractions of the mean distance of two points
 SCALE = 5  # brings T into the range of J and F
 BATCH = 4  # pairs that are aligned at once; so many matrices of costs are in memory
 ROWS = 64  # of such a matrix that are computed at once
@@ -60,7 +60,7 @@ def pair_costs(outlines: Sequence[np.ndarray | None]) -> np.ndarray:
 
 
 def shape_contexts(points: np.ndarray) -> np.ndarray:
-    """For each point, how the others lie around it: shares of bins of angle and of log distance.
+    """For each point, how the others lie around it: fractions in bins of angle and of log distance.
 
     Args:
         points: (N, 2) float64.

@@ -1,1 +1,1 @@
-"""A clip of one's own: decoded, segmented, shown."""
+"""A person's own clip: decoded, segmented, shown."""

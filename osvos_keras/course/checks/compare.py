@@ -37,8 +37,8 @@ def compare(
         reference: the right function of the same arguments.
         cases: in words, what is special about a case → its arguments.
         mistakes: in words, a typical mistake and its remedy → the function that makes it.
-        tolerance: how far a value may be off, as a share of the largest expected one.
-        may_differ: the share of values that may be off by more, where rounding decides.
+        tolerance: how far a value may be off, as a fraction of the largest expected one.
+        may_differ: the fraction of values that may be off by more, where rounding decides.
 
     Raises:
         CheckError: the function is blank, or wrong in a case; the message says in which, what went in,
@@ -101,7 +101,7 @@ def _call(function: Callable, arguments: tuple) -> object:
 
 
 def _off(came: np.ndarray, expected: np.ndarray, tolerance: float) -> np.ndarray:
-    """Where two arrays of one shape differ by more than the tolerance, a share of the largest value."""
+    """Where two arrays of one shape differ by more than the tolerance, a fraction of the largest value."""
     largest = max(np.abs(one[np.isfinite(one)]).max(initial=0) for one in (came, expected)) or 1
     return ~np.isclose(came, expected, rtol=0, atol=tolerance * float(largest), equal_nan=True)
 
