@@ -177,7 +177,7 @@ BAD_FILES = {
     "several objects in colour": (several_in_colour, "several objects"),
     "several objects, no black": (several_on_white, "holds 3 values.*several objects"),
     "probabilities": (probabilities, "grey levels.*at least one half"),
-    "transparency": (half_transparent, "partly transparent.*opaque"),
+    "transparency": (half_transparent, "partly transparent.*without transparency"),
     "truncated": (truncated, "truncated.*Copy the file again"),
     "not an image": (lambda path: path.write_text("mask"), "not an image"),
     "another size": (lambda path: Image.new("L", (60, 45)).save(path), "60×45.*61×45.*frame's own size"),
