@@ -65,6 +65,37 @@ def test_onnx_of_any_size(conventions, tmp_path):
     )
 
 
+def test_onnx_of_wrong_shape_is_made_again(tmp_path, monkeypatch):
+    pytest.importorskip("onnx", reason="in the extra 'onnx'")
+    kinds, made = [], 0
+    shapes = {name: [2, 45, 61, 1] for name in OUTPUTS}
+
+    def export(model, path, kind):
+        nonlocal made
+        made += 1
+        write_graph(path, shapes | ({"side3": [1, 2, 45, 61, 1]} if made < 3 else {}))
+        kinds.append(kind)
+
+    monkeypatch.setattr("osvos_keras.convert.export._export", export)
+    export_network(save_trained(tmp_path / "trained.weights.h5"), tmp_path / "osvos.onnx")
+    assert kinds == ["onnx"] * 3
+
+    made = -10
+    with pytest.raises(WeightsError, match="wrong shapes 5 times"):
+        export_network(tmp_path / "trained.weights.h5", tmp_path / "never.onnx")
+    assert not (tmp_path / "never.onnx").exists()
+
+
+def write_graph(path, shapes):
+    """An ONNX file whose outputs have these shapes, and nothing else."""
+    from onnx import TensorProto, helper, save
+
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()
+    ]
+    save(helper.make_model(helper.make_graph([], "graph", [], outputs)), path)
+
+
 def test_saved_model_of_any_size(tmp_path):
     weights = save_trained(tmp_path / "trained.weights.h5")
     model = tf.saved_model.load(str(export_network(weights, tmp_path / "osvos")))

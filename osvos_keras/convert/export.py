@@ -11,6 +11,7 @@ from osvos_keras.io.paths import resolve_output
 # Each format and the ending of its name; a SavedModel is a folder without one.
 FORMATS = {"keras": ".keras", "onnx": ".onnx", "saved_model": ""}
 ONNX_PACKAGES = ("tf2onnx", "onnx")  # what Keras's own export needs
+ATTEMPTS = 5  # of an export to ONNX; one in about fourteen was wrong, so all five are in one of 500 000
 
 
 def export_network(weights: str | Path, target: str | Path, format: str | None = None) -> Path:
@@ -84,10 +85,30 @@ def _write(model, path: Path, format: str) -> None:
         raise ConfigError(
             f"Keras's backend is {keras.config.backend()}. Export with KERAS_BACKEND=tensorflow."
         )
-    kind = {"saved_model": "tf_saved_model"}.get(format, format)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras looks whether NumPy has names that tf2onnx used to need
-            model.export(str(path), format=kind, verbose=False, input_signature=model.inputs)
+            _write_onnx(model, path) if format == "onnx" else _export(model, path, "tf_saved_model")
     except tf.errors.OpError as error:  # TensorFlow writes a SavedModel itself, and a disk can be full
         raise FolderError(f"{path.parent}: the export cannot be written ({error.message}).") from error
+
+
+def _export(model, path: Path, kind: str) -> None:
+    model.export(str(path), format=kind, verbose=False, input_signature=model.inputs)
+
+
+def _write_onnx(model, path: Path) -> None:
+    """Keras's export to ONNX, repeated until every output has the model's number of axes.
+
+    tf2onnx 1.17 orders its passes over the graph by the addresses of objects, so that the same network does
+    not always become the same graph. Now and then an output has an axis of length 1 too many.
+    """
+    import onnx
+
+    wanted = {name: len(output.shape) for name, output in model.output.items()}
+    for _ in range(ATTEMPTS):
+        _export(model, path, "onnx")
+        outputs = onnx.load(path, load_external_data=False).graph.output
+        if {one.name: len(one.type.tensor_type.shape.dim) for one in outputs} == wanted:
+            return
+    raise WeightsError(f"tf2onnx gave outputs of wrong shapes {ATTEMPTS} times. Run the command again.")
