@@ -232,7 +232,7 @@ def test_memory_that_runs_out_is_said(tiny, tmp_path, monkeypatch):
 @narrow
 def test_frame_that_goes_missing_during_training_is_named(tiny, tmp_path, monkeypatch):
     """With frames that are read from disk at every step, as those of a large data set are."""
-    monkeypatch.setattr(pipeline, "MEMORY_SHARE", 0)
+    monkeypatch.setattr(pipeline, "MEMORY_FRACTION", 0)
     lost = tiny.frames("bee")[2]
 
     class Lose(keras.callbacks.Callback):

@@ -34,7 +34,7 @@ def main() -> None:
     rates = {"decoded_once": [], "decoded_anew": [], "torch": []}
     for _ in range(2):
         rates["decoded_once"].append(_our_rate(Davis(args.davis)))
-        rates["decoded_anew"].append(_our_rate(Davis(args.davis), share_of_memory=0.0))
+        rates["decoded_anew"].append(_our_rate(Davis(args.davis), memory_fraction=0.0))
         if args.torch_python:
             rates["torch"].append(_torch_rate(args))
     result = {name: statistics.mean(found) for name, found in rates.items() if found}
@@ -48,12 +48,12 @@ def main() -> None:
         args.json.write_text(json.dumps(result, indent=2) + "\n")
 
 
-def _our_rate(davis: Davis, share_of_memory: float = pipeline.MEMORY_SHARE) -> float:
+def _our_rate(davis: Davis, memory_fraction: float = pipeline.MEMORY_FRACTION) -> float:
     """Frames a second, batch 1, full size."""
-    kept, pipeline.MEMORY_SHARE = pipeline.MEMORY_SHARE, share_of_memory
+    kept, pipeline.MEMORY_FRACTION = pipeline.MEMORY_FRACTION, memory_fraction
     config = ParentConfig(height=0, batch=1, epochs=1)
     dataset = pipeline.parent_dataset(davis, davis.sequences("train")[:SEQUENCES], config)
-    pipeline.MEMORY_SHARE = kept
+    pipeline.MEMORY_FRACTION = kept
     for count, _ in enumerate(dataset, start=1):
         if count == WARM_UP:
             start = time.perf_counter()
