@@ -33,7 +33,7 @@ site: setup
 	$(BIN)/python docs/make_site.py --run-dir $(RUN_DIR)
 
 # Two files of tests at a time.
-ARGS ?= --numprocesses 2 --dist loadfile
+ARGS ?= --numprocesses 2 --dist loadfile --durations 20
 
 test: setup
 	$(BIN)/ruff check .
