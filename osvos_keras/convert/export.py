@@ -11,7 +11,7 @@ from osvos_keras.io.paths import resolve_output
 # Each format and the ending of its name; a SavedModel is a folder without one.
 FORMATS = {"keras": ".keras", "onnx": ".onnx", "saved_model": ""}
 ONNX_PACKAGES = ("tf2onnx", "onnx")  # what Keras's own export needs
-ATTEMPTS = 5  # of an export to ONNX; one in about fourteen was wrong, so all five are in one of 500 000
+ATTEMPTS = 5  # of an export to ONNX; about one in fourteen was wrong: see `_write_onnx`
 
 
 def export_network(weights: str | Path, target: str | Path, format: str | None = None) -> Path:
