@@ -203,16 +203,16 @@ def draw_your_video(run: Path) -> Figure:
     figure = new_figure(WIDTH, 3.9)
     figure.set_layout_engine("none")
     for index in (14, 7):  # a stack of frames
-        stacked = _place(figure, 0.27 + 0.002 * index, 0.5 + 0.004 * index, 0.46)
+        stacked = _place(figure, 0.27 + 0.002 * index, 0.475 + 0.004 * index, 0.46)
         show_frame(read_frame(frames[index]), stacked)
-    first = _place(figure, 0.27, 0.5, 0.46)
+    first = _place(figure, 0.27, 0.475, 0.46)
     show_overlay(*DAVIS.first("motorcycle"), ax=first)
     figure.text(0.5, 0.995, "a clip, and the object in its first frame", ha="center", va="top")
     cells = [_place(figure, x, 0.01, 0.31) for x in (0.005, 0.345, 0.685)]
     for ax, path in zip(cells, later, strict=True):
         show_frame(draw_objects(read_frame(path), _mask(run, path).astype(np.uint8)), ax)
     cells[1].set_title("an overlay video")
-    _draw_arrow(figure, *figure.transFigure.transform([(0.5, 0.485), (0.5, 0.38)]))
+    _draw_arrow(figure, *figure.transFigure.transform([(0.5, 0.46), (0.5, 0.38)]))
     return figure
 
 
