@@ -2,9 +2,9 @@
 
 The camera of notebook 04 took the masks during the training. Their scores are in a JSON file beside it.
 
-Why no network that runs in the browser? ONNX Runtime's WebAssembly (onnxruntime-web 1.30.0) has 14 MB, and one
-network in half precision has 30 MB, of which every stage changes half. A page that is opened from a folder may
-not even read such files. Eighteen pictures have half a megabyte.
+Why no network that runs in the browser? ONNX Runtime's WebAssembly (onnxruntime-web 1.30.0) has 14 MB. One
+network in half precision has 30 MB, and every stage changes half of them. A page that is opened from a folder
+may not even read such files. Eighteen pictures have half a megabyte.
 """
 
 import re

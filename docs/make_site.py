@@ -78,7 +78,8 @@ def build_site(run_dir: Path, site: Path) -> Path:
     make_folder(site.parent)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=site.parent) as folder:
         source, html = Path(folder, "source"), Path(folder, "html")
-        gather_pages(run_dir, source, list_videos(run_dir, partial(is_copy, site)))
+        videos = [video for video in list_videos(run_dir) if not is_copy(site, video)]
+        gather_pages(run_dir, source, videos)
         if build_main(["-q", "-b", "html", "-d", f"{folder}/doctrees", str(source), str(html)]):
             raise NotebookError(f"{run_dir}: Sphinx could not make pages of its notebooks, see above.")
         if site.exists():
@@ -94,59 +95,64 @@ def is_copy(site: Path, path: Path) -> bool:
 
 def gather_pages(run_dir: Path, source: Path, videos: list[Path]) -> None:
     """Everything that Sphinx reads, in the project's layout; `extra` becomes the top of the site."""
-    shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("__pycache__", "*.md", "*.py"))
-    shutil.copy(DOCS / "conf.py", source)
+    shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("__pycache__", "*.md"))
     shutil.copytree(NOTEBOOKS / "figures", source / "notebooks/figures")
     guides = [path.relative_to(PROJECT).as_posix() for path in list_files(DOCS, ".md")]
     for page in (*CARDS, *guides):
         (source / page).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / page, source / page)
+    extra = source / "extra"
+    values = {"guides": [guide.removesuffix(".md") for guide in guides], "archive": write_downloads(extra)}
+    write_pages(source, values | gather_run(run_dir, source, extra, videos))
+
+
+def gather_run(run_dir: Path, source: Path, extra: Path, videos: list[Path]) -> dict[str, object]:
+    """Copy what the run left into the site.
+
+    Returns:
+        what the front page shows of it.
+    """
     gallery = run_dir / "evaluation/gallery.png"
     if gallery.exists():
         shutil.copy(gallery, source)
     copies = {video: Path("videos") / video.relative_to(run_dir) for video in videos}
-    extra = source / "extra"
-    archive = write_downloads(extra)
     copy_videos(copies, extra)
     pages = plan_pages(run_dir / "notebooks", [path.stem for path in list_files(NOTEBOOKS, ".ipynb")])
-    lessons = list(gather_lessons(pages, source / "notebooks", copies))
+    return {
+        "lessons": list(gather_lessons(pages, source / "notebooks", copies)),
+        "gallery": gallery.exists(),
+        "growths": list(draw_growth(run_dir, pages, extra)),
+        "scores": read_scores(run_dir / "evaluation"),
+        "videos": [
+            (quote(copy.as_posix()), draw_poster(video), caption_video(video))
+            for video, copy in copies.items()
+        ],
+    }
+
+
+def write_pages(source: Path, values: dict[str, object]) -> None:
+    """The front page and that of the reference, by their templates."""
     templates = Environment(loader=FileSystemLoader(DOCS / "templates"), keep_trailing_newline=True)
     templates.filters.update(text=escape_markdown, line=join_lines)
-    render = {
-        "index.md": {
-            "lessons": lessons,
-            "guides": [guide.removesuffix(".md") for guide in guides],
-            "archive": archive.name if archive else "",
-            "megabytes": archive.stat().st_size / 1e6 if archive else 0,
-            "gallery": gallery.exists(),
-            "growths": list(draw_growth(run_dir, pages, extra)),
-            "scores": read_scores(run_dir / "evaluation"),
-            "videos": [
-                (quote(copy.as_posix()), draw_poster(video), caption_video(video))
-                for video, copy in copies.items()
-            ],
-        },
-        "reference.md": {"modules": list_modules()},
-    }
-    for page, values in render.items():
-        (source / page).write_text(templates.get_template(page).render(values), encoding="utf-8")
+    for page, shown in {"index.md": values, "reference.md": {"modules": list_modules()}}.items():
+        (source / page).write_text(templates.get_template(page).render(shown), encoding="utf-8")
 
 
 def write_downloads(extra: Path) -> Path | None:
     """The notebooks as files, with and without solutions, and the project's committed files as one.
 
     Returns:
-        the project's archive; None where the project is no checkout.
+        the project's archive; None where Git does not make one.
     """
     shutil.copytree(NOTEBOOKS, extra / "notebooks", ignore=shutil.ignore_patterns("figures", ".*"))
     write_student_edition(extra / "exercises")
     shutil.rmtree(extra / "exercises/figures")
-    if not (PROJECT / ".git").exists():
+    if not (PROJECT / ".git").exists() or not shutil.which("git"):
         return None
     archive = extra / ARCHIVE
     options = ["--format=zip", "-0", f"--prefix={archive.stem}/", f"--output={archive}"]
-    subprocess.run(["git", "-C", PROJECT, "archive", *options, "HEAD"], check=True)
-    return archive
+    made = subprocess.run(["git", "-C", PROJECT, "archive", *options, "HEAD"])
+    return archive if made.returncode == 0 else None
 
 
 def copy_videos(copies: dict[Path, Path], extra: Path) -> None:

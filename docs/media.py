@@ -88,19 +88,10 @@ def _draw_embedded_poster(uri: str) -> str:
         return draw_poster(Path(file.name))
 
 
-def list_videos(run_dir: Path, is_ours: Callable[[Path], bool]) -> list[Path]:
-    """The run's videos in the order in which the site shows them: results, then the clips they come from.
-
-    Args:
-        run_dir: the run.
-        is_ours: whether a file is a copy that a site made.
-    """
-    videos = [
-        path
-        for path in sorted(run_dir.rglob("*"))
-        if path.suffix in VIDEOS and path.name != BROKEN and path.is_file() and not is_ours(path)
-    ]
-    return sorted(videos, key=lambda path: _rank(path)[0])
+def list_videos(run_dir: Path) -> list[Path]:
+    """The videos in a run's folder in the order of the site: results, others, the clips they come from."""
+    videos = [path for path in sorted(run_dir.rglob("*")) if path.suffix in VIDEOS and path.is_file()]
+    return sorted((path for path in videos if path.name != BROKEN), key=lambda path: _rank(path)[0])
 
 
 def caption_video(path: Path) -> str:
