@@ -230,7 +230,10 @@ def draw_ablation(run: Path) -> Figure:
             mask = read_mask(run / "ablation" / f"{start}_{count}" / sequence / f"{path.stem}.png")
             show_overlay(read_frame(path), mask, ax=ax, title=f"{start}, {count} steps")
     steps_alone = table.drop(columns="train_seconds", errors="ignore")  # seconds depend on the machine
-    ablation_curves(steps_alone, curve.add_subplot()).set_title("")
+    ax = ablation_curves(steps_alone, curve.add_subplot())
+    ax.set_title("")
+    for number in list(ax.texts):  # the axis has the steps
+        number.remove()
     return figure
 
 
