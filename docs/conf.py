@@ -1,5 +1,7 @@
 """Sphinx's settings for the site that `make site` builds; docs/make_site.py gathers the pages."""
 
+import re
+
 from docutils.writers.html5_polyglot import HTMLTranslator
 
 from osvos_keras import __version__
@@ -15,7 +17,7 @@ extensions = [
     "sphinx.ext.napoleon",
 ]
 templates_path = ["templates"]
-exclude_patterns = ["README.md", "templates"]
+exclude_patterns = ["README.md", "templates"]  # and `extra`, since it is copied as it is
 
 # The notebooks were executed by the course; the site shows what it left.
 nb_execution_mode = "off"
@@ -36,6 +38,7 @@ html_theme = "furo"
 html_title = "osvos-keras"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_js_files = [("growth.js", {"defer": "defer"})]
 html_extra_path = ["extra"]
 html_show_sourcelink = False
 html_copy_source = False
@@ -43,8 +46,18 @@ html_use_index = False  # the reference lists the modules, and the search finds 
 html_domain_indices = False
 
 
+def break_names(app, page, template, context, doctree) -> None:
+    """Let names of 20 letters and more in code break behind a dot, a slash or an underscore."""
+    context["body"] = re.sub(
+        r'(?<=<span class="pre">)[^<]{20,}',
+        lambda name: re.sub(r"(?<=\w[._/])(?=[a-zA-Z])", "<wbr>", name[0]),
+        context.get("body", ""),
+    )
+
+
 def setup(app) -> None:
-    """Formulas as MathML, by docutils' own writer: browsers draw them without a script or a font."""
+    """Names that break, and formulas as MathML, by docutils' own writer: they need no script and no font."""
+    app.connect("html-page-context", break_names)
     app.add_html_math_renderer(
         "mathml",
         (HTMLTranslator.visit_math, HTMLTranslator.depart_math),

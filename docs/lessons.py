@@ -1,99 +1,119 @@
-"""An executed notebook as a page of the site: its title, its pictures' alt texts, its videos."""
+"""An executed notebook as a page of the site: its name, its title, its links, its folded solutions."""
 
+import itertools
+import re
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from bs4 import BeautifulSoup
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
+from site_text import escape_markdown, list_inlines, plain_text
 
-ALT_LENGTH = 250
+from osvos_keras.course.student import blank
+from osvos_keras.io.files import list_files
+
+SOLUTION = re.compile(r"^ *### BEGIN SOLUTION.*\n((?:.*\n)*?) *### END SOLUTION", re.MULTILINE)
+FOLDED = "::::{dropdown} Solution\n:class-container: solution\n\n`````python\n%s\n`````\n::::"
+
+
+@dataclass(frozen=True)
+class Page:
+    """Where an executed notebook goes."""
+
+    executed: Path
+    stem: str  # the notebook's name in the project
+    name: str  # the page's
+    sequence: str  # empty where the notebook ran once
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it is the same lesson as an earlier page, with another sequence."""
+        return self.name != self.stem
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What the front page shows of a notebook."""
+    """What the front page shows of a notebook. All of it is plain text, to be escaped where it is shown."""
 
-    page: str
+    page: Page
     title: str
     goal: str
     picture: str  # relative to the notebook
     alt: str
-    repeats: bool  # the same lesson with another sequence
 
 
-def read_lesson(notebook: NotebookNode, page: str, sequence: str, repeats: bool) -> Lesson:
-    """A lesson from the notebook's first cell: its title, picture and first "you will be able to".
+def plan_pages(executed: Path, stems: Sequence[str]) -> list[Page]:
+    """A page for every executed notebook.
 
-    All of it is plain text, to be escaped where it is shown.
+    Of a notebook that ran once per sequence, the first is the page that the others link to. Letters, digits,
+    `_` and `-` make the name of a page, whatever its sequence is called.
     """
-    lines = _inlines(notebook.cells[0].source) if notebook.cells else []
+    pages, names = [], set()
+    for stem in stems:
+        for path in list_executed(executed, stem):
+            name = _make_page_name(path.stem, names) if stem in names else stem
+            names.add(name)
+            pages.append(Page(path, stem, name, path.stem[len(stem) + 1 :]))
+    return pages
+
+
+def list_executed(folder: Path, stem: str) -> list[Path]:
+    """The executed copies of a notebook, one for each sequence where it ran for several."""
+    return [path for path in list_files(folder, ".ipynb") if path.stem.startswith(stem)]
+
+
+def read_lesson(notebook: NotebookNode, page: Page) -> Lesson:
+    """A lesson from the notebook's first cell: its title, picture and first "you will be able to"."""
+    lines = list_inlines(notebook.cells[0].source) if notebook.cells else []
     images = [child for line in lines for child in line.children if child.type == "image"]
-    goals = [_plain(line).rstrip(";.") for line in lines if line.level > 1]  # in a list
+    goals = [plain_text(line).rstrip(";.") for line in lines if line.level > 1]  # in a list
     return Lesson(
         page,
-        title=(_plain(lines[0]) if lines else page) + (f" ({sequence})" if sequence else ""),
+        title=plain_text(lines[0]) if lines else page.name,
         goal=goals[0] if goals else "",
         picture=images[0].attrs["src"] if images else "",
         alt=images[0].content if images else "",
-        repeats=repeats,
     )
 
 
-def describe_pictures(notebook: NotebookNode) -> None:
-    """Give every cell's output pictures the sentence around them as alt text.
-
-    The notebooks say after a picture what it shows, and before its code what it is to show; the
-    sentence after is taken where there is one.
-    """
-    cells = notebook.cells
-    for index, cell in enumerate(cells):
-        if cell.cell_type == "code":
-            alt = _text_after(cells[index + 1 :]) or _text_before(cells[:index])
-            alt = textwrap.shorten(alt, ALT_LENGTH, placeholder=" …")
-            cell.metadata.setdefault("mystnb", NotebookNode()).image = {"alt": alt}
+def name_sequence(notebook: NotebookNode, sequence: str) -> None:
+    """Add the sequence to the title of a notebook that ran once per sequence."""
+    for first in notebook.cells[:1] if sequence else ():
+        first.source = re.sub(
+            r"^# .*", lambda title: f"{title[0]}: {escape_markdown(sequence)}", first.source, count=1
+        )
 
 
-def relink_videos(notebook: NotebookNode, find_page_path) -> None:
-    """Point every video that is not embedded to its copy beside the pages.
-
-    Args:
-        notebook: changed in place.
-        find_page_path: from the `src` of a video to the one that the page shall have.
-    """
-    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
-        html = BeautifulSoup(output.get("data", {}).get("text/html", ""), "html.parser")
-        videos = [tag for tag in html.select("video[src], video source[src]") if ":" not in tag["src"]]
-        for video in videos:
-            video["src"] = find_page_path(video["src"])
-        if videos:
-            output["data"]["text/html"] = str(html)
+def add_links(notebook: NotebookNode, page: Page, pages: Sequence[Page]) -> None:
+    """Below the opening: the notebook as a file, and the pages of the other sequences."""
+    text = (
+        f'**Download:** <a href="{page.stem}.ipynb" download>this notebook</a>, or '
+        f'<a href="../exercises/{page.stem}.ipynb" download>the same without its solutions</a>. '
+        "Both run with [the project](../index.md#two-commands)."
+    )
+    others = [other for other in pages if other.stem == page.stem and other is not page]
+    if others:
+        links = ", ".join(f"[{escape_markdown(other.sequence)}]({other.name}.ipynb)" for other in others)
+        text += f"\n\n**Sequence:** {escape_markdown(page.sequence)}. The same notebook with {links}."
+    notebook.cells.insert(1, new_markdown_cell(text))
 
 
-def _text_after(cells: list[NotebookNode]) -> str:
-    """The first paragraph of the next cell, if that begins with a paragraph."""
-    if not cells or cells[0].cell_type != "markdown":
-        return ""
-    tokens = MarkdownIt().parse(cells[0].source)
-    if not tokens or tokens[0].type != "paragraph_open":
-        return ""
-    text = _plain(tokens[1])
-    # A last sentence that ends in a colon announces the next picture.
-    return text.rpartition(". ")[0] if text.endswith(":") else text
+def fold_solutions(notebook: NotebookNode) -> None:
+    """Show every exercise as a student gets it, and its solution folded below it."""
+    cells = []
+    for cell, exercise in zip(notebook.cells, blank(notebook).cells, strict=True):
+        cells.append(cell)
+        if cell.source != exercise.source:
+            solution = "\n".join(textwrap.dedent(lines).rstrip() for lines in SOLUTION.findall(cell.source))
+            cells.append(new_markdown_cell(FOLDED % solution))
+            cell.source = exercise.source
+    notebook.cells = cells
 
 
-def _text_before(cells: list[NotebookNode]) -> str:
-    """The last text above."""
-    texts = (_inlines(cell.source) for cell in reversed(cells) if cell.cell_type == "markdown")
-    return next((_plain(lines[-1]) for lines in texts if lines), "")
-
-
-def _inlines(source: str) -> list[Token]:
-    """Headings, paragraphs and items of a Markdown text."""
-    return [token for token in MarkdownIt().parse(source) if token.type == "inline"]
-
-
-def _plain(inline: Token) -> str:
-    """The text of a paragraph or heading, without its marks."""
-    return "".join(" " if child.type == "softbreak" else child.content for child in inline.children)
+def _make_page_name(name: str, taken: set[str]) -> str:
+    """A name for a page that needs no quoting anywhere, other than those that are taken."""
+    plain = re.sub(r"[^\w-]+", "-", name)
+    candidates = itertools.chain([plain], (f"{plain}-{number}" for number in itertools.count(2)))
+    return next(candidate for candidate in candidates if candidate not in taken)

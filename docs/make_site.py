@@ -6,33 +6,44 @@ are those that `osvos course` left in the run folder, and where one is missing, 
 """
 
 import argparse
-import itertools
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 import nbformat
 import pandas as pd
+from growth import draw_growth
 from jinja2 import Environment, FileSystemLoader
-from lessons import Lesson, describe_pictures, read_lesson, relink_videos
+from lessons import (
+    Lesson,
+    Page,
+    add_links,
+    fold_solutions,
+    list_executed,
+    name_sequence,
+    plan_pages,
+    read_lesson,
+)
+from media import caption_video, describe_pictures, draw_poster, list_videos, show_videos
+from site_text import escape_markdown, join_lines
 from sphinx.cmd.build import build_main
 
 from osvos_keras.batch.notebooks import COURSE
 from osvos_keras.batch.parameters import read_notebook
+from osvos_keras.course.student import write_student_edition
 from osvos_keras.errors import DataError, NotebookError, OsvosError
 from osvos_keras.io.files import list_files, make_folder
 from osvos_keras.io.paths import NOTEBOOKS, PROJECT, find_input, resolve_output
 
 DOCS = Path(__file__).parent
 CARDS = ("README.md", "CONTRIBUTING.md", "data/README.md", "data/weights/README.md")
-VIDEOS = {".webm", ".mp4"}
+ARCHIVE = "osvos-keras.zip"
 TEMPORARY = ".site-"
 
 
@@ -67,7 +78,8 @@ def build_site(run_dir: Path, site: Path) -> Path:
     make_folder(site.parent)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=site.parent) as folder:
         source, html = Path(folder, "source"), Path(folder, "html")
-        gather_pages(run_dir, source, list_videos(run_dir, site))
+        videos = [video for video in list_videos(run_dir) if not is_copy(site, video)]
+        gather_pages(run_dir, source, videos)
         if build_main(["-q", "-b", "html", "-d", f"{folder}/doctrees", str(source), str(html)]):
             raise NotebookError(f"{run_dir}: Sphinx could not make pages of its notebooks, see above.")
         if site.exists():
@@ -76,103 +88,103 @@ def build_site(run_dir: Path, site: Path) -> Path:
     return site
 
 
-def list_videos(run_dir: Path, site: Path) -> list[Path]:
-    """The run's videos, but for their copies in its site or in one whose build was killed."""
-    return [
-        path
-        for path in sorted(run_dir.rglob("*"))
-        if path.suffix in VIDEOS
-        and path.is_file()
-        and site not in path.parents
-        and not any(folder.name.startswith(TEMPORARY) for folder in path.parents)
-    ]
+def is_copy(site: Path, path: Path) -> bool:
+    """Whether a file lies in the site, or in one whose build was killed."""
+    return site in path.parents or any(folder.name.startswith(TEMPORARY) for folder in path.parents)
 
 
 def gather_pages(run_dir: Path, source: Path, videos: list[Path]) -> None:
-    """Everything that Sphinx reads, in the project's layout."""
+    """Everything that Sphinx reads, in the project's layout; `extra` becomes the top of the site."""
     shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("__pycache__", "*.md"))
     shutil.copytree(NOTEBOOKS / "figures", source / "notebooks/figures")
     guides = [path.relative_to(PROJECT).as_posix() for path in list_files(DOCS, ".md")]
     for page in (*CARDS, *guides):
         (source / page).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / page, source / page)
+    extra = source / "extra"
+    values = {"guides": [guide.removesuffix(".md") for guide in guides], "archive": write_downloads(extra)}
+    write_pages(source, values | gather_run(run_dir, source, extra, videos))
+
+
+def gather_run(run_dir: Path, source: Path, extra: Path, videos: list[Path]) -> dict[str, object]:
+    """Copy what the run left into the site.
+
+    Returns:
+        what the front page shows of it.
+    """
     gallery = run_dir / "evaluation/gallery.png"
     if gallery.exists():
         shutil.copy(gallery, source)
     copies = {video: Path("videos") / video.relative_to(run_dir) for video in videos}
-    copy_videos(copies, source / "extra")
-    lessons = list(gather_lessons(run_dir / "notebooks", source / "notebooks", copies))
+    copy_videos(copies, extra)
+    pages = plan_pages(run_dir / "notebooks", [path.stem for path in list_files(NOTEBOOKS, ".ipynb")])
+    return {
+        "lessons": list(gather_lessons(pages, source / "notebooks", copies)),
+        "gallery": gallery.exists(),
+        "growths": list(draw_growth(run_dir, pages, extra)),
+        "scores": read_scores(run_dir / "evaluation"),
+        "videos": [
+            (quote(copy.as_posix()), draw_poster(video), caption_video(video))
+            for video, copy in copies.items()
+        ],
+    }
+
+
+def write_pages(source: Path, values: dict[str, object]) -> None:
+    """The front page and that of the reference, by their templates."""
     templates = Environment(loader=FileSystemLoader(DOCS / "templates"), keep_trailing_newline=True)
     templates.filters.update(text=escape_markdown, line=join_lines)
-    render = {
-        "index.md": {
-            "lessons": lessons,
-            "guides": [guide.removesuffix(".md") for guide in guides],
-            "gallery": gallery.exists(),
-            "scores": read_scores(run_dir / "evaluation"),
-            "videos": [(quote(copy.as_posix()), copy.as_posix()) for copy in copies.values()],
-        },
-        "reference.md": {"modules": list_modules()},
-    }
-    for page, values in render.items():
-        (source / page).write_text(templates.get_template(page).render(values), encoding="utf-8")
+    for page, shown in {"index.md": values, "reference.md": {"modules": list_modules()}}.items():
+        (source / page).write_text(templates.get_template(page).render(shown), encoding="utf-8")
+
+
+def write_downloads(extra: Path) -> Path | None:
+    """The notebooks as files, with and without solutions, and the project's committed files as one.
+
+    Returns:
+        the project's archive; None where Git does not make one.
+    """
+    shutil.copytree(NOTEBOOKS, extra / "notebooks", ignore=shutil.ignore_patterns("figures", ".*"))
+    write_student_edition(extra / "exercises")
+    shutil.rmtree(extra / "exercises/figures")
+    if not (PROJECT / ".git").exists() or not shutil.which("git"):
+        return None
+    archive = extra / ARCHIVE
+    options = ["--format=zip", "-0", f"--prefix={archive.stem}/", f"--output={archive}"]
+    made = subprocess.run(["git", "-C", PROJECT, "archive", *options, "HEAD"])
+    return archive if made.returncode == 0 else None
 
 
 def copy_videos(copies: dict[Path, Path], extra: Path) -> None:
-    """Copy videos to their paths in `extra`, which becomes the top of the site."""
-    extra.mkdir()
+    """Copy videos to their paths in `extra`."""
     for video, copy in copies.items():
         (extra / copy).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(video, extra / copy)
 
 
-def gather_lessons(executed: Path, pages: Path, videos: dict[Path, Path]) -> Iterator[Lesson]:
-    """Write the executed notebooks as pages.
-
-    Of a notebook that ran once a sequence, the first is the page that the others link to. A page is named
-    by letters, digits, `_` and `-`, whatever its sequence is called.
-    """
-    names = set()
-    for stem in (path.stem for path in list_files(NOTEBOOKS, ".ipynb")):
-        for path in list_executed(executed, stem):
-            notebook = read_notebook(path)
-            if notebook.metadata.get("papermill", {}).get("exception"):
-                raise NotebookError(f"{path}: this notebook failed when it ran. Run it again (osvos course).")
-            describe_pictures(notebook)
-            relink_videos(notebook, partial(find_video, path, videos))
-            repeats = stem in names
-            page = make_page_name(path.stem, names) if repeats else stem
-            names.add(page)
-            nbformat.write(notebook, pages / f"{page}.ipynb")
-            yield read_lesson(notebook, page, path.stem[len(stem) + 1 :], repeats)
+def gather_lessons(pages: Sequence[Page], folder: Path, videos: dict[Path, Path]) -> Iterator[Lesson]:
+    """Write the executed notebooks as pages into `folder`."""
+    for page in pages:
+        notebook = read_notebook(page.executed)
+        if notebook.metadata.get("papermill", {}).get("exception"):
+            raise NotebookError(
+                f"{page.executed}: this notebook failed when it ran. Run it again (osvos course)."
+            )
+        show_videos(notebook, partial(find_video, page.executed, videos))
+        describe_pictures(notebook, page.sequence)
+        name_sequence(notebook, page.sequence)
+        lesson = read_lesson(notebook, page)
+        fold_solutions(notebook)
+        add_links(notebook, page, pages)
+        nbformat.write(notebook, folder / f"{page.name}.ipynb")
+        yield lesson
 
 
-def list_executed(folder: Path, stem: str) -> list[Path]:
-    """The executed copies of a notebook, one for each sequence where it ran for several."""
-    return [path for path in list_files(folder, ".ipynb") if path.stem.startswith(stem)]
-
-
-def make_page_name(name: str, taken: set[str]) -> str:
-    """A name for a page that needs no quoting anywhere, other than those that are taken."""
-    plain = re.sub(r"[^\w-]+", "-", name)
-    candidates = itertools.chain([plain], (f"{plain}-{number}" for number in itertools.count(2)))
-    return next(candidate for candidate in candidates if candidate not in taken)
-
-
-def escape_markdown(text: str) -> str:
-    """Text that reads as it stands in Markdown, on one line: no HTML, link, table or emphasis."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", join_lines(text))
-
-
-def join_lines(text: str) -> str:
-    return " ".join(text.split())
-
-
-def find_video(notebook: Path, videos: dict[Path, Path], source: str) -> str:
-    """The path from a notebook's page to the copy of a video that the notebook shows."""
+def find_video(notebook: Path, videos: dict[Path, Path], source: str) -> tuple[Path, str]:
+    """A video that a notebook shows, and the path from the notebook's page to the video's copy."""
     for path in (notebook.parent / source, find_input(source)):
         if path.resolve() in videos:
-            return quote(f"../{videos[path.resolve()].as_posix()}")
+            return path, quote(f"../{videos[path.resolve()].as_posix()}")
     raise NotebookError(
         f"{notebook}: shows the video {source}, which is not in its run's folder. Run the notebook again."
     )

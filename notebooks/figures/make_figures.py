@@ -2,8 +2,9 @@
 
     python notebooks/figures/make_figures.py --run runs/course [name ...]
 
-What needs a part of the run that is not there (`parent`, `masks`) is drawn as a plain diagram; the
-network's own pictures are then taken from a short training. Only the sample's frames are shown.
+What needs a part of the run that is not there (`masks`, `ablation`) is drawn as a plain diagram; the
+network's own pictures are then taken from a short training. Only the sample's frames are shown. On a phone a
+figure is 350 pixels wide, a pixel for each 1.25 points: its letters, of 11 points, are 9 pixels high.
 """
 
 import argparse
@@ -13,11 +14,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import keras
+import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
+from matplotlib.text import Text
 
 from osvos_keras.config import OnlineConfig
 from osvos_keras.course.ablation import read_ablation
@@ -25,9 +28,9 @@ from osvos_keras.davis import Davis
 from osvos_keras.evaluation import evaluate
 from osvos_keras.inference import predict_logits
 from osvos_keras.io.images import read_frame
-from osvos_keras.io.masks import read_indexed, read_mask
+from osvos_keras.io.masks import read_mask
 from osvos_keras.io.paths import resolve_output
-from osvos_keras.model import SIDES
+from osvos_keras.model import SIDES, build_osvos
 from osvos_keras.pipeline import online_dataset, resize_to_height
 from osvos_keras.plots.figures import BLUE, ORANGE, new_figure, save_figure
 from osvos_keras.plots.frames import gallery, show_frame, show_overlay, sigmoid
@@ -40,6 +43,8 @@ DAVIS = Davis("data/sample")
 SEQUENCE = "cat"
 HEIGHT = 240  # lines at which the network sees a frame
 GREY = "#555555"
+WIDTH = 6  # inches of a figure
+plt.rcParams["font.size"] = plt.rcParams["axes.titlesize"] = 11
 
 
 def main() -> None:
@@ -50,60 +55,56 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(FIGURES), metavar="name", help="figures to draw")
     arguments = parser.parse_args()
     for name in arguments.names:
-        path = save_figure(FIGURES[name](resolve_output(arguments.run)), HERE / f"{name}.png", dpi=100)
+        path = save_figure(FIGURES[name](resolve_output(arguments.run)), HERE / f"{name}.png", dpi=120)
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 
 def draw_course(run: Path) -> Figure:
-    """00: the stages of the course in a row, each with a small real picture where there is one."""
+    """00: the stages of the course, each with a small real picture where there is one."""
     path = DAVIS.frames(SEQUENCE)[len(DAVIS.frames(SEQUENCE)) // 4]
     frame, first = read_frame(path), DAVIS.first(SEQUENCE)
     features = _strongest_channel(_any_network(run), frame, "block4_conv3")
-    parent = _fused(run / "parent", frame)
-    online = _fused(run / "online" / SEQUENCE, frame)
     mask = _mask(run, path)
     stages = [
-        ("data", "frames and annotations\nnotebook 01", lambda ax: show_overlay(*first, ax=ax)),
-        ("VGG16", "sees edges, textures, parts\nnotebook 02", lambda ax: ax.imshow(features, cmap="cividis")),
-        ("parent", "knows what objects are\nnotebook 03", _probability_or_box(parent)),
-        ("online", "knows which object is meant\nnotebook 04", _probability_or_box(online)),
+        ("data", "frames, annotations\nnotebook 01", lambda ax: show_overlay(*first, ax=ax)),
+        ("VGG16", "edges, textures, parts\nnotebook 02", lambda ax: ax.imshow(features, cmap="cividis")),
+        ("parent", "what objects are\nnotebook 03", _draw_probability(build_osvos("parent"), frame)),
+        ("online", "which object is meant\nnotebook 04", _draw_probability(_any_network(run), frame)),
         (
             "masks",
             "one for every frame\nnotebook 04",
-            None if mask is None else lambda ax: show_overlay(frame, mask, ax=ax),
+            _box if mask is None else lambda ax: show_overlay(frame, mask, ax=ax),
         ),
-        ("J and F", "how good are they?\nnotebook 05", _scores_or_box(run)),
+        ("J and F", "how good are they?\nnotebook 05", _draw_scores_or_box(run)),
     ]
-    figure = new_figure(11, 1.65)
+    figure = new_figure(WIDTH, 3.5)
     figure.set_layout_engine("none")
-    axes = [_place(figure, 0.004 + 0.17 * index, 0.28, 0.142) for index in range(len(stages))]
+    places = [(x, y) for y in (0.61, 0.11) for x in (0.005, 0.345, 0.685)]
+    axes = [_place(figure, x, y, 0.31) for x, y in places]
     for ax, (title, text, draw) in zip(axes, stages, strict=True):
-        (draw or _box)(ax)
+        draw(ax)
         ax.set(xticks=[], yticks=[])
-        ax.set_title(title, fontsize=12, fontweight="bold")
-        ax.set_xlabel(text, fontsize=8.5)
+        ax.set_title(title, fontweight="bold", pad=4)
+        ax.set_xlabel(text, labelpad=3)
     for left, right in pairwise(axes):
-        _arrow(figure, left, right)
+        if left is not axes[2]:
+            _arrow(figure, left, right)
     return figure
 
 
 def draw_data(run: Path) -> Figure:
     """01: a sequence, and training samples from its first frame."""
     frames = DAVIS.frames(SEQUENCE)
-    figure = new_figure(10, 2.9)
-    upper, lower = figure.subplots(2, 5)
-    for ax, index in zip(upper, np.linspace(0, len(frames) - 1, 5).astype(int), strict=True):
-        if index == 0:
-            show_overlay(*DAVIS.first(SEQUENCE), ax=ax, title="frame 0, annotation given")
-        else:
-            show_frame(read_frame(frames[index]), ax=ax, title=f"frame {index}")
-    steps = [0, 5, 8, 12, 14]
+    figure = new_figure(WIDTH, 2.75)
+    upper, lower = figure.subplots(2, 3)
+    show_overlay(*DAVIS.first(SEQUENCE), ax=upper[0], title="frame 0, annotated")
+    for ax, index in zip(upper[1:], (len(frames) // 2, len(frames) - 1), strict=True):
+        show_frame(read_frame(frames[index]), ax=ax, title=f"frame {index}")
+    steps = [0, 5, 12]
     samples = list(online_dataset(*DAVIS.first(SEQUENCE), OnlineConfig(height=HEIGHT)).take(max(steps) + 1))
     for ax, step in zip(lower, steps, strict=True):
         sample, targets, _ = samples[step]
         show_overlay(np.asarray(sample[0], np.uint8), np.asarray(targets["fused"])[0, ..., 0] > 0, ax=ax)
-    for ax in (*upper, *lower):
-        ax.title.set_size(9)
     upper[0].set_ylabel("a sequence")
     lower[0].set_ylabel("training\nsamples")
     return figure
@@ -114,25 +115,24 @@ def draw_network(run: Path) -> Figure:
     model = _any_network(run)
     frame, _ = DAVIS.first(SEQUENCE)
     outputs = predict_logits(model, frame, HEIGHT)
-    figure = new_figure(10, 4.6)
+    figure = new_figure(WIDTH, 5)
     figure.set_layout_engine("none")
-
-    def place(x: float, y: float, width: float, title: str) -> Axes:
-        ax = _place(figure, x, y, width)
-        ax.set_title(title, fontsize=7.5, pad=3, loc="right" if "block" in title else "center")
-        return ax
-
-    axes = {"frame": place(0.01, 0.42, 0.2, "frame")}
-    show_frame(frame, axes["frame"])
-    axes["frame"].set_title("frame", fontsize=9, pad=3)
+    axes = {"frame": _place(figure, 0.005, 0.42, 0.19)}
+    show_frame(frame, axes["frame"], "frame")
     for row, (side, (layer, stride)) in enumerate(SIDES.items()):
-        y = 0.72 - 0.235 * row
-        axes[layer] = place(0.31, y, 0.145, f"{layer} · stride {stride}")
+        y = 0.715 - 0.235 * row
+        axes[layer] = _place(figure, 0.285, y, 0.225)
         axes[layer].imshow(_strongest_channel(model, frame, layer), cmap="cividis")
-        axes[side] = place(0.57, y, 0.145, side)
-        axes[side].imshow(sigmoid(outputs[side]), cmap="cividis", vmin=0, vmax=1)
-    axes["fused"] = place(0.79, 0.42, 0.2, "fused")
-    axes["fused"].imshow(sigmoid(outputs["fused"]), cmap="cividis", vmin=0, vmax=1)
+        axes[layer].set_title(layer, loc="right", pad=3)
+        axes[layer].text(
+            0.97, 0.05, f"stride {stride}", transform=axes[layer].transAxes, ha="right", color="w"
+        )
+        axes[side] = _place(figure, 0.575, y, 0.225)
+        _show_probability(axes[side], outputs[side])
+        axes[side].set_title(side, pad=3)
+    axes["fused"] = _place(figure, 0.865, 0.42, 0.13)
+    _show_probability(axes["fused"], outputs["fused"])
+    axes["fused"].set_title("fused", pad=3)
     for ax in axes.values():
         ax.set(xticks=[], yticks=[])
     layers = [layer for layer, _ in SIDES.values()]
@@ -142,29 +142,25 @@ def draw_network(run: Path) -> Figure:
         _arrow(figure, axes[side], axes["fused"])
     for upper, lower in pairwise(layers):
         _arrow(figure, axes[upper], axes[lower])
-    for x, text in ((0.383, "VGG16"), (0.643, "side branches")):
-        figure.text(x, 0.985, text, ha="center", va="top", fontsize=11, fontweight="bold")
-    figure.text(0.89, 0.36, "the branches, weighed\nand added", ha="center", va="top", fontsize=9)
-    figure.text(0.513, 0.905, "3×3, 1×1,\nupsample", ha="center", va="top", fontsize=8, color=GREY)
+    for x, text in ((0.3975, "VGG16"), (0.6875, "side branches")):
+        figure.text(x, 0.995, text, ha="center", va="top", fontweight="bold")
+    figure.text(0.6875, 0.955, "3×3, 1×1, upsample", ha="center", va="top", color=GREY)
+    figure.text(0.93, 0.4, "weighed\nand added", ha="center", va="top")
     return figure
 
 
 def draw_parent(run: Path) -> Figure:
     """03: what the parent sees in frames of sequences that it was not trained on."""
-    if not (run / "parent" / WEIGHTS_FILE).is_file():
-        return _draw_boxes(
-            ["all frames of the\ntraining sequences", "VGG16 and\nside branches", "parent network"]
-        )
-    model = load_finished(run / "parent")
-    names = DAVIS.sequences("val")
-    figure = new_figure(11, 1.15 * len(names) + 0.3)
-    for row, (line, name) in enumerate(zip(figure.subplots(len(names), 6), names, strict=True)):
+    model, names = build_osvos("parent"), DAVIS.sequences("val")
+    figure = new_figure(WIDTH, 1.2 * 6 + 0.2)
+    for column, name in zip(figure.subplots(6, len(names)).T, names, strict=True):
         frame, _ = DAVIS.first(name)
-        outputs = predict_logits(model, frame, HEIGHT)
-        show_frame(frame, ax=line[0], title="" if row else "frame")
-        for ax, (output, logits) in zip(line[1:], outputs.items(), strict=True):
-            ax.imshow(sigmoid(logits), cmap="cividis", vmin=0, vmax=1)
-            ax.set(xticks=[], yticks=[], title="" if row else output)
+        show_frame(frame, ax=column[0], title=name)
+        for ax, (output, logits) in zip(
+            column[1:], predict_logits(model, frame, HEIGHT).items(), strict=True
+        ):
+            _show_probability(ax, logits)
+            ax.set_ylabel(output if name == names[0] else "")
     return figure
 
 
@@ -174,16 +170,16 @@ def draw_online(run: Path) -> Figure:
     later = [frames[index] for index in np.linspace(3, len(frames) - 2, 6).astype(int)]
     if any(_mask(run, path) is None for path in later):
         return _draw_boxes(["first frame and\nits annotation", "online training", "a mask for\nevery frame"])
-    figure = new_figure(11, 2.75)
+    figure = new_figure(WIDTH, 4.9)
     figure.set_layout_engine("none")
-    given = _place(figure, 0.005, 0.08, 0.34)
+    given = _place(figure, 0.27, 0.635, 0.46)
     show_overlay(*DAVIS.first(SEQUENCE), ax=given, title="one annotation in")
-    cells = [_place(figure, x, y, 0.175) for y in (0.51, 0.06) for x in (0.44, 0.627, 0.814)]
+    cells = [_place(figure, x, y, 0.31) for y in (0.305, 0.04) for x in (0.005, 0.345, 0.685)]
     for ax, path in zip(cells, later, strict=True):
         show_overlay(read_frame(path), _mask(run, path), ax=ax)
-        ax.set_xlabel(f"frame {int(path.stem)}", fontsize=8, labelpad=2)
+        ax.set_xlabel(f"frame {int(path.stem)}", labelpad=2)
     cells[1].set_title("a mask for every later frame out")
-    _draw_arrow(figure, *figure.transFigure.transform([(0.36, 0.46), (0.425, 0.46)]))
+    _draw_arrow(figure, *figure.transFigure.transform([(0.5, 0.62), (0.5, 0.57)]))
     return figure
 
 
@@ -192,50 +188,52 @@ def draw_scores(run: Path) -> Figure:
     names = DAVIS.sequences("val")
     if any(_mask(run, path) is None for name in names for path in DAVIS.frames(name)[1:]):
         return _draw_boxes(["masks", "compared with\nthe annotations", "J and F"])
-    return gallery(DAVIS, run / "masks", names, evaluate(run / "masks", DAVIS, names), columns=5)
+    figure = gallery(DAVIS, run / "masks", names, evaluate(run / "masks", DAVIS, names), columns=3)
+    for text in figure.findobj(Text):
+        text.set_size(max(text.get_size(), plt.rcParams["font.size"]))
+    return figure
 
 
 def draw_your_video(run: Path) -> Figure:
     """06: a clip and a mark in, an overlay video out."""
-    name = "motorcycle"
-    frames, folder = DAVIS.frames(name), run / "segment" / name
-    masks = [folder / "masks" / name / f"{path.stem}.png" for path in frames]
-    if not all(path.is_file() for path in masks):
+    frames = DAVIS.frames("motorcycle")
+    later = [frames[index] for index in np.linspace(9, len(frames) - 1, 3).astype(int)]
+    if any(_mask(run, path) is None for path in later):
         return _draw_boxes(["a clip", "an object marked\nin its first frame", "an overlay video"])
-    later = np.linspace(0, len(frames) - 1, 4).astype(int)
-    figure = new_figure(11, 2.75)
+    figure = new_figure(WIDTH, 3.9)
     figure.set_layout_engine("none")
     for index in (14, 7):  # a stack of frames
-        show_frame(read_frame(frames[index]), _place(figure, 0.005 + 0.002 * index, 0.1 + 0.01 * index, 0.31))
-    first = _place(figure, 0.005, 0.1, 0.31)
-    show_overlay(*DAVIS.first(name), ax=first)
-    first.set_xlabel("a clip, and the object in its first frame", fontsize=9)
-    cells = [_place(figure, x, y, 0.2) for y in (0.49, 0.02) for x in (0.5, 0.71)]
-    for ax, index in zip(cells, later, strict=True):
-        ax.imshow(draw_objects(read_frame(frames[index]), read_indexed(masks[index])))
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
-    figure.text(0.705, 0.96, "an overlay video", ha="center", fontsize=9)
-    _draw_arrow(figure, *figure.transFigure.transform([(0.4, 0.5), (0.48, 0.5)]))
+        stacked = _place(figure, 0.27 + 0.002 * index, 0.475 + 0.004 * index, 0.46)
+        show_frame(read_frame(frames[index]), stacked)
+    first = _place(figure, 0.27, 0.475, 0.46)
+    show_overlay(*DAVIS.first("motorcycle"), ax=first)
+    figure.text(0.5, 0.995, "a clip, and the object in its first frame", ha="center", va="top")
+    cells = [_place(figure, x, 0.01, 0.31) for x in (0.005, 0.345, 0.685)]
+    for ax, path in zip(cells, later, strict=True):
+        show_frame(draw_objects(read_frame(path), _mask(run, path).astype(np.uint8)), ax)
+    cells[1].set_title("an overlay video")
+    _draw_arrow(figure, *figure.transFigure.transform([(0.5, 0.46), (0.5, 0.38)]))
     return figure
 
 
 def draw_ablation(run: Path) -> Figure:
-    """07: a later frame with and without parent and online training, and J against seconds."""
+    """07: a later frame with and without parent and online training, and J against steps."""
     table = read_ablation(run / "ablation")
     if table.empty:
         return _draw_boxes(["parent alone", "online training alone", "both"])
     sequence, steps = table["sequence"].iloc[0], table["steps"].agg(["min", "max"])
     path = DAVIS.frames(sequence)[len(DAVIS.frames(sequence)) * 2 // 3]
-    figure = new_figure(10, 3.2)
-    pictures, curve = figure.subfigures(1, 2, width_ratios=(1.1, 1))
+    figure = new_figure(WIDTH, 6.2)
+    pictures, curve = figure.subfigures(2, 1, height_ratios=(1.4, 1))
     for row, start in zip(pictures.subplots(2, 2), ("ImageNet", "parent"), strict=True):
         for ax, count in zip(row, steps, strict=True):
             mask = read_mask(run / "ablation" / f"{start}_{count}" / sequence / f"{path.stem}.png")
             show_overlay(read_frame(path), mask, ax=ax, title=f"{start}, {count} steps")
-            ax.title.set_size(9)
-    ax = ablation_curves(table, curve.add_subplot())
+    steps_alone = table.drop(columns="train_seconds", errors="ignore")  # seconds depend on the machine
+    ax = ablation_curves(steps_alone, curve.add_subplot())
     ax.set_title("")
+    for number in list(ax.texts):  # the axis has the steps
+        number.remove()
     return figure
 
 
@@ -260,13 +258,6 @@ def _any_network(run: Path) -> keras.Model:
         return train_online(DAVIS, SEQUENCE, OnlineConfig(height=160, steps=40), temporary)
 
 
-def _fused(folder: Path, frame: np.ndarray) -> np.ndarray | None:
-    """The probability (H, W) that a finished training gives a frame, or None."""
-    if not (folder / WEIGHTS_FILE).is_file():
-        return None
-    return sigmoid(predict_logits(load_finished(folder), frame, HEIGHT)["fused"])
-
-
 def _mask(run: Path, frame: Path) -> np.ndarray | None:
     path = run / "masks" / frame.parent.name / f"{frame.stem}.png"
     return read_mask(path) if path.is_file() else None
@@ -288,34 +279,37 @@ def _place(figure: Figure, x: float, y: float, width: float) -> Axes:
 
 def _box(ax: Axes, text: str = "") -> None:
     ax.set(xlim=(0, 16), ylim=(0, 9), aspect="equal", xticks=[], yticks=[], facecolor="#EAF3FA")
-    ax.text(8, 4.5, text, ha="center", va="center", fontsize=12)
+    ax.text(8, 4.5, text, ha="center", va="center")
 
 
-def _probability_or_box(probability: np.ndarray | None) -> Callable[[Axes], object] | None:
-    if probability is None:
-        return None
-    return lambda ax: ax.imshow(probability, cmap="cividis", vmin=0, vmax=1)
+def _show_probability(ax: Axes, logits: np.ndarray) -> None:
+    ax.imshow(sigmoid(logits), cmap="cividis", vmin=0, vmax=1)
+    ax.set(xticks=[], yticks=[])
 
 
-def _scores_or_box(run: Path) -> Callable[[Axes], object] | None:
+def _draw_probability(model: keras.Model, frame: np.ndarray) -> Callable[[Axes], None]:
+    return lambda ax: _show_probability(ax, predict_logits(model, frame, HEIGHT)["fused"])
+
+
+def _draw_scores_or_box(run: Path) -> Callable[[Axes], None]:
     """J and F of every later frame, in a box as wide as a frame."""
     if any(_mask(run, path) is None for path in DAVIS.frames(SEQUENCE)[1:]):
-        return None
+        return _box
     scores = evaluate(run / "masks", DAVIS, [SEQUENCE])
 
     def draw(ax: Axes) -> None:
         for measure, colour in (("J", BLUE), ("F", ORANGE)):
             ax.plot(scores.per_frame[measure].to_numpy(), color=colour, linewidth=2, label=measure)
         ax.set(ylim=(0, 1.05), box_aspect=9 / 16)
-        ax.legend(frameon=False, loc="lower center", ncols=2, fontsize=9)
+        ax.legend(frameon=False, loc="lower center", ncols=2)
 
     return draw
 
 
 def _draw_boxes(texts: Sequence[str]) -> Figure:
-    figure = new_figure(9, 1.7)
+    figure = new_figure(WIDTH, 1.2)
     figure.set_layout_engine("none")
-    axes = [_place(figure, 0.02 + 0.345 * index, 0.06, 0.27) for index in range(len(texts))]
+    axes = [_place(figure, 0.005 + 0.345 * index, 0.04, 0.3) for index in range(len(texts))]
     for ax, text in zip(axes, texts, strict=True):
         _box(ax, text)
     for left, right in pairwise(axes):

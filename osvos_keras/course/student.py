@@ -4,6 +4,7 @@ A solution stands between `### BEGIN SOLUTION: what to fill in` and `### END SOL
 stub in place of all solutions; here the stub says what stands behind the colon.
 """
 
+import copy
 import json
 import re
 from pathlib import Path
@@ -36,6 +37,7 @@ PREPROCESSORS = (CheckCellMetadata, SayWhatToFillIn, LockCells, ClearOutput)
 
 def blank(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """A copy of a notebook without solutions and outputs, the cells with checks locked."""
+    notebook = copy.deepcopy(notebook)
     for preprocessor in PREPROCESSORS:
         notebook, _ = preprocessor()(notebook, {})
     return notebook
