@@ -16,7 +16,6 @@ ERRORS = [
     (RuntimeError("first\nsecond"), "RuntimeError: first (unexpected: `osvos --debug …` shows where)"),
     (MemoryError(), "memory ran out"),
     (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), "UnicodeDecodeError"),
-    (KeyboardInterrupt(), "run the same command again to go on"),
 ]
 
 
@@ -34,6 +33,22 @@ def test_an_error_is_one_sentence(monkeypatch, error, message):
         cli.main(["student"])
     assert message in leaving.value.code
     assert "\n" not in leaving.value.code
+
+
+def test_ctrl_c_is_status_130_and_says_what_is_kept(monkeypatch, capsys):
+    stopped = KeyboardInterrupt()
+    for kept in ("", "a is kept", "b too"):
+        if kept:
+            stopped.add_note(kept)
+        fail_with(monkeypatch, stopped)
+        with pytest.raises(SystemExit) as leaving:
+            cli.main(["student"])
+        assert leaving.value.code == 130
+    assert capsys.readouterr().err.splitlines() == [
+        "osvos: stopped; run the same command again to go on.",
+        "osvos: stopped; a is kept; run the same command again to go on.",
+        "osvos: stopped; a is kept; b too; run the same command again to go on.",
+    ]
 
 
 def test_debug_shows_the_traceback(monkeypatch):

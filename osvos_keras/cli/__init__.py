@@ -14,6 +14,7 @@ from osvos_keras import __version__
 from osvos_keras.errors import OsvosError
 
 SAMPLE = "data/sample"
+STOPPED = 128 + signal.SIGINT  # the exit status after Ctrl-C
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -198,7 +199,10 @@ def _write_student_edition(args) -> int:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command and exit with its status; any error is printed in one sentence."""
+    """Run a command and exit with its status; any error is printed in one sentence.
+
+    After Ctrl-C the status is 130, as in a shell, and the sentence says what is kept.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal without the character "…" shows "?"
             stream.reconfigure(errors="replace")
@@ -209,8 +213,8 @@ def main(arguments: list[str] | None = None) -> None:
         args = make_parser().parse_args(arguments)
         status = args.run(args)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        sys.exit("osvos: stopped; run the same command again to go on.")
+    except KeyboardInterrupt as stopped:
+        status, kept = STOPPED, getattr(stopped, "__notes__", [])
     except BrokenPipeError:  # `osvos … | head`: the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -218,6 +222,8 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         sys.exit(f"osvos: error: {_explain(error)}")
+    if status == STOPPED:  # printed here, where no frame of the command is left: its bars are closed
+        print("; ".join(["osvos: stopped", *kept, "run the same command again to go on."]), file=sys.stderr)
     sys.exit(status)
 
 

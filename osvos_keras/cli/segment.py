@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from osvos_keras.cli.arguments import add_config_arguments, read_config, read_number
 from osvos_keras.config import OnlineConfig
-from osvos_keras.errors import ConfigError, VideoWarning
+from osvos_keras.errors import ConfigError, VideoWarning, note_if_stopped
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NUMBERS = ("height", "steps", "seed")  # settings that may differ from the preset's
 RUNS = "runs/segment"  # the folder for the run folders of clips
+OUTPUTS = {"out": ".webm", "cutout": ".webm", "coco": ".json"}  # options that name a file → its suffix
 
 
 class Marks(NamedTuple):
@@ -50,6 +51,12 @@ def add_segment_arguments(command: argparse.ArgumentParser) -> None:
         default="result.webm",
         metavar="FILE.webm",
         help="the overlay video; the GIF and the contact sheet go beside it (default: %(default)s)",
+    )
+    command.add_argument(
+        "--cutout", metavar="FILE.webm", help="also write a video of the objects on a transparent background"
+    )
+    command.add_argument(
+        "--coco", metavar="FILE.json", help="also write the masks in COCO's format, as run lengths (RLE)"
     )
     command.add_argument(
         "--run-dir", help=f"folder for frames, weights and masks (default: {RUNS}/<name of the clip>)"
@@ -99,27 +106,48 @@ def run_segment(args: argparse.Namespace) -> int:
     from osvos_keras.io.paths import resolve_output
     from osvos_keras.video.clip import RATES, find_clip_folder
     from osvos_keras.video.outputs import check_places
+    from osvos_keras.video.overlay import overlay_files
     from osvos_keras.weights import find_conventions, find_weights
 
-    config, marks, out = read_config(args, "online", NUMBERS), read_marks(args), resolve_output(args.out)
-    if out.suffix != ".webm":
-        raise ConfigError(f"--out is {args.out}; it must end in .webm, the format of the video.")
+    config, marks, outputs = read_config(args, "online", NUMBERS), read_marks(args), find_outputs(args)
     args.fps = read_number(args, "fps", *RATES, float)
     run_dir = find_clip_folder(args.clip, RUNS) if args.run_dir is None else resolve_output(args.run_dir)
     check_backend()
     find_conventions(args.weights)  # raises for a damaged file
     given = [*marks.masks, *(path for _, path in marks.corrections), find_weights(args.weights)]
-    check_places(args.clip, given, run_dir, out)
-    make_folder(out.parent)
+    out, *others = outputs.values()
+    check_places(args.clip, given, run_dir, [*overlay_files(out), *others])
+    for path in outputs.values():
+        make_folder(path.parent)
     with lock_folder(run_dir), plain_warnings():
         with redirect_stdout(sys.stderr):  # stdout is for the paths alone
-            paths = _segment(args, config, marks, run_dir, out)
+            paths = _segment(args, config, marks, run_dir, outputs)
         for path in paths:
             print(path)
     return 0
 
 
-def _segment(args: argparse.Namespace, config: OnlineConfig, marks: Marks, run_dir: Path, out: Path) -> list:
+def find_outputs(args: argparse.Namespace) -> dict[str, Path]:
+    """The files that the options of `OUTPUTS` name: option → path.
+
+    Raises:
+        ConfigError: a name has another suffix than its format, or is not valid.
+    """
+    from osvos_keras.io.paths import resolve_output
+
+    given = {option: getattr(args, option) for option in OUTPUTS if getattr(args, option) is not None}
+    found = {option: resolve_output(path) for option, path in given.items()}
+    for option, path in found.items():
+        if path.suffix != OUTPUTS[option]:
+            raise ConfigError(
+                f"--{option} is {given[option]}; it must end in {OUTPUTS[option]}, the format of the file."
+            )
+    return found
+
+
+def _segment(
+    args: argparse.Namespace, config: OnlineConfig, marks: Marks, run_dir: Path, outputs: dict[str, Path]
+) -> list[Path]:
     from osvos_keras.io.images import read_frame
     from osvos_keras.marking.marks import given_objects
     from osvos_keras.video.clip import import_clip
@@ -130,11 +158,23 @@ def _segment(args: argparse.Namespace, config: OnlineConfig, marks: Marks, run_d
     first = given_objects(read_frame(clip.frames[0]), marks.masks, marks.boxes, marks.polygons)
     later = read_corrections(clip, marks.corrections, first)
 
-    from osvos_keras.video.overlay import write_overlays
     from osvos_keras.video.segment import segment_clip
 
     masks = segment_clip(clip, {**later, 0: first}, run_dir, config, weights=args.weights)
-    return [masks, *write_overlays(clip, masks, out)]
+    with note_if_stopped(lambda: f"the masks are done and kept in {masks}"):
+        return [masks, *_write_outputs(clip, masks, outputs)]
+
+
+def _write_outputs(clip: "Clip", masks: Path, outputs: dict[str, Path]) -> list[Path]:
+    from osvos_keras.video.coco import write_coco
+    from osvos_keras.video.cutout import write_cutout
+    from osvos_keras.video.overlay import write_overlays
+
+    written = write_overlays(clip, masks, outputs["out"])
+    for option, write in {"cutout": write_cutout, "coco": write_coco}.items():
+        if option in outputs:
+            written.append(write(clip, masks, outputs[option]))
+    return written
 
 
 def parse_points(text: str) -> list[tuple[float, ...]]:

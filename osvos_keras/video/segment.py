@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from osvos_keras.config import OnlineConfig
-from osvos_keras.errors import MaskError
+from osvos_keras.errors import MaskError, note_if_stopped
 from osvos_keras.inference import segment_sequence
 from osvos_keras.io.files import clear_temporaries, sha256
 from osvos_keras.io.images import read_frame
@@ -25,6 +25,7 @@ from osvos_keras.io.paths import resolve_output
 from osvos_keras.io.records import read_record, write_record
 from osvos_keras.training import train_online
 from osvos_keras.video.clip import Clip, write_annotations
+from osvos_keras.video.estimate import Estimate
 from osvos_keras.video.objects import segment_objects
 from osvos_keras.weights import find_weights
 
@@ -51,7 +52,7 @@ def segment_clip(
         run_dir: where everything goes.
         config: of online training; the network looks at the frames as it was trained.
         weights, policy: as in `train_online`.
-        progress: whether to show bars.
+        progress: whether to show bars, and to print how many seconds are left once a few steps were timed.
 
     Returns:
         The folder of masks. They are the networks' own, in the marked frames too.
@@ -74,10 +75,11 @@ def segment_clip(
     models = _train(clip, marked, run_dir, config, weights, policy, progress)
     areas = _learned_areas(marked, len(models))
     where = (clip.davis, clip.name, masks.parent)
-    if len(models) == 1:
-        segment_sequence(models[0], *where, learned_area=areas[0], progress=progress)
-    else:
-        segment_objects(models, *where, learned_areas=areas, progress=progress)
+    with note_if_stopped(lambda: f"the training is done and kept in {run_dir}, the masks are made again"):
+        if len(models) == 1:
+            segment_sequence(models[0], *where, learned_area=areas[0], progress=progress)
+        else:
+            segment_objects(models, *where, learned_areas=areas, progress=progress)
     write_record(done, made_with, masks={name: sha256(masks / name) for name in names})  # complete
     return masks
 
@@ -159,10 +161,12 @@ def _train(
     """A network for each object, trained on all marked frames."""
     folder, frames, count = run_dir / "online" / clip.name, clip.frames, int(marked[0].max())
     marked = {index: marked[index] for index in sorted(marked)}
-    models = []
+    models, estimate = [], Estimate(frames, config.steps, count)
     for number in range(1, count + 1):
         pairs = [(read_frame(frames[index]), objects == number) for index, objects in marked.items()]
         own = folder if count == 1 else folder / f"object_{number}"
         given = {"pairs": pairs, "weights": weights, "policy": policy, "progress": progress}
+        given["callbacks"] = [estimate] if progress else []
+        estimate.untrained = count - number + 1
         models.append(train_online(clip.davis, clip.name, config, own, **given))
     return models
