@@ -15,16 +15,19 @@ import numpy as np
 import pytest
 
 from osvos_keras.cli import main
-from osvos_keras.config import OnlineConfig
+from osvos_keras.config import OnlineConfig, get_config
 from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import read_annotation, read_indexed, write_indexed, write_mask
 from osvos_keras.io.paths import PROJECT
+from osvos_keras.marking.marks import given_objects
 from osvos_keras.video import coco, cutout, estimate
 from osvos_keras.video.clip import Clip, import_clip
 from osvos_keras.video.coco import describe_masks, encode_runs, write_coco
 from osvos_keras.video.cutout import RIM, cut_out, write_cutout
+from osvos_keras.video.overlay import write_overlays
 from osvos_keras.video.segment import segment_clip
-from tests.conftest import write_sequence
+from tests.conftest import NARROW, write_sequence
+from tests.exercises import read
 
 SIZE = (45, 61)
 
@@ -209,6 +212,28 @@ def test_the_estimate_is_steps_and_masks_times_what_they_took(clip, tmp_path, mo
     assert "about 4 s to the last mask: 2 training steps" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("narrow")
+def test_five_lines_of_notebook_06_do_what_the_command_does(clip, tmp_path, capsys):
+    assert call(arguments(clip, tmp_path, "--steps", "1")) == 0
+    printed = capsys.readouterr().out.splitlines()
+    code = read("06_your_video").cells
+    (text,) = (number for number, cell in enumerate(code) if "### Five lines" in cell.source)
+    lines = code[text + 1].source
+    assert len(lines.splitlines()) == 5
+    folder = tmp_path / "five"
+    folder.mkdir()
+    (tmp_path / "first.png").rename(folder / "marked.png")
+    library = (get_config, given_objects, import_clip, read_frame, segment_clip, write_overlays)
+    names = {function.__name__: function for function in library}
+    config = get_config("online", height=24, steps=1)
+    source = tmp_path / "tiny/JPEGImages/480p/disk"
+    exec(lines, {**names, "source": source, "folder": folder, "config": config, "WEIGHTS": "parent"})
+    assert len(capsys.readouterr().out.splitlines()) == len(printed) - 1  # not the folder of masks
+    for path in (tmp_path / "run/masks/disk").iterdir():
+        assert (folder / "masks/disk" / path.name).read_bytes() == path.read_bytes()
+    assert (folder / "first_result.webm").read_bytes() == (tmp_path / "a.webm").read_bytes()
+
+
 SLOW = """
 import sys, time
 from osvos_keras import callbacks, model, weights
@@ -223,8 +248,6 @@ main(sys.argv[3:])
 
 def stop_in_training(command, weights):
     """Run a command in a process, and send it Ctrl-C's signal after some steps; its status and messages."""
-    from tests.conftest import NARROW
-
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW, str(NARROW), str(weights), *command],
         env={**os.environ, "PYTHONPATH": str(PROJECT)},

@@ -3,11 +3,10 @@
 import glob
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from osvos_keras.errors import ConfigError
 from osvos_keras.io.files import TEMPORARY, sha256
-from osvos_keras.io.kept import set_aside
+from osvos_keras.io.kept import checksums, keep_others
 from osvos_keras.io.paths import find_input
 from osvos_keras.io.records import read_record, write_record
 from osvos_keras.video.clip import Clip, clip_name, find_source
@@ -92,24 +91,12 @@ def write_once(clip: Clip, masks: Path, kind: str, files: Sequence[Path], write:
     shown = sha256(*(masks / f"{path.stem}.png" for path in clip.frames))
     made_with = {"clip_sha256": clip.sha256, "masks_sha256": shown, "times": clip.times}
     record = read_record(record_file, made_with)
-    if record is None or record.get("files") != _checksums(files):
-        _keep_others(files, read_record(record_file))
+    if record is None or record.get("files") != checksums(files):
+        keep_others(files, (read_record(record_file) or {}).get("files"))
         _clear_stale(files)
         write_record(record_file, made_with, files={str(path): None for path in files})  # begun
         write(*files)
-        write_record(record_file, made_with, files=_checksums(files))
-
-
-def _checksums(files: Sequence[Path]) -> dict[str, str]:
-    return {str(path): sha256(path) for path in files if path.is_file()}
-
-
-def _keep_others(files: Sequence[Path], record: dict[str, Any] | None) -> None:
-    """Rename each file that, according to the record, no earlier call wrote or that was changed since."""
-    written = record.get("files") if record else None
-    for path, checksum in _checksums(files).items():
-        if not isinstance(written, dict) or written.get(path, "another's") not in (checksum, None):
-            set_aside(path, "no earlier run of this clip wrote it")
+        write_record(record_file, made_with, files=checksums(files))
 
 
 def _clear_stale(files: Sequence[Path]) -> None:
