@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import av
@@ -19,12 +20,10 @@ from osvos_keras.config import OnlineConfig, get_config
 from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import read_annotation, read_indexed, write_indexed, write_mask
 from osvos_keras.io.paths import PROJECT
-from osvos_keras.marking.marks import given_objects
 from osvos_keras.video import coco, cutout, estimate
 from osvos_keras.video.clip import Clip, import_clip
 from osvos_keras.video.coco import describe_masks, encode_runs, write_coco
 from osvos_keras.video.cutout import RIM, cut_out, write_cutout
-from osvos_keras.video.overlay import write_overlays
 from osvos_keras.video.segment import segment_clip
 from tests.conftest import NARROW, write_sequence
 from tests.exercises import read
@@ -212,26 +211,40 @@ def test_the_estimate_is_steps_and_masks_times_what_they_took(clip, tmp_path, mo
     assert "about 4 s to the last mask: 2 training steps" in capsys.readouterr().out
 
 
+FOOTAGE = (PROJECT / "docs/footage.md").read_text()
+
+
 @pytest.mark.usefixtures("narrow")
-def test_five_lines_of_notebook_06_do_what_the_command_does(clip, tmp_path, capsys):
+@pytest.mark.parametrize("place", ["06", "footage"])
+def test_five_lines_of_python_do_what_the_command_does(clip, tmp_path, monkeypatch, capsys, place):
+    """Those of notebook 06, and those of docs/footage.md, whose names are files in the working folder."""
     assert call(arguments(clip, tmp_path, "--steps", "1")) == 0
     printed = capsys.readouterr().out.splitlines()
-    code = read("06_your_video").cells
-    (text,) = (number for number, cell in enumerate(code) if "### Five lines" in cell.source)
-    lines = code[text + 1].source
+    here = tmp_path / "here"
+    here.mkdir()
+    shutil.copy(tmp_path / "first.png", here / "marked.png")
+    config, source = get_config("online", height=24, steps=1), tmp_path / "tiny/JPEGImages/480p/disk"
+    if place == "06":
+        cells = read("06_your_video").cells
+        (text,) = (number for number, cell in enumerate(cells) if "### Five lines" in cell.source)
+        imports, lines = "from osvos_keras import *", cells[text + 1].source
+    else:
+        (code,) = re.findall("```python\n(.+?)```", FOOTAGE, re.DOTALL)
+        imports, lines = code.strip().split("\n\n")
+        for name, path in {"clip.mp4": source, "first.png": here / "marked.png", "runs/mine": here}.items():
+            lines = lines.replace(name, str(path))
+        monkeypatch.setattr("osvos_keras.config.get_config", lambda _: config)
+        monkeypatch.chdir(here)
     assert len(lines.splitlines()) == 5
-    folder = tmp_path / "five"
-    folder.mkdir()
-    (tmp_path / "first.png").rename(folder / "marked.png")
-    library = (get_config, given_objects, import_clip, read_frame, segment_clip, write_overlays)
-    names = {function.__name__: function for function in library}
-    config = get_config("online", height=24, steps=1)
-    source = tmp_path / "tiny/JPEGImages/480p/disk"
-    exec(lines, {**names, "source": source, "folder": folder, "config": config, "WEIGHTS": "parent"})
-    assert len(capsys.readouterr().out.splitlines()) == len(printed) - 1  # not the folder of masks
-    for path in (tmp_path / "run/masks/disk").iterdir():
-        assert (folder / "masks/disk" / path.name).read_bytes() == path.read_bytes()
-    assert (folder / "first_result.webm").read_bytes() == (tmp_path / "a.webm").read_bytes()
+    names = {}
+    exec(imports, names)
+    exec(lines, {**names, "source": source, "folder": here, "config": config, "WEIGHTS": "parent"})
+    written = capsys.readouterr().out.splitlines()[-3:]
+    assert [Path(path).suffix for path in written] == [Path(path).suffix for path in printed[1:]]
+    assert all(Path(path).parent == here for path in written)
+    done, again = (json.loads((run / "masks/disk.json").read_text()) for run in (tmp_path / "run", here))
+    assert done["made_with"] == again["made_with"]  # all that decides the masks
+    assert done["masks"] == again["masks"]
 
 
 SLOW = """
