@@ -4,6 +4,7 @@ Imports are inside the functions, so that `osvos --help` starts at once and Tens
 """
 
 import argparse
+import logging
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -160,6 +161,7 @@ def _segment(
 
     from osvos_keras.video.segment import segment_clip
 
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of a graph for each network and size
     masks = segment_clip(clip, {**later, 0: first}, run_dir, config, weights=args.weights)
     with note_if_stopped(lambda: f"the masks are done and kept in {masks}"):
         return [masks, *_write_outputs(clip, masks, outputs)]
