@@ -1,4 +1,4 @@
-"""Checks of `osvos segment` before it writes anything: no output may replace an input."""
+"""Checks of `osvos segment` and `osvos mark` before they write anything: no output may replace an input."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -6,18 +6,20 @@ from pathlib import Path
 from osvos_keras.errors import ConfigError
 from osvos_keras.io.paths import find_input
 from osvos_keras.video.clip import clip_name, find_source
-from osvos_keras.video.overlay import overlay_files
 from osvos_keras.video.pictures import list_images
+from osvos_keras.video.preview import PREVIEWS
 
 
-def check_places(source: str | Path, given: Iterable[str | Path], run_dir: Path, out: Path) -> None:
+def check_places(
+    source: str | Path, given: Iterable[str | Path], run_dir: Path, outputs: Sequence[Path]
+) -> None:
     """Check that no input of a run lies where the run writes.
 
     Args:
         source: the clip.
         given: the other input files: masks, corrections, weights.
         run_dir: where frames, networks and masks go.
-        out: the overlay video.
+        outputs: the other files that the run writes.
 
     Raises:
         ConfigError: an output is an input, or lies among the inputs or the run's own files.
@@ -25,13 +27,13 @@ def check_places(source: str | Path, given: Iterable[str | Path], run_dir: Path,
     """
     source, given = find_source(source), [find_input(path) for path in given]
     images = list_images(source) if source.is_dir() else []
-    name, outputs = clip_name(source), overlay_files(out)
+    name = clip_name(source)
     for path in given:
         if any(path.samefile(image) for image in images):
             raise ConfigError(
                 f"{path}: lies among the frames, so it would be used as a frame. Move it elsewhere."
             )
-    for folder in (run_dir / "clip", run_dir / "masks" / name, run_dir / "online" / name):
+    for folder in (run_dir / "clip", run_dir / "masks" / name, run_dir / "online" / name, run_dir / PREVIEWS):
         for path in (source, *given, *outputs):
             if path.is_relative_to(folder):
                 raise ConfigError(

@@ -4,7 +4,6 @@ import glob
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +12,7 @@ from tqdm import tqdm
 
 from osvos_keras.io.files import TEMPORARY, sha256
 from osvos_keras.io.images import read_frame
-from osvos_keras.io.kept import set_aside
+from osvos_keras.io.kept import checksums, keep_others
 from osvos_keras.io.masks import read_indexed
 from osvos_keras.io.paths import resolve_output
 from osvos_keras.io.records import read_record, write_record
@@ -82,25 +81,13 @@ def write_overlays(clip: Clip, masks: Path, out: str | Path, progress: bool = Tr
     shown = sha256(*(masks / f"{path.stem}.png" for path in clip.frames))
     made_with = {"clip_sha256": clip.sha256, "masks_sha256": shown, "times": clip.times}
     record = read_record(done, made_with)
-    if record is None or record.get("files") != _checksums(files):
-        _keep_others(files, read_record(done))
+    if record is None or record.get("files") != checksums(files):
+        keep_others(files, (read_record(done) or {}).get("files"))
         _clear_stale(files)
         write_record(done, made_with, files={str(path): None for path in files})  # begun
         _write(clip, masks, *files, progress)
-        write_record(done, made_with, files=_checksums(files))
+        write_record(done, made_with, files=checksums(files))
     return files
-
-
-def _checksums(files: Sequence[Path]) -> dict[str, str]:
-    return {str(path): sha256(path) for path in files if path.is_file()}
-
-
-def _keep_others(files: Sequence[Path], record: dict[str, Any] | None) -> None:
-    """Rename each file that, according to the record, no earlier call wrote or that was changed since."""
-    written = record.get("files") if record else None
-    for path, checksum in _checksums(files).items():
-        if not isinstance(written, dict) or written.get(path, "another's") not in (checksum, None):
-            set_aside(path, "no earlier run of this clip wrote it")
 
 
 def _clear_stale(files: Sequence[Path]) -> None:
