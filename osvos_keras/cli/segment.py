@@ -100,8 +100,8 @@ def _segment(args: argparse.Namespace, config: OnlineConfig, marks: Marks, run_d
     say(f"{len(names)} frames, {names[0]} to {names[-1]}; each mask has its frame's name.")
     marked = read_marked(clip, marks)
     corrected = read_corrections(clip, marks.corrections, marked)
-    for path in write_previews(clip, marked, run_dir):
-        say(f"{path} shows what is marked. Look at it now: the training takes minutes.")
+    drawn = ", ".join(map(str, write_previews(clip, marked, run_dir)))
+    say(f"look at what is marked before it is trained on (Ctrl+C stops): {drawn}")
 
     from osvos_keras.video.overlay import write_overlays
     from osvos_keras.video.segment import segment_clip

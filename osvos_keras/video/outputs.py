@@ -7,7 +7,8 @@ from osvos_keras.errors import ConfigError
 from osvos_keras.io.paths import find_input
 from osvos_keras.video.clip import clip_name, find_source
 from osvos_keras.video.pictures import list_images
-from osvos_keras.video.preview import PREVIEWS
+
+PREVIEWS = "marked"  # the folder of a run for pictures of what is marked
 
 
 def check_places(

@@ -17,9 +17,9 @@ from osvos_keras.io.images import read_frame
 from osvos_keras.io.kept import checksums, keep_others
 from osvos_keras.io.records import read_record, write_record
 from osvos_keras.video.clip import Clip
+from osvos_keras.video.outputs import PREVIEWS
 from osvos_keras.video.overlay import draw_objects
 
-PREVIEWS = "marked"  # the folder of a run for them
 NUMBER_LINES = 400  # of a frame in which an object's number has OpenCV's own size
 
 
