@@ -140,7 +140,8 @@ def _draw(frame: Path, mask: Path) -> "np.ndarray":
             "or run these lines in a notebook that you open from another machine: "
             + "; ".join(filter(None, tool_code(frame, mask).splitlines()))
         )
-    say("the tool opens in JupyterLab. Run its cell, draw, press Save, and end JupyterLab (File, Shut Down).")
+    say("the tool opens in JupyterLab. Run its cell, draw, and press Save.")
+    say("then end JupyterLab: File, Shut Down; or Ctrl+C twice here.")
     with TemporaryDirectory(prefix="osvos-mark-") as folder:
         open_tool(frame, mask, Path(folder))
     if not mask.exists():
