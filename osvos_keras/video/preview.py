@@ -44,11 +44,13 @@ def _write_number(drawn: np.ndarray, region: np.ndarray, text: str) -> None:
     depth = cv2.distanceTransform(np.pad(region, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
     row, column = np.unravel_index(depth.argmax(), depth.shape)
     scale = max(len(drawn) / NUMBER_LINES, 0.5)
-    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
-    place = int(column - width / 2), int(row + height / 2)
-    for colour, thickness in ((0, 5), (255, 2)):
-        thick = max(1, round(thickness * scale))
-        cv2.putText(drawn, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (colour,) * 3, thick, cv2.LINE_AA)
+    font = {"fontFace": cv2.FONT_HERSHEY_SIMPLEX, "fontScale": scale, "thickness": max(1, round(2 * scale))}
+    (width, height), _ = cv2.getTextSize(text, **font)
+    ink = np.zeros(region.shape, np.uint8)
+    cv2.putText(ink, text, (int(column - width / 2), int(row + height / 2)), color=255, **font)
+    edge = np.ones((2 * font["thickness"] + 1,) * 2, np.uint8)
+    drawn[cv2.dilate(ink, edge) > 127] = 0
+    drawn[ink > 127] = 255
 
 
 def write_preview(path: Path, frame: np.ndarray, objects: np.ndarray) -> None:
