@@ -126,6 +126,7 @@ def test_a_second_try_replaces_the_first_and_no_file_of_a_person(frames, tmp_pat
         (["--mask", "first.png", "--out", "first.png"], "first.png: is one of the inputs"),
         (["--mask", "first.png", "--preview", "first.png"], "first.png"),
         (["--box", "1,1,9,9", "--out", "a.jpg"], "--out is a.jpg; it must end in .png"),
+        (["--box", "1,1,9,9", "--out", "/"], "--out is /; it must end in .png"),
         (["--box", "1,1,9,9", "--preview", "a.gif"], "--preview is a.gif; it must end in .png"),
         (["--box", "1,1,9,9", "--out", "a.png", "--preview", "a.png"], "Give two files"),
         (["--box", "1,1,9,9", "--out", "clip/a.png"], "among the frames of the clip"),

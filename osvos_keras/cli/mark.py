@@ -88,19 +88,24 @@ def _read_marks(args: argparse.Namespace) -> Marks:
 
 
 def _find_outputs(args: argparse.Namespace, marks: Marks) -> tuple[Path, Path]:
-    """The paths of the mask and of the preview. If one mask is all that is given, it is the mask."""
+    """The paths of the mask and of the preview. If one mask is all that is given, it is the mask.
+
+    Raises:
+        ConfigError: a path is not valid or does not end in .png, or both are one.
+    """
     from osvos_keras.io.paths import find_input, resolve_output
     from osvos_keras.video.clip import clip_name
 
+    for name in ("out", "preview"):
+        path = getattr(args, name)
+        if path is not None and resolve_output(path).suffix != ".png":
+            raise ConfigError(f"--{name} is {path}; it must end in .png.")
     frame = "first" if args.frame is None else Path(args.frame).stem
     mask = resolve_output(f"{clip_name(args.clip)}_{frame}.png" if args.out is None else args.out)
     if args.out is None and marks.masks and len(marks.frames) == 1:
         mask = find_input(marks.files[0])
     beside = Path(args.out or "mask.png").with_name(f"{mask.stem}_preview.png")
     preview = resolve_output(beside if args.preview is None else args.preview)
-    for name, path in (("out", mask), ("preview", preview)):
-        if getattr(args, name) is not None and path.suffix != ".png":
-            raise ConfigError(f"--{name} is {getattr(args, name)}; it must end in .png.")
     if mask == preview:
         raise ConfigError(f"--out and --preview are both {mask}. Give two files.")
     return mask, preview
