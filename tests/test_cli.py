@@ -64,7 +64,7 @@ def test_a_reader_that_closes_the_pipe_ends_it_quietly():
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
-@pytest.mark.parametrize("command", ["", "run", "segment", "parent", "evaluate", "data", "weights"])
+@pytest.mark.parametrize("command", ["", "run", "mark", "segment", "parent", "evaluate", "data", "weights"])
 def test_help_under_every_encoding(monkeypatch, encoding, command):
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding))

@@ -28,6 +28,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_course(commands)
     _add_run(commands)
     _add_parent(commands)
+    _add_mark(commands)
     _add_segment(commands)
     _add_evaluate(commands)
     _add_data(commands)
@@ -83,6 +84,13 @@ def _add_parent(commands) -> None:
     command = _add_command(commands, "parent", run_parent, text)
     _add_places(command)
     add_parent_arguments(command)
+
+
+def _add_mark(commands) -> None:
+    from osvos_keras.cli.mark import add_mark_command_arguments, run_mark
+
+    text = "Mark the objects in a frame of your own clip, and draw what is marked, before anything trains."
+    add_mark_command_arguments(_add_command(commands, "mark", run_mark, text))
 
 
 def _add_segment(commands) -> None:

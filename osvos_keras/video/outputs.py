@@ -12,6 +12,8 @@ from osvos_keras.io.records import read_record, write_record
 from osvos_keras.video.clip import Clip, clip_name, find_source
 from osvos_keras.video.pictures import list_images
 
+PREVIEWS = "marked"  # the folder of a run for pictures of what is marked
+
 
 def check_places(
     source: str | Path, given: Iterable[str | Path], run_dir: Path, outputs: Sequence[Path]
@@ -22,7 +24,7 @@ def check_places(
         source: the clip.
         given: the other input files: masks, corrections, weights.
         run_dir: where frames, networks and masks go.
-        outputs: the files that it writes elsewhere.
+        outputs: the other files that the run writes.
 
     Raises:
         ConfigError: an output is an input or another output, or lies among the inputs or the run's own files.
@@ -36,7 +38,7 @@ def check_places(
             raise ConfigError(
                 f"{path}: lies among the frames, so it would be used as a frame. Move it elsewhere."
             )
-    for folder in (run_dir / "clip", run_dir / "masks" / name, run_dir / "online" / name):
+    for folder in (run_dir / "clip", run_dir / "masks" / name, run_dir / "online" / name, run_dir / PREVIEWS):
         for path in (source, *given, *outputs):
             _check_outside(path, folder)
     for path in outputs:
