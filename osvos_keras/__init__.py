@@ -12,10 +12,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "config": ["get_config"],
-        "davis": ["Davis"],
+        "davis": ["Davis", "read_frame"],
         "evaluation": ["evaluate"],
         "inference": ["segment_sequence"],
+        "marking.marks": ["given_objects"],
         "model": ["build_osvos"],
         "training": ["train_online", "train_parent"],
+        "video.clip": ["import_clip"],
+        "video.overlay": ["write_overlays"],
+        "video.segment": ["segment_clip"],
     },
 )

@@ -53,11 +53,16 @@ class Backup(keras.callbacks.Callback):
         step = count_steps(self.model)
         if not math.isfinite(logs["loss"]):
             raise TrainingError(f"the loss is {logs['loss']} at step {step}. Lower the learning rate.")
-        if self.path and step % self.every == 0:
+        if step % self.every == 0:
+            self.save(self.model)
+
+    def save(self, model: keras.Model) -> None:
+        """Write the backup now."""
+        if self.path:
             # Keras makes variables to save: with a distribution, every process would have to make them.
             distribution = keras.distribution.distribution()
             keras.distribution.set_distribution(None)
-            save_state(self.model, self.path)
+            save_state(model, self.path)
             keras.distribution.set_distribution(distribution)
 
 

@@ -1,5 +1,8 @@
 """What this library raises on purpose. Each message names the file or setting and says what to do."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 
 class OsvosError(Exception):
     """The base of them all; the `osvos` command prints these without a traceback."""
@@ -47,6 +50,20 @@ class FolderError(OsvosError, OSError):
 
 class ClusterError(OsvosError, RuntimeError):
     """Dask's scheduler or workers, or the other processes of a training, cannot be reached."""
+
+
+@contextmanager
+def note_if_stopped(tell: Callable[[], str]) -> Iterator[None]:
+    """Add a note to a Ctrl-C that ends the block; the `osvos` command prints it.
+
+    Args:
+        tell: returns what is done and what is kept.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        stopped.add_note(tell())
+        raise
 
 
 class CheckError(OsvosError, AssertionError):

@@ -35,6 +35,20 @@ def write_sequence(root: Path, name: str, size=(45, 61), frames: int = FRAMES, s
         write_mask(root / "Annotations" / "480p" / name / f"{index:05d}.png", disk)
 
 
+def call(arguments: list[str]) -> int | str | None:
+    """Run the `osvos` command here; return its exit status, or what it says when it fails."""
+    from osvos_keras.cli import main
+
+    with pytest.raises(SystemExit) as leaving:
+        main(arguments)
+    return leaving.value.code
+
+
+def contents(folder: Path) -> dict[Path, bytes | None]:
+    """What lies below a folder; without the contents of pipes."""
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
 def stop_at(step: int):
     """A callback that interrupts a training after so many steps, as Ctrl-C does."""
     from osvos_keras.callbacks import AtSteps  # imports Keras, which many tests do without

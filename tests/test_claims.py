@@ -1,5 +1,6 @@
 """Sentences of the notebooks that can be computed."""
 
+import ast
 import json
 import re
 
@@ -13,6 +14,8 @@ from osvos_keras.batch.notebooks import run_notebook
 from osvos_keras.batch.parameters import read_notebook
 from osvos_keras.davis import Davis
 from osvos_keras.io.paths import PROJECT
+from osvos_keras.marking.marks import box_mask
+from osvos_keras.metrics import region_similarity
 from osvos_keras.model import SIDES, build_osvos
 from osvos_keras.pipeline import resize_to_height
 from tests.exercises import read
@@ -77,6 +80,17 @@ def test_a_score_of_side5_depends_on_228_pixels_as_notebook_02_counts():
     rows = np.flatnonzero(np.abs(tape.gradient(value, frame)).max(axis=(0, 2, 3)))
     assert np.ptp(rows) < 228 and np.ptp(rows) > 196  # more than the features', no more than the score's
     assert "228" in text
+
+
+def test_the_box_of_notebook_06_finds_the_grey_cat_and_nothing_else():
+    """The cat is all that is grey in the box: its red, green and blue differ by less than 20."""
+    code = "\n".join(cell.source for cell in read("06_your_video").cells)
+    (text,) = re.findall(r"box_mask\(first, (\(.*?\))\)", code)
+    x0, y0, x1, y1 = box = ast.literal_eval(text)
+    frame, annotation = Davis("data/sample").first("cat")
+    found, grey = box_mask(frame, box), np.ptp(frame, axis=2) < 20
+    grey[:y0] = grey[y1:] = grey[:, :x0] = grey[:, x1:] = False
+    assert region_similarity(found, grey) > 0.97 and not (found & annotation).any()
 
 
 @pytest.mark.slow

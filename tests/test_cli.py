@@ -16,7 +16,6 @@ ERRORS = [
     (RuntimeError("first\nsecond"), "RuntimeError: first (unexpected: `osvos --debug …` shows where)"),
     (MemoryError(), "memory ran out"),
     (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), "UnicodeDecodeError"),
-    (KeyboardInterrupt(), "run the same command again to go on"),
 ]
 
 
@@ -36,6 +35,22 @@ def test_an_error_is_one_sentence(monkeypatch, error, message):
     assert "\n" not in leaving.value.code
 
 
+def test_ctrl_c_is_status_130_and_says_what_is_kept(monkeypatch, capsys):
+    stopped = KeyboardInterrupt()
+    for kept in ("", "a is kept", "b too"):
+        if kept:
+            stopped.add_note(kept)
+        fail_with(monkeypatch, stopped)
+        with pytest.raises(SystemExit) as leaving:
+            cli.main(["student"])
+        assert leaving.value.code == 130
+    assert capsys.readouterr().err.splitlines() == [
+        "osvos: stopped; run the same command again to go on.",
+        "osvos: stopped; a is kept; run the same command again to go on.",
+        "osvos: stopped; a is kept; b too; run the same command again to go on.",
+    ]
+
+
 def test_debug_shows_the_traceback(monkeypatch):
     fail_with(monkeypatch, RuntimeError("first"))
     with pytest.raises(RuntimeError):
@@ -49,7 +64,7 @@ def test_a_reader_that_closes_the_pipe_ends_it_quietly():
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
-@pytest.mark.parametrize("command", ["", "run", "segment", "parent", "evaluate", "data", "weights"])
+@pytest.mark.parametrize("command", ["", "run", "mark", "segment", "parent", "evaluate", "data", "weights"])
 def test_help_under_every_encoding(monkeypatch, encoding, command):
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding))

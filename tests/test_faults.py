@@ -299,7 +299,7 @@ def stop(driver: Driver, run: Path, send) -> int:
 def test_ctrl_c(home, tmp_path):
     run = tmp_path / "run"
     driver = stop_in_training(home, run)
-    assert stop(driver, run, lambda: os.killpg(driver.process.pid, signal.SIGINT)) == 1
+    assert stop(driver, run, lambda: os.killpg(driver.process.pid, signal.SIGINT)) == 130
     assert driver.output.splitlines()[-1] == "osvos: stopped; run the same command again to go on."
     assert "Traceback" not in driver.output  # of the driver or of a worker
     again = run_batch(home, run)

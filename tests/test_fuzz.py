@@ -309,7 +309,7 @@ EDGE_TEXT = st.sampled_from(
     | st.lists(st.floats(), max_size=8).map(lambda f: ",".join(map(str, f)))
 )
 def test_marks(text):
-    from osvos_keras.cli.segment import parse_box, parse_points
+    from osvos_keras.cli.marks import parse_box, parse_points
     from osvos_keras.marking.marks import box_region, polygon_mask
 
     accept("box", lambda: box_region(parse_box(text), (9, 7)))
@@ -320,6 +320,10 @@ COMMANDS = [
     ["segment", "nope.mp4", "--out", "x.webm", "--fps", "TEXT"],
     ["segment", "nope.mp4", "--out", "x.webm", "--box", "TEXT"],
     ["segment", "nope.mp4", "--out", "x.webm", "--correct", "TEXT"],
+    ["segment", "nope.mp4", "--out", "x.webm", "--mask", "TEXT"],
+    ["mark", "nope.mp4", "--frame", "TEXT", "--box", "1,1,5,5"],
+    ["mark", "nope.mp4", "--box", "1,1,5,5", "--out", "TEXT"],
+    ["mark", "TEXT", "--polygon", "1,1 5,5 9,1"],
     ["segment", "TEXT", "--out", "x.webm", "--box", "1,1,5,5"],
     ["parent", "--davis", "nope", "--policy", "TEXT"],
     ["parent", "--davis", "nope", "--chunk", "TEXT"],

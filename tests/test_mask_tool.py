@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from osvos_keras.errors import MaskError
 from osvos_keras.marking.drawing import line_mask
-from osvos_keras.marking.marks import read_objects, write_objects
+from osvos_keras.marking.marks import object_palette, read_objects, write_objects
 from osvos_keras.marking.tool import MaskTool
+from osvos_keras.marking.view import MOST
 
 SIZE = 48, 64
 CORNERS = [(10, 10), (30, 10), (30, 20), (10, 20)]
@@ -125,6 +127,111 @@ def test_a_box_over_everything_is_refused_on_the_status_line(tool):
     assert "Nothing to undo" in tool.status.value
 
 
+def press_key(tool, key, ctrl=False, meta=False):
+    """What ipycanvas sends for a key, while the canvas has the focus."""
+    keys = {"shift_key": False, "ctrl_key": ctrl, "meta_key": meta}
+    tool.canvas._canvases[-1]._handle_custom_msg({"event": "key_down", "key": key, **keys}, [])
+
+
+def scroll(tool, down):
+    tool.canvas._canvases[-1]._handle_custom_msg({"event": "mouse_wheel", "x": 0, "y": down}, [])
+
+
+@pytest.mark.parametrize("held", [{"ctrl": True}, {"meta": True}])
+def test_ctrl_z_undoes_as_the_button_does_and_z_alone_does_not(tool, held):
+    click(tool, *CORNERS, CORNERS[0])
+    click(tool, (40, 40))
+    press_key(tool, "z")
+    assert tool._points
+    press_key(tool, "z", **held)
+    assert not tool._points
+    np.testing.assert_array_equal(tool.drawing.objects, RECTANGLE)
+    press_key(tool, "z", **held)
+    assert not tool.drawing.objects.any()
+    press_key(tool, "z", **held)
+    assert "Nothing to undo" in tool.status.value
+
+
+@pytest.mark.parametrize(
+    "zoom_in",
+    [lambda tool: press_key(tool, "+"), lambda tool: press_key(tool, "="), lambda tool: scroll(tool, -100)],
+)
+def test_zoom_keeps_what_is_at_the_mouse_there(tool, zoom_in):
+    mouse(tool, "move", (31.5, 15.5))  # canvas (32, 16)
+    zoom_in(tool)
+    assert tool.view.scale == 1.5
+    np.testing.assert_allclose(tool.view.corner, (32 - 32 / 1.5, 16 - 16 / 1.5))
+    mouse(tool, "down", (31.5, 15.5))
+    np.testing.assert_allclose(tool._points, [(31.5, 15.5)])
+
+
+def test_zoomed_clicks_are_points_of_the_frame(tool):
+    """At scale 2.25 with the window's corner at (0, 0), a click at (2.25 (x + 0.5)) means x."""
+    mouse(tool, "move", (-0.5, -0.5))
+    press_key(tool, "+")
+    press_key(tool, "+")
+    assert tool.view.scale == 2.25
+    click(tool, *((2.25 * (x + 0.5) - 0.5, 2.25 * (y + 0.5) - 0.5) for x, y in [*CORNERS, CORNERS[0]]))
+    np.testing.assert_array_equal(tool.drawing.objects, RECTANGLE)
+
+
+def test_scrolling_back_and_0_show_the_whole_frame_and_a_little_scrolling_nothing(tool):
+    mouse(tool, "move", (60, 40))
+    scroll(tool, -30)
+    assert tool.view.scale == 1
+    scroll(tool, -60)
+    assert tool.view.scale == 1.5
+    scroll(tool, 500)
+    assert (tool.view.scale, *tool.view.corner) == (1, 0, 0)
+    for _ in range(20):
+        press_key(tool, "+")
+    assert tool.view.scale == MOST
+    press_key(tool, "-")
+    assert tool.view.scale == pytest.approx(MOST / 1.5)
+    press_key(tool, "0")
+    assert (tool.view.scale, *tool.view.corner) == (1, 0, 0)
+
+
+def test_arrow_keys_move_the_view_within_the_frame(tool):
+    press_key(tool, "+")  # at the upper left corner: the mouse was not there yet
+    for key, corner in (
+        ("ArrowRight", (64 / 6, 0)),
+        ("ArrowDown", (64 / 6, 48 / 6)),
+        ("ArrowRight", (64 / 3, 48 / 6)),
+        ("ArrowRight", (64 / 3, 48 / 6)),  # the frame's end
+        ("ArrowLeft", (64 / 6, 48 / 6)),
+        ("ArrowUp", (64 / 6, 0)),
+        ("ArrowUp", (64 / 6, 0)),
+    ):
+        press_key(tool, key)
+        np.testing.assert_allclose(tool.view.corner, corner)
+
+
+def test_a_zoomed_view_sends_its_window_alone_with_its_transform(tool, monkeypatch):
+    sent = []
+    monkeypatch.setattr(type(tool.canvas[0]), "put_image_data", lambda _, *image: sent.append(image))
+    monkeypatch.setattr(type(tool.canvas[0]), "set_transform", lambda _, *numbers: sent.append(numbers))
+    tool.view.scale, tool.view.corner = 4.0, np.array([10.5, 20.0])
+    tool._draw_all()
+    *transforms, (picture, *place), (veil, *_) = sent
+    assert transforms == [(4.0, 0, 0, 4.0, -42.0, -80.0)] * 3
+    assert place == [10, 20] and picture.shape == (12, 17, 4) and veil.shape == (12, 17, 4)
+    np.testing.assert_array_equal(picture[..., :3], tool.drawing.frame[20:32, 10:27])
+
+
+def test_each_object_has_a_colour_that_stands_beside_its_number(tool):
+    shown = {}
+    for number in (1, 2, 3):
+        tool.number.value = number
+        colour = to_hex(object_palette(number)[number] / 255)
+        assert colour in tool.colour.value
+        shown[colour] = number
+        click(tool, (5 * number, 40), (5 * number + 3, 40), (5 * number, 43), (5 * number, 40))
+    assert len(shown) == 3
+    veil, objects = tool.drawing.veil(), tool.drawing.objects
+    assert {to_hex(veil[objects == number][0, :3] / 255) for number in (1, 2, 3)} == {*shown}
+
+
 def test_saving_and_opening_again(tool, path):
     click(tool, *CORNERS, CORNERS[0])
     assert not path.exists()
@@ -153,7 +260,7 @@ def test_a_file_of_another_frame_is_not_opened(tool, path):
 def test_a_new_page_gets_frame_and_mask_again(tool, monkeypatch):
     click(tool, *CORNERS, CORNERS[0])
     sent = []
-    monkeypatch.setattr(type(tool.canvas[0]), "put_image_data", lambda _, image: sent.append(image))
+    monkeypatch.setattr(type(tool.canvas[0]), "put_image_data", lambda _, image, *__: sent.append(image))
     tool.canvas._handle_custom_msg({"event": "client_ready"}, [])
     frame, veil = sent
     np.testing.assert_array_equal(frame[..., :3], tool.drawing.frame)

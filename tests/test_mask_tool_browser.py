@@ -34,7 +34,7 @@ from osvos_keras.marking.tool import MaskTool
 
 frame, _ = Davis("data/sample").first("flower")
 """
-TOOLS = "polygon", "brush", "box", "known"  # a cell with a tool for each test, each with its own file
+TOOLS = "polygon", "brush", "box", "known", "zoom"  # a cell with a tool for each test, each with its own file
 
 
 @contextmanager
@@ -285,3 +285,33 @@ def test_what_cannot_be_saved_is_said_on_the_page(open_tool):
     tool.press("Clear")
     tool.press("Save")
     assert "brush.png: the mask is empty" in tool.wait_for("mask is empty")
+
+
+def test_scrolling_zooms_at_the_mouse_and_ctrl_z_undoes(open_tool, flower):
+    """Two steps of 1.5 at the point (200, 100): 1 / 2.25 of the frame is shown, that point kept."""
+    frame, _ = flower
+    tool = open_tool("zoom")
+    tool.wait_for("New mask")
+    wait_until(lambda: np.array_equal(tool.picture(), frame))
+    tool.move((200, 100))
+    tool.page.mouse.wheel(0, -80)
+    tool.page.mouse.wheel(0, -80)
+    columns, rows = (
+        ((np.arange(side) + 0.5 - at) / 2.25 + at).astype(int) for side, at in ((854, 200.5), (480, 100.5))
+    )
+    expected = frame[rows[:, None], columns]
+    wait_until(lambda: np.abs(tool.picture().astype(int) - expected).mean() < 5)
+    tool.press("Brush")
+    tool.drag((200, 100), (425, 100))  # 100 pixels of the frame
+    first = tool.wait_for("object 1 covers .* not saved yet")
+    tool.press("Save")
+    tool.wait_for("Saved")
+    stroke = line_mask([(200, 100), (300, 100)], 854 // 40, (480, 854))
+    assert region_similarity(read_objects(tool.file, (480, 854)) == 1, stroke) >= 0.9
+    tool.drag((600, 300), (650, 300))
+    tool.wait_for("not saved yet")
+    tool.page.keyboard.press("Control+z")
+    tool.wait_for(re.escape(first))
+    tool.page.keyboard.press("0")
+    outside = line_mask([(200, 100), (300, 100)], 854 // 40 + 6, (480, 854)) == 0
+    wait_until(lambda: np.array_equal(tool.picture()[outside], frame[outside]))

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from osvos_keras.cli import main
-from osvos_keras.cli.segment import parse_points, plain_warnings
+from osvos_keras.cli.marks import parse_mark, parse_points
+from osvos_keras.cli.segment import plain_warnings
 from osvos_keras.config import OnlineConfig
 from osvos_keras.errors import ConfigError, MaskError, VideoWarning
 from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import davis_palette, read_annotation, read_indexed, write_indexed, write_mask
 from osvos_keras.io.paths import PROJECT
-from osvos_keras.marking.marks import given_objects, read_correction
+from osvos_keras.marking.marks import box_mask, given_objects, polygon_mask, read_correction
 from osvos_keras.training import WEIGHTS_FILE
 from osvos_keras.video import overlay, segment
 from osvos_keras.video.clip import import_clip
@@ -27,7 +27,7 @@ from osvos_keras.video.codec import read_video, write_gif, write_webm
 from osvos_keras.video.objects import merge_logits
 from osvos_keras.video.overlay import contact_sheet, draw_objects, pick_frames, write_overlays
 from osvos_keras.video.segment import segment_clip
-from tests.conftest import write_sequence
+from tests.conftest import call, contents, write_sequence
 
 CONFIG = OnlineConfig(height=24, steps=2)
 SIZE = (45, 61)
@@ -56,12 +56,6 @@ def done(tiny_frames, tmp_path_factory):
     ]  # fmt: skip
     assert call(arguments) == 0
     return folder, arguments
-
-
-def call(arguments):
-    with pytest.raises(SystemExit) as exit_:
-        main(arguments)
-    return exit_.value.code
 
 
 def test_command_leaves_masks_video_gif_and_sheet(done, capsys):
@@ -95,7 +89,8 @@ def test_second_run_computes_nothing(done, monkeypatch):
     assert call(arguments) == 0
     annotation = folder / "run/clip/Annotations/480p/disk/00000.png"  # written again, the same
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-    assert {path for path in after if after[path] != files.get(path)} <= {annotation, folder / "run/.lock"}
+    again = {annotation, folder / "run/marked/00000.png", folder / "run/marked.json", folder / "run/.lock"}
+    assert {path for path in after if after[path] != files.get(path)} <= again
 
 
 def test_what_was_lost_is_made_again_and_no_more(done, monkeypatch):
@@ -122,7 +117,7 @@ def test_killed_while_masks_are_written_goes_on(done, tmp_path, monkeypatch):
     (masks / "00003.png").unlink()
     with monkeypatch.context() as patch:
         patch.setattr("osvos_keras.inference.write_mask", stop_after(2))
-        assert "stopped" in call(arguments)
+        assert call(arguments) == 130
     for half in (masks / ".tmp-1-00002.png", tmp_path / ".tmp-1-result.webm"):
         half.write_bytes(b"half")
     assert not (tmp_path / "result.webm").exists()
@@ -286,6 +281,9 @@ def test_no_mark_is_an_error(done):
         (["--fps", "0"], "--fps is 0.0; it must be above zero"),
         (["--fps", "two"], "--fps is 'two'; it must be a finite number"),
         (["--box", "1,2,3"], "give four numbers"),
+        (["--box", "7=1,2,30,30"], "there is no frame 7; its frames are 00000 to 00003"),
+        (["--mask", "2=nope.png"], "nope.png: no such file"),
+        (["--polygon", "=1,2 3,4"], "is not FRAME=MARK"),
         (["--polygon", "1,2 x,3 4,5"], "is not points in pixels"),
         (["--polygon", "1,2 3,4"], "at least three corners"),
         (["--correct", "3"], "give a frame's name or number and a file"),
@@ -303,8 +301,8 @@ def test_bad_options_are_explained(done, more, message):
     [
         (["9"], "there is no frame 9; its frames are 00000 to 00003"),
         (["last"], "there is no frame last"),
-        (["0"], "give the first frame's mask by --mask"),
-        (["00000.png"], "give the first frame's mask by --mask"),
+        (["0"], "objects are marked in that frame already"),
+        (["00000.png"], "objects are marked in that frame already"),
         (["3", "3"], "another --correct names that frame"),
         (["3", "00003.jpg"], "another --correct names that frame"),
     ],
@@ -324,16 +322,135 @@ def test_corrections_number_objects_as_the_first_mask_does(tmp_path):
     np.testing.assert_array_equal(read_correction(tmp_path / "later.png", (6, 8), 1), objects > 0)
     objects[5, 5] = 3
     write_indexed(tmp_path / "later.png", objects)
-    with pytest.raises(MaskError, match="holds object 3, but the first mask has 2"):
+    with pytest.raises(MaskError, match="holds object 3, but 2 are marked"):
         read_correction(tmp_path / "later.png", (6, 8), 2)
     with pytest.raises(MaskError, match="8×6 pixels, but its frame has 9×6"):
         read_correction(tmp_path / "later.png", (6, 9), 2)
 
 
-def test_first_frame_must_be_marked(tiny_frames, tmp_path):
-    clip = import_clip(tiny_frames[0][0].parent, tmp_path / "clip", progress=False)
-    with pytest.raises(MaskError, match="frame 0 is not marked"):
-        segment_clip(clip, {1: np.eye(45, 61, dtype=np.uint8)}, tmp_path, CONFIG)
+@pytest.fixture
+def clip(tiny_frames, tmp_path):
+    return import_clip(tiny_frames[0][0].parent, tmp_path / "run" / "clip", progress=False)
+
+
+@pytest.fixture
+def lessons(monkeypatch):
+    """What each network is trained on, a list of pairs for each; nothing is trained or segmented."""
+    taught = []
+    monkeypatch.setattr(segment, "train_online", lambda *_, pairs, **__: taught.append(pairs))
+    for name in ("segment_sequence", "segment_objects"):
+        monkeypatch.setattr(segment, name, write_empty_masks)
+    return taught
+
+
+def write_empty_masks(_, davis, sequence, folder, **__):
+    for path in davis.frames(sequence):
+        write_mask(folder / sequence / f"{path.stem}.png", np.zeros(SIZE, bool))
+
+
+def rectangle(number, rows, columns):
+    objects = np.zeros(SIZE, np.uint8)
+    objects[rows, columns] = number
+    return objects
+
+
+@pytest.mark.parametrize(
+    ("marked", "message"),
+    [
+        ({}, "object 1 is marked in no frame"),
+        ({2: np.zeros(SIZE, np.uint8)}, "object 1 is marked in no frame"),
+        (
+            {0: rectangle(1, slice(5), slice(5)), 2: rectangle(3, slice(5), slice(5))},
+            "object 2 is marked",
+        ),
+        ({4: rectangle(1, slice(5), slice(5))}, "there is no frame 4; its frames are 0 to 3"),
+        ({-1: rectangle(1, slice(5), slice(5))}, "there is no frame -1"),
+    ],
+)
+def test_marks_that_teach_nothing_are_refused(clip, tmp_path, marked, message):
+    with pytest.raises(MaskError, match=message):
+        segment_clip(clip, marked, tmp_path / "run", CONFIG)
+
+
+def check_lesson(pairs, clip, expected):
+    """See that pairs are the frames of these indices, in order, with these annotations."""
+    assert len(pairs) == len(expected)
+    for (frame, annotation), (index, objects) in zip(pairs, expected.items(), strict=True):
+        np.testing.assert_array_equal(frame, read_frame(clip.frames[index]))
+        assert annotation.dtype == bool
+        np.testing.assert_array_equal(annotation, objects)
+
+
+def test_one_middle_frame_is_enough(clip, tmp_path, lessons):
+    objects = rectangle(1, slice(5, 20), slice(5, 20))
+    masks = segment_clip(clip, {2: objects}, tmp_path / "run", CONFIG)
+    (pairs,) = lessons
+    check_lesson(pairs, clip, {2: objects == 1})
+    assert [path.name for path in sorted(masks.iterdir())] == [f"{index:05d}.png" for index in range(4)]
+    kept = list((tmp_path / "run/clip/Annotations/480p/disk").iterdir())
+    assert [path.name for path in kept] == ["00002.png"]
+
+
+def test_an_object_is_learned_from_incomplete_frames_only_where_it_is_marked(clip, tmp_path, lessons):
+    """Object 1 is marked in frame 0, object 2 in frame 2; frame 3 is whole, and object 1 is not in it."""
+    marked = {
+        3: rectangle(2, slice(20, 30), slice(3, 9)),
+        2: rectangle(2, slice(5), slice(5)),
+        0: rectangle(1, slice(9), slice(9)),
+    }
+    segment_clip(clip, marked, tmp_path / "run", CONFIG, incomplete={0, 2})
+    one, two = lessons
+    check_lesson(one, clip, {0: marked[0] == 1, 3: np.zeros(SIZE, bool)})
+    check_lesson(two, clip, {2: marked[2] == 2, 3: marked[3] == 2})
+
+
+def test_what_an_object_is_learned_from_decides_the_result(clip, tmp_path, lessons):
+    marked = {0: rectangle(1, slice(9), slice(9)), 2: rectangle(2, slice(5), slice(5))}
+    for incomplete, networks in (((), 2), ((0, 2), 4), ([2, 0], 4), ((), 6)):
+        segment_clip(clip, marked, tmp_path / "run", CONFIG, incomplete=incomplete)
+        assert len(lessons) == networks
+
+
+def test_each_mark_may_name_its_frame(clip, tiny_frames, tmp_path, lessons, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_mask("a=b.png", rectangle(1, slice(5), slice(5)))
+    write_mask("later.png", rectangle(1, slice(30, 40), slice(5)))
+    write_indexed("whole.png", rectangle(3, slice(4), slice(8)))
+    options = ["--mask", "00002.jpg=later.png", "--box", "2=12,6,40,40", "--polygon", "1=3,3 12,3 12,9"]
+    arguments = ["segment", str(tiny_frames[0][0].parent), "--mask", "a=b.png", *options]
+    assert call([*arguments, "--correct", "3=whole.png", "--run-dir", "run", *QUICK]) == 0
+    polygon = polygon_mask([(3, 3), (12, 3), (12, 9)], SIZE)
+    box = box_mask(read_frame(clip.frames[2]), (12, 6, 40, 40))
+    later, nothing = rectangle(1, slice(30, 40), slice(5)) > 0, np.zeros(SIZE, bool)
+    first, second, third, fourth = lessons
+    check_lesson(first, clip, {0: rectangle(1, slice(5), slice(5)), 3: nothing})
+    check_lesson(second, clip, {1: polygon, 3: nothing})
+    check_lesson(third, clip, {2: later, 3: rectangle(1, slice(4), slice(8))})
+    check_lesson(fourth, clip, {2: box & ~later, 3: nothing})
+    drawn = ", ".join(str(tmp_path / f"run/marked/0000{index}.png") for index in range(3))
+    assert f"before it is trained on (Ctrl+C stops): {drawn}\n" in capsys.readouterr().err
+    assert not (tmp_path / "run/marked/00003.png").exists()
+
+
+def test_the_picture_of_the_marks_is_there_before_the_training(tiny_frames, tmp_path, monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(segment, "train_online", stop)
+    arguments = ["segment", str(tiny_frames[0][0].parent), "--box", "2=12,6,40,40", "--run-dir", "run"]
+    assert call([*arguments, *QUICK]) != 0
+    frame = read_frame(tiny_frames[0][2])
+    with Image.open(tmp_path / "run/marked/00002.png") as image:
+        expected = draw_objects(frame, box_mask(frame, (12, 6, 40, 40)).astype(np.uint8))
+        np.testing.assert_array_equal(np.asarray(image), expected)
+    assert f"(Ctrl+C stops): {tmp_path / 'run/marked/00002.png'}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["=1,2,3,4", "2="])
+def test_a_mark_of_a_frame_has_both(text):
+    with pytest.raises(ConfigError, match="is not FRAME=MARK"):
+        parse_mark(text, str)
 
 
 def test_points_are_parsed():
@@ -460,11 +577,6 @@ def test_a_backend_that_is_not_there_is_one_sentence_before_anything_starts(
     (tmp_path / "keras.json").write_text('{"backend": "theano"}')
     assert "Keras's backend is to be 'theano'" in call(["segment", "cam1/clip", "--mask", "first.png"])
     assert not (tmp_path / "runs").exists()
-
-
-def contents(folder):
-    """What lies below a folder; without the contents of pipes."""
-    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 @pytest.mark.parametrize(

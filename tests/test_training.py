@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from osvos_keras import compilation, pipeline, training
-from osvos_keras.callbacks import read_history
+from osvos_keras.callbacks import AtSteps, read_history
 from osvos_keras.config import OnlineConfig, ParentConfig, get_config
 from osvos_keras.errors import ConfigError, DataError, FolderError, TrainingError
 from osvos_keras.inference import predict_sequence
@@ -137,6 +137,21 @@ def test_damaged_backup_is_set_aside_and_training_starts_over(tiny, tmp_path):
     backup = tmp_path / "broken" / "backup" / "latest.weights.h5"
     backup.write_bytes(backup.read_bytes()[:1000])
     again = train_online(tiny, "cow", ONLINE, tmp_path / "broken", **QUIET)
+    np.testing.assert_allclose(weights_of(again), weights_of(whole), atol=1e-6)
+
+
+@narrow
+def test_ctrl_c_keeps_every_step(tiny, tmp_path):
+    """The backup is made there, not at the last multiple of `chunk`."""
+    whole = train_online(tiny, "cow", ONLINE, tmp_path / "whole", **QUIET)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        train_online(tiny, "cow", ONLINE, tmp_path / "stopped", callbacks=[stop_at(3)], **QUIET)
+    folder = tmp_path / "stopped" / "backup"
+    assert stopped.value.__notes__ == [f"3 of 6 training steps are done and kept in {folder}"]
+    seen = []
+    watch = AtSteps(range(7), lambda model, step, seconds: seen.append(step))
+    again = train_online(tiny, "cow", ONLINE, tmp_path / "stopped", callbacks=[watch], **QUIET)
+    assert seen == [3, 4, 5, 6]
     np.testing.assert_allclose(weights_of(again), weights_of(whole), atol=1e-6)
 
 

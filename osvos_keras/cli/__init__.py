@@ -14,6 +14,7 @@ from osvos_keras import __version__
 from osvos_keras.errors import OsvosError
 
 SAMPLE = "data/sample"
+STOPPED = 128 + signal.SIGINT  # the exit status after Ctrl-C
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -27,6 +28,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_course(commands)
     _add_run(commands)
     _add_parent(commands)
+    _add_mark(commands)
     _add_segment(commands)
     _add_evaluate(commands)
     _add_data(commands)
@@ -82,6 +84,13 @@ def _add_parent(commands) -> None:
     command = _add_command(commands, "parent", run_parent, text)
     _add_places(command)
     add_parent_arguments(command)
+
+
+def _add_mark(commands) -> None:
+    from osvos_keras.cli.mark import add_mark_command_arguments, run_mark
+
+    text = "Mark the objects in a frame of your own clip, and draw what is marked, before anything trains."
+    add_mark_command_arguments(_add_command(commands, "mark", run_mark, text))
 
 
 def _add_segment(commands) -> None:
@@ -198,7 +207,10 @@ def _write_student_edition(args) -> int:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command and exit with its status; any error is printed in one sentence."""
+    """Run a command and exit with its status; any error is printed in one sentence.
+
+    After Ctrl-C the status is 130, as in a shell, and the sentence says what is kept.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal without the character "…" shows "?"
             stream.reconfigure(errors="replace")
@@ -209,8 +221,8 @@ def main(arguments: list[str] | None = None) -> None:
         args = make_parser().parse_args(arguments)
         status = args.run(args)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        sys.exit("osvos: stopped; run the same command again to go on.")
+    except KeyboardInterrupt as stopped:
+        status, kept = STOPPED, getattr(stopped, "__notes__", [])
     except BrokenPipeError:  # `osvos … | head`: the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -218,6 +230,8 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         sys.exit(f"osvos: error: {_explain(error)}")
+    if status == STOPPED:  # printed here, where no frame of the command is left: its bars are closed
+        print("; ".join(["osvos: stopped", *kept, "run the same command again to go on."]), file=sys.stderr)
     sys.exit(status)
 
 

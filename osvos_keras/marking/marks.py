@@ -4,7 +4,7 @@ Several objects are one map (H, W) uint8: 0 is background, 1…N are the objects
 `marking.tool` draws with the mouse.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -211,12 +211,33 @@ def given_objects(
     return objects
 
 
+def number_objects(marked: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """Maps of different objects in different frames, with one numbering from 1 for all of them.
+
+    Args:
+        marked: index of a frame → map (H, W) uint8 of its own objects, numbered from 1.
+
+    Returns:
+        The same maps in the same order; those of the second frame are numbered on from the first, and so on.
+
+    Raises:
+        MaskError: there are more than `MAX_OBJECTS`.
+    """
+    numbered, count = {}, 0
+    for index, objects in marked.items():
+        numbered[index] = np.where(objects > 0, objects.astype(int) + count, 0)
+        count += int(objects.max())
+    if count > MAX_OBJECTS:
+        raise MaskError(f"{count} objects are marked; mark at most {MAX_OBJECTS}.")
+    return {index: objects.astype(np.uint8) for index, objects in numbered.items()}
+
+
 def read_correction(path: str | Path, size: Sequence[int], count: int) -> np.ndarray:
-    """The objects of a later frame, (H, W) uint8 of 0…count; objects may be absent.
+    """The objects of a corrected frame, (H, W) uint8 of 0…count; objects may be absent.
 
     Raises:
         DataError: the file is missing or unreadable.
-        MaskError: the mask has another size, or an object that the first mask does not have.
+        MaskError: the mask has another size, or an object that is not marked elsewhere.
     """
     if count == 1:
         objects = read_objects(path, size)
@@ -226,7 +247,7 @@ def read_correction(path: str | Path, size: Sequence[int], count: int) -> np.nda
             return read_objects(path, size)  # raises, and says what is wrong
     if objects.max() > count:
         raise MaskError(
-            f"{path}: holds object {objects.max()}, but the first mask has {count}. Number the objects as in "
-            "the first mask."
+            f"{path}: holds object {objects.max()}, but {count} are marked. Number the objects as they are "
+            "marked."
         )
     return objects.astype(np.uint8)

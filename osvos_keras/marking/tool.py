@@ -23,6 +23,7 @@ from osvos_keras.errors import OsvosError
 from osvos_keras.io.paths import resolve_output
 from osvos_keras.marking.drawing import MaskDrawing
 from osvos_keras.marking.marks import MAX_OBJECTS, object_palette, read_objects
+from osvos_keras.marking.view import View
 
 TOOLS = {
     "Polygon": "Click the corners of the object one by one, and the first one again to close it.",
@@ -31,13 +32,20 @@ TOOLS = {
     "Box": "Drag a box around the object, with some margin: GrabCut searches for it inside. Then brush or "
     "erase where it is wrong, and drag the box again: GrabCut uses your strokes as hints.",
 }
+KEYS = (
+    "Scroll, or press + and −, to zoom at the mouse; 0 shows the whole frame; the arrow keys move the view; "
+    "Ctrl+Z undoes. Click into the frame first."
+)
+ARROWS = {"ArrowLeft": (-1, 0), "ArrowRight": (1, 0), "ArrowUp": (0, -1), "ArrowDown": (0, 1)}
+NOTCH = 80  # pixels to scroll for a step of the zoom; a notch of a mouse wheel is about 100
+ZOOM = 1.5  # per step
 LEAST_WIDTH = 640  # pixels; a smaller frame is enlarged to this width, so that its pixels are easy to hit
-SNAP = 0.01  # of the frame's width: a click this near to the first corner closes the polygon
+SNAP = 0.01  # of the shown width: a click this near to the first corner closes the polygon
 Points = Sequence[tuple[float, float]]
 
 
 class MaskTool(VBox):
-    """A frame to draw on, with polygon, brush, eraser, GrabCut in a box, undo and save.
+    """A frame to draw on, with polygon, brush, eraser, GrabCut in a box, zoom, undo and save.
 
     Args:
         frame: (H, W, 3) uint8 RGB.
@@ -52,10 +60,13 @@ class MaskTool(VBox):
         self.path = resolve_output(path)
         known = read_objects(self.path, frame.shape[:2]) if self.path.exists() else None
         self.drawing = MaskDrawing(frame, known)
+        self.view = View(self.drawing.size)
         self._points = []  # points of the unfinished polygon, line or box
+        self._mouse = (0.0, 0.0)  # its last place on the canvas
+        self._scrolled = 0.0  # pixels since the last step of the zoom
         self._make_controls(frame.shape[1])
         self._make_canvas(*frame.shape[:2])
-        super().__init__([self._toolbar(), self.hint, self.canvas, self.status])
+        super().__init__([self._toolbar(), self.hint, self.canvas, HTML(KEYS), self.status])
         self._say("New mask." if known is None else f"Opened {self.path}: {self._describe()}.")
 
     def _make_controls(self, width: int) -> None:
@@ -64,6 +75,9 @@ class MaskTool(VBox):
         self.number = BoundedIntText(
             1, min=1, max=MAX_OBJECTS, description="Object", layout={"width": "150px"}
         )
+        self.number.observe(self._show_colour, "value")
+        self.colour = HTML()
+        self._show_colour()
         self.width = IntSlider(width // 40, min=1, max=max(width // 8, 8), description="Brush width")
         self.undo = self._button("Undo", "undo", self._undo)
         self.clear = self._button("Clear", "trash", lambda: self._change(self.drawing.clear))
@@ -77,7 +91,8 @@ class MaskTool(VBox):
         return button
 
     def _toolbar(self) -> VBox:
-        return VBox([HBox([self.tool, self.number]), HBox([self.undo, self.clear, self.save, self.width])])
+        rows = [self.tool, self.number, self.colour], [self.undo, self.clear, self.save, self.width]
+        return VBox([HBox(row) for row in rows])
 
     def _make_canvas(self, height: int, width: int) -> None:
         shown = Layout(width=f"min(100%, {max(width, LEAST_WIDTH)}px)", height="auto")
@@ -87,22 +102,24 @@ class MaskTool(VBox):
         self.canvas.on_mouse_move(self._move)
         self.canvas.on_mouse_up(self._release)
         self.canvas.on_mouse_out(self._release)
+        self.canvas.on_mouse_wheel(self._scroll)
+        self.canvas.on_key_down(self._type)
         self.canvas.on_client_ready(self._draw_all)  # a page starts blank, also when it is opened again
 
     def _press(self, x: float, y: float) -> None:
-        first, point = self._points[:1], _in_pixels(x, y)
+        first, point = self._points[:1], self._locate(x, y)
         if self.tool.value != "Polygon":
             self._points = [point]
-        elif len(self._points) > 2 and math.dist(*first, point) < SNAP * self.canvas.width:
+        elif len(self._points) > 2 and math.dist(*first, point) < self._snap:
             self._finish("Polygon")
         else:
             self._points.append(point)
             self._draw_sketch(self._points)
 
     def _move(self, x: float, y: float) -> None:
+        point = self._locate(x, y)
         if not self._points:
             return
-        point = _in_pixels(x, y)
         if self.tool.value in ("Brush", "Eraser"):
             self._points.append(point)
             self._draw_sketch(self._points)
@@ -111,8 +128,53 @@ class MaskTool(VBox):
 
     def _release(self, x: float, y: float) -> None:
         if self._points and self.tool.value != "Polygon":
-            self._points.append(_in_pixels(x, y))
+            self._points.append(self._locate(x, y))
             self._finish(self.tool.value)
+
+    def _locate(self, x: float, y: float) -> tuple[float, float]:
+        """The place of the mouse on the canvas as a point of the frame; `_zoom` needs the place too."""
+        self._mouse = x, y
+        return self.view.to_frame(x, y)
+
+    @property
+    def _snap(self) -> float:
+        """The distance, in pixels of the frame, at which a click closes the polygon."""
+        return SNAP * self.canvas.width / self.view.scale
+
+    def _scroll(self, _: float, down: float) -> None:
+        self._scrolled += down
+        if abs(self._scrolled) >= NOTCH:
+            steps = int(self._scrolled / NOTCH)
+            self._scrolled -= steps * NOTCH
+            self._zoom(-steps)
+
+    def _zoom(self, steps: int) -> None:
+        self.view.zoom(ZOOM**steps, *self._mouse)
+        self._draw_all()
+
+    def _type(self, key: str, shift: bool, ctrl: bool, meta: bool) -> None:
+        if key.lower() == "z" and (ctrl or meta):
+            self._undo()
+        elif ctrl or meta:
+            return
+        elif key in ("+", "="):
+            self._zoom(1)
+        elif key in ("-", "_"):
+            self._zoom(-1)
+        elif key == "0":
+            self.view = View(self.drawing.size)
+            self._draw_all()
+        elif key in ARROWS:
+            self.view.move(*ARROWS[key])
+            self._draw_all()
+
+    def _show_colour(self, _: dict | None = None) -> None:
+        """Show the colour of the object that is drawn now, beside its number."""
+        self.colour.value = f'<span style="color: {self._colour_of(self.number.value)}">⬤</span>'
+
+    @staticmethod
+    def _colour_of(number: int) -> str:
+        return to_hex(object_palette(number)[number] / 255)
 
     def _finish(self, tool: str) -> None:
         """Apply the sketch made with `tool` to the drawing."""
@@ -175,13 +237,17 @@ class MaskTool(VBox):
 
     def _draw_all(self) -> None:
         opaque = np.full((*self.drawing.size, 1), 255, np.uint8)  # ipycanvas sends RGBA as PNG, RGB as JPEG
-        self._picture.put_image_data(np.dstack([self.drawing.frame, opaque]))
-        self._draw()
+        with hold_canvas():
+            for layer in (self._picture, self._veil, self._sketch):
+                layer.set_transform(*self.view.transform)
+                layer.image_smoothing_enabled = False
+            self._picture.put_image_data(*self.view.crop(np.dstack([self.drawing.frame, opaque])))
+            self._draw()
 
     def _draw(self) -> None:
         with hold_canvas():
             self._veil.clear()
-            self._veil.put_image_data(self.drawing.veil())
+            self._veil.put_image_data(*self.view.crop(self.drawing.veil()))
         self._draw_sketch(self._points)
 
     def _draw_sketch(self, points: Points) -> None:
@@ -193,7 +259,7 @@ class MaskTool(VBox):
             points = np.array(points) + 0.5
             if self.tool.value == "Polygon":
                 self._outline(points)
-                self._sketch.stroke_circle(*points[0], SNAP * self.canvas.width)
+                self._sketch.stroke_circle(*points[0], self._snap)
             elif self.tool.value == "Box":
                 (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
                 self._outline(np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)]))
@@ -202,7 +268,7 @@ class MaskTool(VBox):
 
     def _outline(self, points: np.ndarray) -> None:
         """A white line on a wider black line, visible on every frame."""
-        unit = max(self.canvas.width / LEAST_WIDTH, 0.5)
+        unit = max(self.canvas.width / LEAST_WIDTH, 0.5) / self.view.scale
         for width, colour in ((3 * unit, "black"), (1.5 * unit, "white")):
             self._sketch.line_width, self._sketch.stroke_style = width, colour
             self._sketch.stroke_lines(points)
@@ -212,10 +278,5 @@ class MaskTool(VBox):
         number = self.number.value if self.tool.value == "Brush" else 0
         self._sketch.line_cap = self._sketch.line_join = "round"
         self._sketch.line_width = self.width.value
-        self._sketch.stroke_style = f"{to_hex(object_palette(number)[number] / 255)}A0"
+        self._sketch.stroke_style = f"{self._colour_of(number)}A0"
         self._sketch.stroke_lines(np.concatenate([points[:1], points]))
-
-
-def _in_pixels(x: float, y: float) -> tuple[float, float]:
-    """A canvas position in a mask's coordinates: the origin moves from a pixel's corner to its centre."""
-    return x - 0.5, y - 0.5

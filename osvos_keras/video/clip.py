@@ -153,15 +153,16 @@ def write_annotations(clip: Clip, marked: Mapping[int, np.ndarray]) -> None:
 
     Args:
         clip: the clip.
-        marked: index of a frame → its map of objects, (H, W) uint8; must contain frame 0.
+        marked: index of a frame → its map of objects, (H, W) uint8.
 
     Raises:
         FolderError: a file that this clip did not write would be overwritten.
     """
     path = clip.davis.root / "clip.json"
-    record, several = read_record(path), marked[0].max() > 1
-    paths = {index: clip.davis.annotation_path(clip.frames[index]) for index in marked}
-    own = {paths[0].with_name(name) for name in record["annotations"]}
+    record, several = read_record(path), max(objects.max() for objects in marked.values()) > 1
+    frames = clip.frames
+    paths = {index: clip.davis.annotation_path(frames[index]) for index in marked}
+    own = {clip.davis.annotation_path(frames[0]).with_name(name) for name in record["annotations"]}
     require_absent(set(paths.values()) - own)
     names = sorted(one.name for one in paths.values())
     if names != record["annotations"]:

@@ -26,6 +26,7 @@ LONGEST = 655_350  # milliseconds, the longest duration of a frame in a GIF
 BT709 = 1  # the number of the colour standard BT.709, in FFmpeg and in the file
 # A constant quality without visible blocks, at a speed that a laptop can encode.
 VP9 = {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1", "g": "50"}
+PIXELS = {3: ("rgb24", "yuv420p"), 4: ("rgba", "yuva420p")}  # by channels: given, and in the file
 # Formats whose files contain the video itself. FFmpeg also knows playlists (concat, hls, dash, image2 and
 # others), which read any file that they name, and renders a text file as a film of a terminal.
 FORMATS = (
@@ -202,8 +203,8 @@ def write_webm(path: str | Path, images: Iterable[np.ndarray], times: Sequence[f
 
     Args:
         path: the file, written atomically.
-        images: (H, W, 3) uint8 RGB each; an odd height or width gains one pixel, because the format needs
-            even ones.
+        images: (H, W, 3) uint8 RGB each, or (H, W, 4) uint8 RGBA, colours not multiplied by the opacity; an
+            odd height or width gains one pixel, because the format needs even ones.
         times: seconds at which each frame starts, and the end of the last frame: one more than images.
 
     Returns:
@@ -219,9 +220,10 @@ def write_webm(path: str | Path, images: Iterable[np.ndarray], times: Sequence[f
         stream = container.add_stream("libvpx-vp9", rate=rate, options=VP9, time_base=MILLISECOND)
         stream.height, stream.width = first.shape[:2]
         stream.codec_context.colorspace = BT709
+        given, stream.pix_fmt = PIXELS[first.shape[2]]
         for start, image in zip(durations, chain([first], images), strict=True):
-            frame = av.VideoFrame.from_ndarray(image, "rgb24")
-            frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+            frame = av.VideoFrame.from_ndarray(image, given)
+            frame = frame.reformat(format=stream.pix_fmt, dst_colorspace=Colorspace.ITU709)
             frame.pts, frame.time_base = start, MILLISECOND
             _mux(container, stream.encode(frame), durations)
         _mux(container, stream.encode(), durations)

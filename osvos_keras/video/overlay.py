@@ -1,27 +1,24 @@
 """Pictures of a segmented clip: an overlay video for browsers, a GIF for slides, a contact sheet."""
 
-import glob
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from osvos_keras.io.files import TEMPORARY, sha256
 from osvos_keras.io.images import read_frame
-from osvos_keras.io.kept import set_aside
 from osvos_keras.io.masks import read_indexed
 from osvos_keras.io.paths import resolve_output
-from osvos_keras.io.records import read_record, write_record
 from osvos_keras.marking.marks import object_palette
 from osvos_keras.plots.figures import new_figure, save_figure
 from osvos_keras.plots.frames import show_frame, shrink
 from osvos_keras.video.clip import Clip
 from osvos_keras.video.codec import write_gif, write_webm
+from osvos_keras.video.outputs import write_once
 
 VEIL = 0.5  # opacity of an object's colour
 GIF_WIDTH, GIF_RATE, GIF_FRAMES = 480, 12, 150  # at most: pixels, frames per second, frames
@@ -78,39 +75,12 @@ def write_overlays(clip: Clip, masks: Path, out: str | Path, progress: bool = Tr
     Warns:
         VideoWarning: an existing file was renamed.
     """
-    files, done = overlay_files(out), masks.with_name(f"{clip.name}_overlays.json")
-    shown = sha256(*(masks / f"{path.stem}.png" for path in clip.frames))
-    made_with = {"clip_sha256": clip.sha256, "masks_sha256": shown, "times": clip.times}
-    record = read_record(done, made_with)
-    if record is None or record.get("files") != _checksums(files):
-        _keep_others(files, read_record(done))
-        _clear_stale(files)
-        write_record(done, made_with, files={str(path): None for path in files})  # begun
-        _write(clip, masks, *files, progress)
-        write_record(done, made_with, files=_checksums(files))
+    files = overlay_files(out)
+    write_once(clip, masks, "overlays", files, partial(_write, clip, masks, progress))
     return files
 
 
-def _checksums(files: Sequence[Path]) -> dict[str, str]:
-    return {str(path): sha256(path) for path in files if path.is_file()}
-
-
-def _keep_others(files: Sequence[Path], record: dict[str, Any] | None) -> None:
-    """Rename each file that, according to the record, no earlier call wrote or that was changed since."""
-    written = record.get("files") if record else None
-    for path, checksum in _checksums(files).items():
-        if not isinstance(written, dict) or written.get(path, "another's") not in (checksum, None):
-            set_aside(path, "no earlier run of this clip wrote it")
-
-
-def _clear_stale(files: Sequence[Path]) -> None:
-    """Remove half-written files of a killed run of this clip; other runs may write to the same folder."""
-    for path in files:
-        for stale in path.parent.glob(f"{TEMPORARY}*-{glob.escape(path.name)}"):
-            stale.unlink(missing_ok=True)
-
-
-def _write(clip: Clip, masks: Path, webm: Path, gif: Path, sheet: Path, progress: bool) -> None:
+def _write(clip: Clip, masks: Path, progress: bool, webm: Path, gif: Path, sheet: Path) -> None:
     every = tqdm(range(len(clip.frames)), f"video {clip.name}", unit="frame", disable=not progress)
     write_webm(webm, read_overlays(clip, masks, every), clip.times)
     some = pick_frames(clip.times)

@@ -8,7 +8,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from osvos_keras.config import OnlineConfig
-from osvos_keras.errors import MaskError
+from osvos_keras.errors import MaskError, note_if_stopped
 from osvos_keras.inference import segment_sequence
 from osvos_keras.io.files import clear_temporaries, sha256
 from osvos_keras.io.images import read_frame
@@ -25,6 +25,7 @@ from osvos_keras.io.paths import resolve_output
 from osvos_keras.io.records import read_record, write_record
 from osvos_keras.training import train_online
 from osvos_keras.video.clip import Clip, write_annotations
+from osvos_keras.video.estimate import Estimate
 from osvos_keras.video.objects import segment_objects
 from osvos_keras.weights import find_weights
 
@@ -35,49 +36,53 @@ def segment_clip(
     run_dir: str | Path,
     config: OnlineConfig,
     *,
+    incomplete: Collection[int] = (),
     weights: str | Path = "imagenet",
     policy: str = "auto",
     progress: bool = True,
 ) -> Path:
-    """Train on the marked frames of a clip, a network an object, and write the masks of all its frames.
+    """Train on the marked frames of a clip, a network per object, and write the masks of all its frames.
 
     Called again with the same it computes nothing; after a kill it goes on; with another mark, or one
     more, it trains anew.
 
     Args:
         clip: from `import_clip`.
-        marked: maps of objects (H, W) uint8 by the index of their frame; that of frame 0 must be there,
-            and decides how many objects there are.
+        marked: maps of objects (H, W) uint8 by the index of their frame, any frame. The largest number in
+            them is the number of objects. An object that is not in a map is not in that frame.
         run_dir: where everything goes.
         config: of online training; the network looks at the frames as it was trained.
+        incomplete: the frames of `marked` that may show more objects than their maps: from such a frame
+            only the objects in its map are learned.
         weights, policy: as in `train_online`.
-        progress: whether to show bars.
+        progress: whether to show bars, and to print how many seconds are left once a few steps were timed.
 
     Returns:
         The folder of masks. They are the networks' own, in the marked frames too.
 
     Raises:
-        MaskError: frame 0 is not marked, or a frame is marked that is not there.
+        MaskError: an object is marked in no frame, or a frame is marked that is not there.
         FolderError: files that this project did not write lie where masks or annotations would go.
         as `train_online`.
     """
-    _check_marked(clip, marked)
+    lessons = _plan_lessons(clip, marked, incomplete)
     run_dir = resolve_output(run_dir)
     masks, done = run_dir / "masks" / clip.name, run_dir / "masks" / f"{clip.name}.json"
-    made_with = _made_with(clip, marked, config, weights, policy)
+    made_with = {**_made_with(clip, marked, config, weights, policy), "learned_from": lessons}
     names = [f"{path.stem}.png" for path in clip.frames]
     write_annotations(clip, marked)
     if _are_written(read_record(done, made_with), masks, names):
         return masks
     _claim(masks, done, clip, names)
     write_record(done, made_with, masks=dict.fromkeys(names))  # begun
-    models = _train(clip, marked, run_dir, config, weights, policy, progress)
+    models = _train(clip, marked, lessons, run_dir, config, weights, policy, progress)
     areas = _learned_areas(marked, len(models))
     where = (clip.davis, clip.name, masks.parent)
-    if len(models) == 1:
-        segment_sequence(models[0], *where, learned_area=areas[0], progress=progress)
-    else:
-        segment_objects(models, *where, learned_areas=areas, progress=progress)
+    with note_if_stopped(lambda: f"the training is done and kept in {run_dir}, the masks are made again"):
+        if len(models) == 1:
+            segment_sequence(models[0], *where, learned_area=areas[0], progress=progress)
+        else:
+            segment_objects(models, *where, learned_areas=areas, progress=progress)
     write_record(done, made_with, masks={name: sha256(masks / name) for name in names})  # complete
     return masks
 
@@ -120,13 +125,23 @@ def _learned_areas(marked: Mapping[int, np.ndarray], count: int) -> list[float]:
     return [max((objects == number).mean() for objects in marked.values()) for number in range(1, count + 1)]
 
 
-def _check_marked(clip: Clip, marked: Mapping[int, np.ndarray]) -> None:
+def _plan_lessons(
+    clip: Clip, marked: Mapping[int, np.ndarray], incomplete: Collection[int]
+) -> list[list[int]]:
+    """The indices of the frames that each object is learned from, in order; see `segment_clip`."""
     count = len(clip.frames)
-    if 0 not in marked:
-        raise MaskError(f"{clip.name}: frame 0 is not marked. Mark the object in the first frame.")
     for index in marked:
         if not 0 <= index < count:
             raise MaskError(f"{clip.name}: there is no frame {index}; its frames are 0 to {count - 1}.")
+    present = {index: {*np.unique(objects).tolist()} for index, objects in sorted(marked.items())}
+    numbers = range(1, max((max(found) for found in present.values()), default=0) + 1)
+    for number in numbers or [1]:
+        if not any(number in found for found in present.values()):
+            raise MaskError(f"{clip.name}: object {number} is marked in no frame. Mark it in one.")
+    return [
+        [index for index, found in present.items() if number in found or index not in incomplete]
+        for number in numbers
+    ]
 
 
 def _made_with(
@@ -150,19 +165,21 @@ def _made_with(
 def _train(
     clip: Clip,
     marked: Mapping[int, np.ndarray],
+    lessons: Sequence[Sequence[int]],
     run_dir: Path,
     config: OnlineConfig,
     weights: str | Path,
     policy: str,
     progress: bool,
 ) -> list[keras.Model]:
-    """A network for each object, trained on all marked frames."""
-    folder, frames, count = run_dir / "online" / clip.name, clip.frames, int(marked[0].max())
-    marked = {index: marked[index] for index in sorted(marked)}
-    models = []
-    for number in range(1, count + 1):
-        pairs = [(read_frame(frames[index]), objects == number) for index, objects in marked.items()]
-        own = folder if count == 1 else folder / f"object_{number}"
+    """A network for each object, trained on the frames that `lessons` gives for it."""
+    folder, frames = run_dir / "online" / clip.name, clip.frames
+    models, estimate = [], Estimate(frames, config.steps, len(lessons))
+    for number, indices in enumerate(lessons, start=1):
+        pairs = [(read_frame(frames[index]), marked[index] == number) for index in indices]
+        own = folder if len(lessons) == 1 else folder / f"object_{number}"
         given = {"pairs": pairs, "weights": weights, "policy": policy, "progress": progress}
+        given["callbacks"] = [estimate] if progress else []
+        estimate.untrained = len(lessons) - number + 1
         models.append(train_online(clip.davis, clip.name, config, own, **given))
     return models

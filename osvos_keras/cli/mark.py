@@ -1,0 +1,154 @@
+"""The command `osvos mark`: marks the objects in one frame of a clip, and draws what is marked.
+
+Imports are inside the functions, so that `osvos --help` starts at once. TensorFlow is not imported.
+"""
+
+import argparse
+import shlex
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from osvos_keras.cli.marks import Marks, add_mark_arguments, read_marked, read_marks
+from osvos_keras.cli.segment import RUNS, plain_warnings, say
+from osvos_keras.errors import ConfigError, MaskError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+OBJECTS = (
+    "Repeat these options for several objects. Without any of them, a tool to draw with the mouse opens in "
+    "your browser."
+)
+
+
+def add_mark_command_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `osvos mark`."""
+    command.add_argument("clip", help="a video, an animated GIF or a folder of images")
+    command.add_argument(
+        "--frame", metavar="N", help="the name or number of the frame to mark (default: the first)"
+    )
+    add_mark_arguments(command, OBJECTS)
+    command.add_argument(
+        "--out",
+        metavar="FILE.png",
+        help="the mask, for `osvos segment --mask` (default: <clip>_first.png or <clip>_<N>.png); the tool "
+        "opens it if it is there",
+    )
+    command.add_argument(
+        "--preview",
+        metavar="FILE.png",
+        help="the picture of the frame with the mask drawn over it (default: <mask>_preview.png)",
+    )
+    command.add_argument("--run-dir", help=f"folder for the frames (default: {RUNS}/<name of the clip>)")
+
+
+def run_mark(args: argparse.Namespace) -> int:
+    """`osvos mark`. Returns the exit status 0.
+
+    Raises:
+        OsvosError: something is wrong. Arguments and files are checked before the clip is read.
+    """
+    from osvos_keras.io.files import lock_folder, make_folder
+    from osvos_keras.io.paths import find_input, resolve_output
+    from osvos_keras.video.clip import find_clip_folder
+    from osvos_keras.video.outputs import check_places
+
+    marks = _read_marks(args)
+    mask, preview = _find_outputs(args, marks)
+    run_dir = find_clip_folder(args.clip, RUNS) if args.run_dir is None else resolve_output(args.run_dir)
+    given = {find_input(path) for path in marks.files}
+    outputs = [preview] if args.out is None and mask in given else [mask, preview]
+    check_places(args.clip, given, run_dir, outputs)
+    for path in outputs:
+        make_folder(path.parent)
+    with lock_folder(run_dir), plain_warnings(), redirect_stdout(sys.stderr):
+        _mark(args, marks, run_dir, mask, outputs)
+    print(mask, preview, sep="\n")
+    frame = f"{args.frame}=" if args.frame else ""
+    place = ["--run-dir", args.run_dir] if args.run_dir else []
+    command = shlex.join(["osvos", "segment", args.clip, "--mask", f"{frame}{mask}", *place])
+    say(f"if {preview.name} is right, go on with: {command}")
+    return 0
+
+
+def _read_marks(args: argparse.Namespace) -> Marks:
+    from osvos_keras.io.paths import check_name
+
+    marks = read_marks(args)
+    if any(marks.frames):
+        raise ConfigError(
+            "`osvos mark` marks one frame: name it by --frame, not in --mask, --box or --polygon."
+        )
+    if args.frame is not None:
+        check_name(args.frame, "--frame")
+    return marks
+
+
+def _find_outputs(args: argparse.Namespace, marks: Marks) -> tuple[Path, Path]:
+    """The paths of the mask and of the preview. If one mask is all that is given, it is the mask.
+
+    Raises:
+        ConfigError: a path is not valid or does not end in .png, or both are one.
+    """
+    from osvos_keras.io.paths import find_input, resolve_output
+    from osvos_keras.video.clip import clip_name
+
+    for name in ("out", "preview"):
+        path = getattr(args, name)
+        if path is not None and resolve_output(path).suffix != ".png":
+            raise ConfigError(f"--{name} is {path}; it must end in .png.")
+    frame = "first" if args.frame is None else Path(args.frame).stem
+    mask = resolve_output(f"{clip_name(args.clip)}_{frame}.png" if args.out is None else args.out)
+    if args.out is None and marks.masks and len(marks.frames) == 1:
+        mask = find_input(marks.files[0])
+    beside = Path(args.out or "mask.png").with_name(f"{mask.stem}_preview.png")
+    preview = resolve_output(beside if args.preview is None else args.preview)
+    if mask == preview:
+        raise ConfigError(f"--out and --preview are both {mask}. Give two files.")
+    return mask, preview
+
+
+def _mark(args: argparse.Namespace, marks: Marks, run_dir: Path, mask: Path, outputs: list[Path]) -> None:
+    """Write the mask, unless it was drawn or given, and the preview, which is the last of `outputs`."""
+    from osvos_keras.io.images import read_frame
+    from osvos_keras.marking.marks import write_objects
+    from osvos_keras.video.clip import import_clip
+    from osvos_keras.video.preview import replacing, write_preview
+
+    clip = import_clip(args.clip, run_dir / "clip")
+    index = 0 if args.frame is None else clip.find_frame(args.frame)
+    path = clip.frames[index]
+    if marks.frames:
+        objects = read_marked(clip, marks, index)[index]
+    else:
+        objects, outputs = _draw(path, mask), outputs[-1:]
+    with replacing(run_dir, outputs):
+        for output in outputs[:-1]:
+            write_objects(output, objects)
+        write_preview(outputs[-1], read_frame(path), objects)
+    for number in range(1, objects.max() + 1):
+        say(f"object {number} covers {(objects == number).mean():.1%} of frame {path.stem}.")
+
+
+def _draw(frame: Path, mask: Path) -> "np.ndarray":
+    """The objects that a person draws with the mask tool."""
+    from osvos_keras.io.images import image_size
+    from osvos_keras.marking.lab import can_show, open_tool, tool_code
+    from osvos_keras.marking.marks import read_objects
+
+    if not can_show():
+        raise ConfigError(
+            "no object is marked, and there is no display here to draw on. Give --box, --polygon or --mask; "
+            "or run these lines in a notebook that you open from another machine: "
+            + "; ".join(filter(None, tool_code(frame, mask).splitlines()))
+        )
+    say("the tool opens in JupyterLab. Run its cell, draw, and press Save.")
+    say("then end JupyterLab: File, Shut Down; or Ctrl+C twice here.")
+    with TemporaryDirectory(prefix="osvos-mark-") as folder:
+        open_tool(frame, mask, Path(folder))
+    if not mask.exists():
+        raise MaskError(f"{mask}: no mask was saved. Run the command again, draw, and press Save.")
+    return read_objects(mask, image_size(frame))

@@ -1,0 +1,73 @@
+"""The mask tool in a JupyterLab of its own, for a person who has no notebook open."""
+
+import os
+import subprocess
+import sys
+import webbrowser
+from pathlib import Path
+
+import nbformat
+
+from osvos_keras.errors import ConfigError
+
+SCREENS = "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"  # on Linux one of them is set where a browser can open
+STEPS = (
+    "# Mark the objects\n\nClick into the cell below and press Shift+Enter: the frame appears. Draw, press "
+    "**Save**, and end JupyterLab by *File* → *Shut Down*."
+)
+
+
+def can_show() -> bool:
+    """Whether a browser can open on this machine."""
+    if sys.platform == "linux" and not any(os.environ.get(name) for name in SCREENS):
+        return False
+    try:
+        webbrowser.get()
+    except webbrowser.Error:
+        return False
+    return True
+
+
+def tool_code(frame: Path, mask: Path) -> str:
+    """The lines that open the mask tool in a notebook, for a frame's file and the PNG to save to."""
+    return (
+        "from osvos_keras.io.images import read_frame\n"
+        "from osvos_keras.marking.tool import MaskTool\n\n"
+        f"MaskTool(read_frame({str(frame)!r}), {str(mask)!r})"
+    )
+
+
+def open_tool(frame: Path, mask: Path, folder: Path) -> None:
+    """Open the mask tool in JupyterLab, and return when the person has ended JupyterLab.
+
+    Args:
+        frame: the frame's file.
+        mask: the PNG to save to.
+        folder: an empty folder for the notebook.
+
+    Raises:
+        ConfigError: JupyterLab could not run.
+    """
+    cells = [nbformat.v4.new_markdown_cell(STEPS), nbformat.v4.new_code_cell(tool_code(frame, mask))]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, folder / "mark.ipynb")
+    lab = subprocess.Popen([sys.executable, "-m", "jupyterlab", str(folder / "mark.ipynb")], stdout=2)
+    try:
+        status = _wait(lab)
+    finally:
+        if lab.poll() is None:
+            lab.terminate()
+    if status:
+        raise ConfigError(
+            f"JupyterLab ended with status {status}; its own message is above. Give --box, --polygon or "
+            "--mask instead."
+        )
+
+
+def _wait(lab: subprocess.Popen) -> int:
+    while True:
+        try:
+            return lab.wait()
+        except KeyboardInterrupt:  # JupyterLab receives it too, and asks whether to end
+            continue

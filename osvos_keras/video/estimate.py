@@ -1,0 +1,57 @@
+"""How long a clip will take, from what its first steps and masks take on this machine."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+from tqdm import tqdm
+
+from osvos_keras.compilation import count_steps
+from osvos_keras.inference import own_settings, predict_sequence
+
+MEASURED = 3  # calls of a training that are timed, after the first one, which compiles
+
+
+class Estimate(keras.callbacks.Callback):
+    """Prints about how many seconds are left until the last mask, once the first steps were timed.
+
+    It prints once, also where several trainings follow each other. Set `untrained` before each of them.
+
+    Args:
+        frames: the frames of the clip.
+        steps: steps of each training.
+        networks: how many networks there are, one for each object; each looks at every frame.
+    """
+
+    def __init__(self, frames: Sequence[Path], steps: int, networks: int):
+        super().__init__()
+        self.frames, self.steps, self.masks = frames, steps, networks * len(frames)
+        self.untrained = networks  # the network in training included
+        self.timed = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        if len(self.timed) <= MEASURED:
+            self.timed.append((count_steps(self.model), time.perf_counter()))
+            if len(self.timed) > MEASURED:
+                self._tell()
+
+    def _tell(self):
+        (first, began), *_, (step, now) = self.timed
+        left = self.steps * self.untrained - step
+        training, mask = (now - began) / (step - first), self._time_mask()
+        tqdm.write(
+            f"about {left * training + self.masks * mask:.0f} s to the last mask: {left} training steps of "
+            f"{training:.2f} s, then {self.masks} masks of {mask:.2f} s, as measured now"
+        )
+
+    def _time_mask(self) -> float:
+        """Seconds per mask, from one batch; one before it compiles the network, and snaps no contours."""
+        settings = own_settings(self.model)
+        batch = self.frames[: settings.batch]
+        for looks in (dataclasses.replace(settings, snap=False), settings):
+            began = time.perf_counter()
+            for _ in predict_sequence(self.model, batch, looks, progress=False):
+                pass
+        return (time.perf_counter() - began) / len(batch)
