@@ -9,11 +9,7 @@ files. Nothing here fails on a slow result.
 """
 
 import argparse
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +18,7 @@ from osvos_keras.batch.jobs import plan_jobs
 from osvos_keras.io.masks import write_mask
 from osvos_keras.io.paths import PROJECT
 from tests.batches import leave_results, write_notebook
+from tests.benchmarks.commands import run_osvos
 
 PARAMETERS = """
 DAVIS_ROOT = "data/sample"  # data set
@@ -41,7 +38,9 @@ def main() -> None:
         command = _make_finished_batch(folder, args.sequences)
         for name, checkout in {"this": PROJECT, "other": args.other}.items():
             if checkout:
-                _measure(name, checkout, command)
+                used = run_osvos(checkout, *command)
+                assert ", 0 to run" in used.output, used.output
+                print(f"{name:6} {used}", flush=True)
 
 
 def _make_finished_batch(folder: Path, count: int) -> list[str]:
@@ -63,24 +62,6 @@ def _make_finished_batch(folder: Path, count: int) -> list[str]:
             leave_results(job)
     pairs = [word for name, value in given.items() for word in ("-p", f"{name}={value}")]
     return ["run", str(notebook), "--each-sequence", "val", *pairs]
-
-
-def _measure(name: str, checkout: Path, command: list[str]) -> None:
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "osvos_keras.cli", *command],
-        cwd=checkout,
-        env={**os.environ, "PYTHONPATH": str(checkout.resolve())},
-        stdout=subprocess.PIPE,
-    )
-    output = process.stdout.read().decode()
-    _, status, used = os.wait4(process.pid, 0)
-    assert status == 0 and ", 0 to run" in output, output[-2000:]
-    print(
-        f"{name:6} {time.perf_counter() - start:6.1f} s, {used.ru_utime + used.ru_stime:6.1f} CPU s, "
-        f"{used.ru_maxrss / 1024:5.0f} MiB at the most",
-        flush=True,
-    )
 
 
 if __name__ == "__main__":
