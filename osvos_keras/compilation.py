@@ -31,7 +31,15 @@ def compile_for_training(
         jit_compile=use_xla(),
         steps_per_execution=steps_per_execution,
     )
+    _make_metrics(trained)
     return trained
+
+
+def _make_metrics(model: keras.Model) -> None:
+    """Make the metrics of the losses now. If the first step makes them, TensorFlow traces the step twice."""
+    pixel = {name: ops.zeros((1, 1, 1, 1)) for name in model.output}
+    with keras.StatelessScope():  # makes them, and leaves their values
+        model.compute_loss(y=pixel, y_pred=pixel)
 
 
 def make_optimizer(config: ParentConfig | OnlineConfig, steps: int) -> keras.optimizers.Optimizer:

@@ -55,11 +55,11 @@ class Davis:
 
     @property
     def _images(self) -> Path:
-        return self.root / "JPEGImages" / self.resolution
+        return self.root.joinpath("JPEGImages", self.resolution)
 
     @property
     def _annotations(self) -> Path:
-        return self.root / "Annotations" / self.resolution
+        return self.root.joinpath("Annotations", self.resolution)
 
     def all_sequences(self) -> list[str]:
         """Every sequence that has a folder of frames, in order, as `frame2` before `frame10`.
@@ -196,8 +196,7 @@ class Davis:
     def annotation_path(self, frame: Path) -> Path:
         """Where the annotation of a frame lies, or would lie: `.png`, or `.PNG` if that is there."""
         path = self._annotations / frame.parent.name / f"{frame.stem}.png"
-        loud = path.with_suffix(".PNG")
-        return loud if loud.is_file() and not path.is_file() else path
+        return path if path.is_file() or not (loud := path.with_suffix(".PNG")).is_file() else loud
 
     def known_annotations(self, sequence: str) -> dict[Path, Path]:
         """The annotations that are there, each by its frame: of OSVOS's task, the first alone.
@@ -207,6 +206,14 @@ class Davis:
         """
         pairs = {frame: self.annotation_path(frame) for frame in self.frames(sequence)}
         return {frame: path for frame, path in pairs.items() if path.exists()}
+
+    def input_files(self, sequence: str) -> list[Path]:
+        """The frames of a sequence, then the annotations that are there; raises as `first_files`."""
+        frames = self.frames(sequence)
+        annotations = [self.annotation_path(frame) for frame in frames]
+        if not annotations[0].exists():
+            self.first_files(sequence)  # raises
+        return [*frames, *(path for path in annotations if path.exists())]
 
     def annotations(self, sequence: str) -> list[Path]:
         """The annotations of a sequence, one for each frame.
@@ -270,9 +277,12 @@ class Davis:
 def _require_whole(folder: Path, frames: Sequence[Path]) -> None:
     """See that every image of a folder is among `frames`, and that no two masks will have one name."""
     listed = {path.name for path in frames}
-    for path in folder.iterdir():
-        if path.suffix.lower() in SUFFIXES and path.name not in listed and not path.name.startswith("."):
-            raise DataError(f"{path}: a broken link, a folder or a pipe, where a frame should be. Remove it.")
+    with os.scandir(folder) as entries:
+        for name in {entry.name for entry in entries} - listed:
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                raise DataError(
+                    f"{folder / name}: a broken link, a folder or a pipe, where a frame should be. Remove it."
+                )
     for stem, count in Counter(path.stem for path in frames).items():
         if count > 1:
             names = ", ".join(path.name for path in frames if path.stem == stem)

@@ -167,7 +167,8 @@ def build_osvos(
 @cache
 def _vgg16_layers() -> list[tuple[type[keras.layers.Layer], dict]]:
     """The layers of Keras's VGG16 behind its input, in order: the class and the configuration of each."""
-    vgg16 = keras.applications.VGG16(include_top=False, weights=None)
+    with keras.StatelessScope(initialize_variables=False):  # the weights are not needed
+        vgg16 = keras.applications.VGG16(include_top=False, weights=None)
     return [(type(layer), layer.get_config()) for layer in vgg16.layers[1:]]
 
 

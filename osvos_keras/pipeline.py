@@ -25,6 +25,7 @@ from osvos_keras.model import SIDES
 
 LARGEST = 1 << 24  # pixels of an enlarged frame, at most; about twice those of 4K
 MEMORY_FRACTION = 0.25  # of the free memory that decoded training frames may take
+as_it_is = tf.autograph.experimental.do_not_convert  # no function here has a branch on a tensor's value
 
 
 def resize_to_height(image: tf.Tensor, height: int, method: str) -> tf.Tensor:
@@ -71,7 +72,7 @@ def _annotation_channel(path: str) -> np.ndarray:
 def _read(read: Callable[[str], np.ndarray], path: tf.Tensor, channels: int) -> tf.Tensor:
     """What a reader gives for a file, in tf.data: one reader of images serves everything."""
 
-    @tf.autograph.experimental.do_not_convert  # else it would rewrite the reader, and Pillow with it
+    @as_it_is  # else TensorFlow would rewrite the reader, and Pillow with it
     def run(name):
         try:
             return read(os.fsdecode(np.asarray(name).item()))
@@ -148,7 +149,7 @@ def _pair_reader(frames: Sequence[Path], annotations: Sequence[Path], height: in
         return decode
     indices = tf.data.Dataset.range(len(frames))
     with naming_files():
-        decoded = next(iter(indices.map(decode, tf.data.AUTOTUNE).batch(len(frames))))
+        decoded = next(iter(indices.map(as_it_is(decode), tf.data.AUTOTUNE).batch(len(frames))))
     return lambda index: tuple(tf.gather(column, index) for column in decoded)
 
 
@@ -209,7 +210,7 @@ def _training_dataset(
     """Steps `start` to `steps`: this rank's rows of each batch, as `supervise` makes them."""
     rows = config.batch // world_size
     own = tf.data.Dataset.range(start * rows, steps * rows)
-    samples = own.map(lambda i: i // rows * config.batch + rank * rows + i % rows)
+    samples = own.map(as_it_is(lambda i: i // rows * config.batch + rank * rows + i % rows))
 
     def supervised(frames, annotations, sample):
         progress = tf.cast(sample[0] // config.batch, tf.float32) / steps
@@ -217,9 +218,9 @@ def _training_dataset(
         return supervise(frames, annotations, weight, deep=config.side_weight > 0)
 
     return (
-        samples.map(lambda sample: (*load(sample), sample), tf.data.AUTOTUNE)
+        samples.map(as_it_is(lambda sample: (*load(sample), sample)), tf.data.AUTOTUNE)
         .batch(rows)
-        .map(supervised, tf.data.AUTOTUNE)
+        .map(as_it_is(supervised), tf.data.AUTOTUNE)
         .prefetch(tf.data.AUTOTUNE)
     )
 

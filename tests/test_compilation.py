@@ -116,3 +116,15 @@ def test_compiling_leaves_the_layers_of_the_network_as_they_were():
 def test_every_output_is_trained_with_the_balance_that_was_asked_for():
     trained = compile_for_training(build_osvos(None), ParentConfig(balance=0.25), steps=1)
     assert {name: loss.balance for name, loss in trained.loss.items()} == dict.fromkeys(trained.output, 0.25)
+
+
+@pytest.mark.parametrize("side_weight", [0.0, 1.0])
+def test_a_step_is_traced_once(narrow, side_weight):
+    trained = compile_for_training(build_osvos(None), OnlineConfig(side_weight=side_weight), 2)
+    trained.optimizer.build(trained.trainable_variables)
+    traced, step = [], trained.train_step
+    trained.train_step = lambda data: traced.append(data) or step(data)
+    targets = {name: np.ones((2, 8, 8, 1), np.float32) for name in trained.output}
+    history = trained.fit(np.zeros((2, 8, 8, 3)), targets, batch_size=1, shuffle=False, verbose=0).history
+    assert len(traced) == 1
+    assert history["loss"][0] > 0 and (f"{next(iter(targets))}_loss" in history) == (len(targets) > 1)

@@ -1,21 +1,24 @@
 """Jobs of a batch: what is planned, what counts as finished, who holds a run folder, what a worker gets."""
 
 import errno
+import itertools
 import os
 import shutil
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
 
 from osvos_keras import __version__
-from osvos_keras.batch.jobs import is_finished, plan_jobs, read_scores, run_job
+from osvos_keras.batch.jobs import find_finished, plan_jobs, read_scores, run_job
 from osvos_keras.batch.notebooks import run_notebook
 from osvos_keras.cli import main
 from osvos_keras.davis import Davis
@@ -23,7 +26,7 @@ from osvos_keras.errors import ConfigError, DataError, FolderError, NotebookErro
 from osvos_keras.io.files import lock_folder
 from osvos_keras.io.masks import write_mask
 from osvos_keras.weights import find_weights
-from tests.batches import await_death, write_notebook
+from tests.batches import await_death, leave_results, write_notebook
 from tests.conftest import write_sequence
 
 PARAMETERS = """
@@ -62,7 +65,7 @@ def finished(quick, given, monkeypatch):
     """The job of one sequence, run."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     (job,) = plan_jobs(quick, "cow", given)
-    assert not is_finished(job)
+    assert find_finished(job) is None
     assert run_job(job, progress=False) == {"J_mean": 0.5, "F_mean": 0.5}
     return job
 
@@ -101,6 +104,40 @@ def test_mistakes_are_found_before_anything_runs(quick, given, changes, sequence
         plan_jobs(quick, sequences, {**given, **changes})
 
 
+def count_calls(function) -> tuple[int, int]:
+    """How many functions `function` calls, and how many of these calls are the file system's."""
+    called = []
+    sys.setprofile(lambda frame, event, what: called.append(what) if event in ("call", "c_call") else None)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    system = [what for what in called if getattr(what, "__module__", None) in ("posix", "nt", "io", "_io")]
+    return len(called), len(system)
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_planning_and_skipping_cost_the_same_for_each_sequence(quick, given, tiny, split):
+    """Seconds depend on the machine; calls do not. The bounds have room for other versions of Python."""
+    names = [f"s{index:03}" for index in range(100, 160)]
+    write_sequence(tiny.root, "s100", size=(3, 3), frames=1)
+    for name, folder in itertools.product(names[1:], ("JPEGImages", "Annotations")):
+        (tiny.root / folder / "480p" / name).symlink_to(tiny.root / folder / "480p" / "s100")
+    tiny.list_path("val").write_text("\n".join(names))
+    for job in plan_jobs(quick, "val", given):
+        leave_results(job)
+
+    def plan_and_skip(count):
+        tiny.list_path("val").write_text("\n".join(names[:count]))
+        jobs = plan_jobs(quick, "val" if split else ",".join(names[:count]), given)
+        assert all(find_finished(job) == {"J_mean": 0.5, "F_mean": 0.5} for job in jobs)
+
+    few, some, many = (np.array(count_calls(partial(plan_and_skip, count))) for count in (20, 40, 60))
+    calls, system = (some - few) / 20
+    np.testing.assert_allclose(many - some, some - few, rtol=0.02)
+    assert calls < 1_500 and system < 60
+
+
 def test_notebook_that_is_not_about_one_sequence(given):
     with pytest.raises(ConfigError, match=r"05_evaluation\.ipynb has no parameter SEQUENCE.*leave --each"):
         plan_jobs("05_evaluation", "val", given)
@@ -108,7 +145,7 @@ def test_notebook_that_is_not_about_one_sequence(given):
 
 def test_finished_job_is_not_run_again(finished, monkeypatch):
     monkeypatch.setattr("osvos_keras.batch.jobs.run_notebook", lambda *_, **__: pytest.fail("ran again"))
-    assert is_finished(finished) and run_job(finished) == {"J_mean": 0.5, "F_mean": 0.5}
+    assert find_finished(finished) == run_job(finished) == {"J_mean": 0.5, "F_mean": 0.5}
 
 
 def test_moved_run_and_data_stay_finished(finished, quick, given, tmp_path):
@@ -116,7 +153,7 @@ def test_moved_run_and_data_stay_finished(finished, quick, given, tmp_path):
         shutil.move(place, tmp_path / f"moved_{name}")
     moved = {name: str(tmp_path / f"moved_{name}") for name in given}
     (job,) = plan_jobs(quick, "cow", moved)
-    assert is_finished(job)
+    assert find_finished(job) is not None
 
 
 def change_annotation(davis, job, quick):
@@ -174,7 +211,7 @@ def change_version(davis, job, quick):
 def test_what_has_changed_is_not_finished(tiny, finished, quick, given, change):
     change(tiny, finished, quick)
     (job,) = plan_jobs(quick, "cow", given)
-    assert not is_finished(job)
+    assert find_finished(job) is None
 
 
 def empty(path):
@@ -239,8 +276,8 @@ def test_damaged_state_is_no_record_and_the_job_is_run_again(finished, monkeypat
 
     monkeypatch.setattr("osvos_keras.batch.jobs.run_notebook", run_notebook)
     damage(getattr(finished, name))
-    assert not is_finished(finished)
-    assert run_job(finished) == {"J_mean": 0.5, "F_mean": 0.5} and is_finished(finished)
+    assert find_finished(finished) is None
+    assert run_job(finished) == {"J_mean": 0.5, "F_mean": 0.5} and find_finished(finished)
     aside = list(finished.done.parent.glob("quick_cow*-1.json"))
     assert len(aside) == (damage in (folder_instead, fifo_instead))  # not deleted: it is not ours
 
@@ -262,12 +299,12 @@ def test_moved_weights_stay_finished_and_are_found_by_a_worker_elsewhere(given, 
 
 def test_temporary_files_are_no_masks(finished):
     (finished.masks / ".tmp-123-00001.png").touch()
-    assert is_finished(finished)
+    assert find_finished(finished) is not None
 
 
 def test_changed_parameter_or_weights_are_not_finished(finished, quick, given, tmp_path):
     (job,) = plan_jobs(quick, "cow", {**given, "SCORE": "0.6"})
-    assert not is_finished(job)
+    assert find_finished(job) is None
     weights = tmp_path / "some.weights.h5"
     records = []
     for other in ("imagenet", "parent"):

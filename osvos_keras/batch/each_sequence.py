@@ -11,7 +11,7 @@ from distributed.security import Security
 from tqdm import tqdm
 
 from osvos_keras.batch.cluster import describe, open_client, run_on, work
-from osvos_keras.batch.jobs import Job, is_finished, make_way, plan_jobs, read_scores
+from osvos_keras.batch.jobs import Job, find_finished, make_way, plan_jobs
 from osvos_keras.errors import ClusterError, ConfigError
 from osvos_keras.io.files import clear_temporaries, lock_folder, write_atomically
 
@@ -79,7 +79,9 @@ def _known_rows(jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
     for row in rows.values():
         print(f"{row['sequence']}: {row['error']}", flush=True)
     wrong = f", {len(rows)} with mistakes" if rows else ""
-    finished = {job.sequence: _row(job, SKIPPED, read_scores(job)) for job in jobs if is_finished(job)}
+    finished = {
+        job.sequence: _row(job, SKIPPED, scores) for job in jobs if (scores := find_finished(job)) is not None
+    }
     todo = len(jobs) - len(rows) - len(finished)
     print(f"{len(jobs)} sequences: {len(finished)} finished before, {todo} to run{wrong}", flush=True)
     return rows | finished

@@ -23,7 +23,7 @@ from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, OsvosError
 from osvos_keras.io.files import list_files, read_json, require_file, sha256
 from osvos_keras.io.kept import rename_aside
-from osvos_keras.io.paths import find_input, resolve_output
+from osvos_keras.io.paths import check_length, find_input, resolve_output
 from osvos_keras.io.records import read_record, write_record
 from osvos_keras.weights import FILES, find_weights
 
@@ -119,8 +119,8 @@ def plan_jobs(notebook: str | Path, sequences: str, given: Mapping[str, Any]) ->
 def _plan_job(job: Job, davis: Davis) -> Job:
     """The job with the checksum of its sequence, or with its mistake."""
     try:
-        resolve_output(job.done)  # raises if the longest of the job's file names is too long
         inputs = {"sequence": job.sequence, "inputs_sha256": _inputs_sha256(davis, job.sequence)}
+        check_length(job.done.name)  # the longest of the job's file names
     except (OsvosError, OSError) as error:
         return dataclasses.replace(job, mistake=str(error))
     return dataclasses.replace(job, made_with={**job.made_with, **inputs})
@@ -141,22 +141,23 @@ def _fix_weights(values: dict[str, Any]) -> str | None:
 
 def _inputs_sha256(davis: Davis, sequence: str) -> str:
     """A checksum over the names and contents of a sequence's files; the first annotation must exist."""
-    davis.first_files(sequence)
-    files = [*davis.frames(sequence), *davis.known_annotations(sequence).values()]
-    for path in files:
-        require_file(path)
-    listing = "".join(f"{path.name} {path.stat().st_size}\n" for path in files)
+    files = davis.input_files(sequence)
+    listing = "".join(f"{path.name} {require_file(path)}\n" for path in files)
     return hashlib.sha256((sha256(*files) + listing).encode(errors="surrogateescape")).hexdigest()
 
 
-def is_finished(job: Job) -> bool:
-    """Whether the job has run to its end, and neither its inputs nor its results have changed since."""
+def find_finished(job: Job) -> dict[str, float] | None:
+    """The scores of a finished job, as `read_scores` gives them; None if it is not finished.
+
+    It is finished if it has run to its end, and neither its inputs nor its results have changed since.
+    """
     record = read_record(job.done, job.made_with)
-    return (
-        record is not None
-        and job.output.is_file()
-        and record == {"made_with": record["made_with"], **_list_results(job)}
-    )
+    if record is None or not job.output.is_file():
+        return None
+    results = _list_results(job)
+    if record != {"made_with": record["made_with"], **results}:
+        return None
+    return _keep_numbers(json.loads(results["scores"]))
 
 
 def _list_results(job: Job) -> dict[str, Any]:
@@ -176,12 +177,13 @@ def run_job(job: Job, **options) -> dict[str, float]:
         NotebookError: the notebook failed.
         FolderError: the run folder cannot be written.
     """
-    if not is_finished(job):
-        for path in (job.done, job.scores):  # those of an earlier run could be mistaken for this run's
-            make_way(path)
-            path.unlink(missing_ok=True)
-        run_notebook(job.notebook, job.parameters, job.output, **options)
-        write_record(job.done, job.made_with, **_list_results(job))
+    if (scores := find_finished(job)) is not None:
+        return scores
+    for path in (job.done, job.scores):  # those of an earlier run could be mistaken for this run's
+        make_way(path)
+        path.unlink(missing_ok=True)
+    run_notebook(job.notebook, job.parameters, job.output, **options)
+    write_record(job.done, job.made_with, **_list_results(job))
     return read_scores(job)
 
 
@@ -193,8 +195,12 @@ def make_way(path: Path) -> None:
 
 def read_scores(job: Job) -> dict[str, float]:
     """The scores that the notebook wrote (`J_mean`, …), finite numbers only; empty if there are none."""
+    return _keep_numbers(read_json(job.scores))
+
+
+def _keep_numbers(scores: dict[str, Any] | None) -> dict[str, float]:
     return {
         name: value
-        for name, value in (read_json(job.scores) or {}).items()
+        for name, value in (scores or {}).items()
         if isinstance(value, int | float) and abs(value) <= sys.float_info.max  # False for NaN
     }

@@ -46,26 +46,29 @@ def list_files(folder: str | Path, *suffixes: str) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         return []
-    return sorted(
-        (
-            path
-            for path in folder.iterdir()
-            if not path.name.startswith(".")
-            and (not suffixes or path.suffix.lower() in suffixes)
-            and path.is_file()
-        ),
-        key=natural_key,
-    )
+    with os.scandir(folder) as entries:  # which know of most files what kind they are
+        names = [
+            entry.name
+            for entry in entries
+            if not entry.name.startswith(".")
+            and (not suffixes or entry.name.lower().endswith(suffixes))
+            and (entry.is_file(follow_symlinks=False) or Path(entry.path).is_file())
+        ]
+    return [folder / name for name in sorted(names, key=natural_key)]
 
 
-def natural_key(path: str | Path) -> list:
+def natural_key(name: str) -> list:
     """A key for sorting names, in which numbers compare as numbers."""
-    parts = re.split(r"([0-9]+)", Path(path).name)
+    parts = re.split(r"([0-9]+)", name)
     return [[(int(part), "") if part.isdecimal() else (-1, part) for part in parts], parts]
 
 
-def require_file(path: str | Path) -> None:
-    """Raise a DataError unless `path` is a regular file. Call it before opening the file."""
+def require_file(path: str | Path) -> int:
+    """The size of a regular file in bytes. Call it before opening the file.
+
+    Raises:
+        DataError: `path` is no regular file, or cannot be read.
+    """
     try:
         found = Path(path).stat()
     except FileNotFoundError as error:
@@ -75,6 +78,7 @@ def require_file(path: str | Path) -> None:
     if not stat.S_ISREG(found.st_mode):  # opening a FIFO would block
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
         raise DataError(f"{path}: {kind}, not a file.")
+    return found.st_size
 
 
 def read_lines(path: str | Path) -> list[str]:
@@ -198,10 +202,11 @@ def read_json(path: str | Path) -> dict[str, Any] | None:
     An absent file, a folder of that name, another encoding, half a file and a JSON list all give None. The
     caller then makes again what the file would describe.
     """
+    path = Path(path)
     try:
-        if not Path(path).is_file():  # opening a FIFO would block
+        if not path.is_file():  # opening a FIFO would block
             return None
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None

@@ -1,20 +1,23 @@
 """A whole job, from the start of the process to masks and scores on disk, and where its time goes.
 
-    python -m tests.benchmarks.job --davis ROOT [--sequence blackswan] [--json FILE] [NAME=VALUE …]
+    python -m tests.benchmarks.job --davis ROOT [--sequence blackswan] [--other CHECKOUT] [--json FILE]
+        [NAME=VALUE …]
 
 It is the user's command, `osvos run 04_online_training -p SEQUENCE=…`, in a process of its own and a
-fresh run folder; further parameters of the notebook may follow. Nothing here fails on a slow result.
+fresh run folder; further parameters of the notebook may follow. With `--other` the code of another
+checkout runs first. Nothing here fails on a slow result.
 """
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import nbformat
+import pandas as pd
+
+from osvos_keras.io.paths import PROJECT
+from tests.benchmarks.commands import run_osvos
 
 NOTEBOOK = "04_online_training"
 PARTS = {
@@ -28,24 +31,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--davis", type=Path, required=True)
     parser.add_argument("--sequence", default="blackswan")
+    parser.add_argument("--other", type=Path, help="another checkout, to time beside this one")
     parser.add_argument("--json", type=Path)
     parser.add_argument(
         "parameters", nargs="*", metavar="NAME=VALUE", help="more of the notebook's parameters"
     )
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as run_dir:
-        given = [f"DAVIS_ROOT={args.davis.resolve()}", f"SEQUENCE={args.sequence}", f"RUN_DIR={run_dir}"]
-        command = [sys.executable, "-m", "osvos_keras.cli", "run", NOTEBOOK]
-        command += [word for pair in [*given, *args.parameters] for word in ("-p", pair)]
-        start = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
-        result = {"job_seconds": time.perf_counter() - start}
-        executed = Path(run_dir, "notebooks", f"{NOTEBOOK}_{args.sequence}.ipynb")
-        result |= _seconds_of_parts(executed) | json.loads(executed.with_suffix(".json").read_text())
-    for name, value in result.items():
-        print(f"{name:32} {value:.3f}" if isinstance(value, float) else f"{name:32} {value}")
+    given = [f"DAVIS_ROOT={args.davis.resolve()}", f"SEQUENCE={args.sequence}", *args.parameters]
+    checkouts = {"other": args.other, "this": PROJECT}
+    results = {name: _run(checkout, given) for name, checkout in checkouts.items() if checkout}
+    print(pd.DataFrame(results).to_string(float_format="{:.3f}".format))
     if args.json:
-        args.json.write_text(json.dumps(result, indent=2) + "\n")
+        args.json.write_text(json.dumps(results["this"], indent=2) + "\n")
+
+
+def _run(checkout: Path, given: list[str]) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as run_dir:
+        pairs = [word for pair in [*given, f"RUN_DIR={run_dir}"] for word in ("-p", pair)]
+        used = run_osvos(checkout, "run", NOTEBOOK, *pairs)
+        executed = next(Path(run_dir, "notebooks").glob("*.ipynb"))
+        scores = json.loads(executed.with_suffix(".json").read_text())
+        whole = {"job_seconds": used.seconds, "job_cpu_seconds": used.cpu_seconds}
+        return whole | _seconds_of_parts(executed) | scores
 
 
 def _seconds_of_parts(executed: Path) -> dict[str, float]:
