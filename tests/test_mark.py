@@ -162,7 +162,7 @@ class Lab:
         Lab.command, Lab.source = command, Path(command[-1]).read_text()
 
     def wait(self):
-        if self.interrupts:  # Ctrl+C reaches both; JupyterLab asks, and the person says no
+        if self.interrupts:  # Ctrl-C reaches both; JupyterLab asks, and the person says no
             self.interrupts = 0
             raise KeyboardInterrupt
         if Lab.objects is not None:

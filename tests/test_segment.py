@@ -428,7 +428,7 @@ def test_each_mark_may_name_its_frame(clip, tiny_frames, tmp_path, lessons, monk
     check_lesson(third, clip, {2: later, 3: rectangle(1, slice(4), slice(8))})
     check_lesson(fourth, clip, {2: box & ~later, 3: nothing})
     drawn = ", ".join(str(tmp_path / f"run/marked/0000{index}.png") for index in range(3))
-    assert f"before it is trained on (Ctrl+C stops): {drawn}\n" in capsys.readouterr().err
+    assert f"before it is trained on (Ctrl-C stops): {drawn}\n" in capsys.readouterr().err
     assert not (tmp_path / "run/marked/00003.png").exists()
 
 
@@ -444,7 +444,7 @@ def test_the_picture_of_the_marks_is_there_before_the_training(tiny_frames, tmp_
     with Image.open(tmp_path / "run/marked/00002.png") as image:
         expected = draw_objects(frame, box_mask(frame, (12, 6, 40, 40)).astype(np.uint8))
         np.testing.assert_array_equal(np.asarray(image), expected)
-    assert f"(Ctrl+C stops): {tmp_path / 'run/marked/00002.png'}\n" in capsys.readouterr().err
+    assert f"(Ctrl-C stops): {tmp_path / 'run/marked/00002.png'}\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["=1,2,3,4", "2="])

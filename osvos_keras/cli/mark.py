@@ -146,7 +146,7 @@ def _draw(frame: Path, mask: Path) -> "np.ndarray":
             + "; ".join(filter(None, tool_code(frame, mask).splitlines()))
         )
     say("the tool opens in JupyterLab. Run its cell, draw, and press Save.")
-    say("then end JupyterLab: File, Shut Down; or Ctrl+C twice here.")
+    say("then end JupyterLab: File, Shut Down; or Ctrl-C twice here.")
     with TemporaryDirectory(prefix="osvos-mark-") as folder:
         open_tool(frame, mask, Path(folder))
     if not mask.exists():

@@ -134,7 +134,7 @@ def _segment(
     marked = read_marked(clip, marks)
     corrected = read_corrections(clip, marks.corrections, marked)
     drawn = ", ".join(map(str, write_previews(clip, marked, run_dir)))
-    say(f"look at what is marked before it is trained on (Ctrl+C stops): {drawn}")
+    say(f"look at what is marked before it is trained on (Ctrl-C stops): {drawn}")
 
     from osvos_keras.video.segment import segment_clip
 
