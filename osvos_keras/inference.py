@@ -162,15 +162,15 @@ def _see(
     growth = 1.0
     for batch in _batches(frames, settings.batch):
         images = np.stack([frame.image for frame in batch])
-        for frame, logits in zip(batch, _look(model, images, settings), strict=True):
+        for frame, logits in zip(batch, look(model, images, settings), strict=True):
             if learned_area:
                 logits = drop_unclear(logits, settings.clear_logit, settings.clear_area)
                 logits, growth = _look_again(model, frame.image, logits, settings, learned_area, growth)
             yield frame, logits
 
 
-def _look(model: keras.Model, images: np.ndarray, settings: InferenceConfig, scale: float = 1) -> np.ndarray:
-    """Logits (B, H, W) float32 of images (B, H, W, 3) seen at `scale` of their size, and at its halves."""
+def look(model: keras.Model, images: np.ndarray, settings: InferenceConfig, scale: float = 1) -> np.ndarray:
+    """Logits (B, H, W) float32 of images (B, H, W, 3) uint8, seen at `scale` of their size and its halves."""
     size = images.shape[1:3]
     heights = scaled_heights(scale * size[0], settings.scales)
     seen = [images if lines == size[0] else _resized(images, lines) for lines in heights]
@@ -194,7 +194,7 @@ def _look_again(
     growth = max(_growth(logits, learned_area), settings.shrinking * before)
     scale = next((scale for least, scale in reversed(settings.second_looks) if growth >= least), None)
     if scale is not None:
-        second = _look(model, image[None], settings, scale)[0]
+        second = look(model, image[None], settings, scale)[0]
         logits = second + (logits - second) / growth**2
     return logits, _growth(logits, learned_area)
 
