@@ -1,12 +1,10 @@
 """Notebooks for tests of batches: written on the spot, run by the real command in a process of its own."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -54,8 +52,6 @@ class Driver:
                 env={**os.environ, "CUDA_VISIBLE_DEVICES": "", **environment},
                 cwd=PROJECT,
                 start_new_session=True,
-                # Tests that a shell runs in the background ignore Ctrl-C, and would pass that on.
-                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             )
         self.tree = psutil.Process(self.process.pid)
         self.started.append(self)

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from osvos_keras.dataset.verification import write_lists
 from osvos_keras.davis import Davis
 from osvos_keras.io.masks import read_annotation, write_mask
 from osvos_keras.io.paths import PROJECT
+
+# Tests that a shell runs in the background ignore Ctrl-C, and the processes that they start would too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = PROJECT.parent / "shared"
 FRAMES = 4

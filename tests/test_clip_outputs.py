@@ -265,7 +265,6 @@ def stop_in_training(command, weights):
         [sys.executable, "-c", SLOW, str(NARROW), str(weights), *command],
         env={**os.environ, "PYTHONPATH": str(PROJECT)},
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     told = b""
     while not re.search(rb" [3-9]/30", told) and (part := os.read(process.stderr.fileno(), 4096)):
