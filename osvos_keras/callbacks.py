@@ -7,7 +7,8 @@ BackupAndRestore writes weights and epoch into two files, neither of them atomic
 
 import math
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -15,7 +16,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from osvos_keras.compilation import count_steps
-from osvos_keras.errors import DataError, TrainingError, WeightsError
+from osvos_keras.errors import DataError, TrainingError, WeightsError, note_if_stopped
 from osvos_keras.io.files import write_atomically
 from osvos_keras.weights import load_weights, save_state, set_aside
 
@@ -64,6 +65,17 @@ class Backup(keras.callbacks.Callback):
             keras.distribution.set_distribution(None)
             save_state(model, self.path)
             keras.distribution.set_distribution(distribution)
+
+    @contextmanager
+    def kept_if_stopped(self, model: keras.Model, steps: int) -> Iterator[None]:
+        """Make a backup at Ctrl-C. TensorFlow does a step as a whole, so weights and counter agree."""
+
+        def keep() -> str:
+            self.save(model)
+            return f"{count_steps(model)} of {steps} training steps are done and kept in {self.path.parent}"
+
+        with note_if_stopped(keep):
+            yield
 
 
 class History(keras.callbacks.Callback):

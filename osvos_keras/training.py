@@ -22,7 +22,7 @@ from osvos_keras.compilation import compile_for_training, count_steps, freeze_bl
 from osvos_keras.config import OnlineConfig, ParentConfig
 from osvos_keras.davis import Davis
 from osvos_keras.device import check_batch, choose_policy, choose_steps_per_execution, choose_strategy
-from osvos_keras.errors import DataError, TrainingError, note_if_stopped
+from osvos_keras.errors import DataError, TrainingError
 from osvos_keras.io.files import lock_folder, sha256
 from osvos_keras.io.paths import resolve_output
 from osvos_keras.model import build_osvos
@@ -259,7 +259,7 @@ def _fit(
         if tensorboard and is_first:
             observers.append(keras.callbacks.TensorBoard(folder / "tensorboard", update_freq=chunk))
         if start < steps:
-            keeping = _kept_if_stopped(saver, replica, steps) if processes.world_size == 1 else nullcontext()
+            keeping = saver.kept_if_stopped(replica, steps) if processes.world_size == 1 else nullcontext()
             with _explained(config), keeping:
                 data, callbacks = training.make_dataset(start), [*observers, *callbacks]
                 # Not shuffled by Keras: the pipeline's own order is the one that counts.
@@ -267,18 +267,6 @@ def _fit(
     if is_first:
         save_weights(model, folder / WEIGHTS_FILE)
         shutil.rmtree(backup, ignore_errors=True)
-
-
-@contextmanager
-def _kept_if_stopped(saver: Backup, model: keras.Model, steps: int) -> Iterator[None]:
-    """Make a backup at Ctrl-C. TensorFlow does a step as a whole, so weights and counter agree."""
-
-    def keep() -> str:
-        saver.save(model)
-        return f"{count_steps(model)} of {steps} training steps are done and kept in {saver.path.parent}"
-
-    with note_if_stopped(keep):
-        yield
 
 
 @contextmanager
