@@ -203,7 +203,7 @@ def _train(
     chunk: int = 25,
     **options,
 ) -> keras.Model:
-    """The network that the training gives, loaded from its folder whether or not it was trained just now."""
+    """The network that the training gives: trained here, or loaded from its folder."""
     folder, is_first = resolve_output(folder), processes.rank == 0
     with lock_folder(folder, wait=LOCK_WAIT) if is_first else nullcontext():
         alone = processes.world_size == 1  # else the processes agree on what their devices suggest
@@ -214,8 +214,7 @@ def _train(
         network = load_or_start(folder, made_with, **notes) if is_first else None
         kind = {"policy": policy, "conventions": find_conventions(training.weights)}
         if not processes.broadcast(np.array(network is not None)):
-            _fit(training, folder, kind, strategy, processes, chunk, **options)
-            network = load_finished(folder) if is_first else None
+            network = _fit(training, folder, kind, strategy, processes, chunk, **options)
         network = network or build_osvos(None, **kind)
         if not alone:
             network.set_weights(processes.broadcast(network.get_weights()))
@@ -233,8 +232,8 @@ def _fit(
     progress: bool = True,
     tensorboard: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-) -> None:
-    """Go on from the last backup to the end, and write the weights."""
+) -> keras.Model | None:
+    """Go on from the last backup to the end, write the weights, and give the network to the first process."""
     config, steps = training.config, training.steps
     is_first = processes.rank == 0
     history, backup = (folder / name if is_first else None for name in ("history.csv", "backup"))
@@ -264,9 +263,14 @@ def _fit(
                 data, callbacks = training.make_dataset(start), [*observers, *callbacks]
                 # Not shuffled by Keras: the pipeline's own order is the one that counts.
                 replica.fit(data, callbacks=callbacks, shuffle=False, verbose=0)
-    if is_first:
-        save_weights(model, folder / WEIGHTS_FILE)
-        shutil.rmtree(backup, ignore_errors=True)
+    if not is_first:
+        return None
+    save_weights(model, folder / WEIGHTS_FILE)
+    shutil.rmtree(backup, ignore_errors=True)
+    if strategy.num_replicas_in_sync * processes.devices > 1:
+        return load_finished(folder)  # its variables are spread over the devices no longer
+    model.trainable, model.inference = True, config.inference
+    return model
 
 
 @contextmanager
