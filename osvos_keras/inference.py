@@ -8,7 +8,7 @@ object where its logit is above 0, that is, its probability above one half.
 import dataclasses
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
@@ -36,8 +36,7 @@ from osvos_keras.refinement import drop_unclear, snap_contour
 from osvos_keras.threads import in_order, worker_threads
 
 AHEAD = 8  # frames that are read before, or snapped and written after, the network's own
-# Keras traces a graph for each network and number of scales
-_FUSED: WeakKeyDictionary[keras.Model, dict[int, keras.Model]] = WeakKeyDictionary()
+_FUSED: WeakKeyDictionary[keras.Model, Callable] = WeakKeyDictionary()
 
 
 class _Frame(NamedTuple):
@@ -67,19 +66,22 @@ def own_settings(model: keras.Model) -> InferenceConfig:
     return getattr(model, "inference", InferenceConfig())
 
 
-def fused_only(model: keras.Model, scales: int = 1) -> keras.Model:
+def fused_only(model: keras.Model) -> Callable:
     """The same network, computing the fused output alone, compiled for this device; kept while it lives.
 
-    It takes a list of images (B, H, W, 3), one for each scale, and returns a dict of as many logits
-    (B, H, W, 1), `scale0` first.
+    It takes images (B, H, W, 3) uint8 and returns logits (B, H, W, 1) float32. TensorFlow traces it once for
+    images of every size; Keras's `predict` would trace it for two sizes of a batch and of an image each.
     """
-    kept = _FUSED.setdefault(model, {})
-    if scales not in kept:
+    if model not in _FUSED:
         fused = keep_outputs(model, ("fused",))
-        images = [keras.Input(batch_shape=fused.input.shape, dtype=fused.input.dtype) for _ in range(scales)]
-        kept[scales] = keras.Model(images, {f"scale{n}": fused(one)["fused"] for n, one in enumerate(images)})
-        kept[scales].compile(jit_compile=use_xla())
-    return kept[scales]
+        if keras.config.backend() == "tensorflow":
+            images = tf.TensorSpec(fused.input.shape, tf.uint8)
+            run = tf.function(fused, [images], autograph=False, jit_compile=use_xla())
+        else:
+            fused.compile(jit_compile=use_xla())
+            run = fused.predict_on_batch
+        _FUSED[model] = lambda images: run(images)["fused"]
+    return _FUSED[model]
 
 
 def predict_sequence(
@@ -174,8 +176,8 @@ def look(model: keras.Model, images: np.ndarray, settings: InferenceConfig, scal
     size = images.shape[1:3]
     heights = scaled_heights(scale * size[0], settings.scales)
     seen = [images if lines == size[0] else _resized(images, lines) for lines in heights]
-    found = fused_only(model, settings.scales).predict_on_batch(seen)
-    return np.mean([[_resize(one, size) for one in logits[..., 0]] for logits in found.values()], axis=0)
+    found = [np.asarray(fused_only(model)(one))[..., 0] for one in seen]
+    return np.mean([[_resize(one, size) for one in logits] for logits in found], axis=0)
 
 
 def _resize(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:

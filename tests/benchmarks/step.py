@@ -142,7 +142,7 @@ def _time_inference(policy: str, args: argparse.Namespace) -> list[float]:
     seconds = []
     for _ in range(args.runs + 1):
         start = time.perf_counter()
-        network.predict_on_batch([frame])
+        network(frame).numpy()
         seconds.append(time.perf_counter() - start)
     return seconds
 
