@@ -247,6 +247,7 @@ def segment_sequence(
     settings: InferenceConfig | None = None,
     learned_area: float | None = None,
     progress: bool = True,
+    frames: Sequence[Path] | None = None,
 ) -> Path:
     """Write the masks of a sequence: `folder/<sequence>/00000.png`, 0 and 255, the frames' own size.
 
@@ -257,6 +258,7 @@ def segment_sequence(
         folder: the folder of masks; the sequence gets one of its own in it.
         settings, learned_area, progress: as for `predict_sequence`; no learned area is that of the first
             annotation.
+        frames: some of the sequence's frames; None takes all.
 
     Returns:
         The sequence's folder of masks.
@@ -277,7 +279,8 @@ def segment_sequence(
         write_mask(masks / f"{path.stem}.png", logits > 0)
 
     with worker_threads() as pool:
-        found = predict_sequence(model, davis.frames(sequence), settings, learned_area, progress)
+        frames = frames or davis.frames(sequence)
+        found = predict_sequence(model, frames, settings, learned_area, progress)
         for _ in in_order(pool, write, found, AHEAD):
             pass
     return masks

@@ -9,13 +9,15 @@ import pandas as pd
 import pytest
 
 from osvos_keras.callbacks import AtSteps
-from osvos_keras.config import OnlineConfig, get_config
+from osvos_keras.config import InferenceConfig, OnlineConfig, get_config
 from osvos_keras.course import ablation
 from osvos_keras.course.ablation import read_ablation, run_ablation
+from osvos_keras.device import choose_policy
 from osvos_keras.errors import ConfigError
 from osvos_keras.evaluation import evaluate
 from osvos_keras.inference import segment_sequence
-from osvos_keras.io.masks import write_mask
+from osvos_keras.io.masks import read_annotation, write_mask
+from osvos_keras.model import build_osvos
 from osvos_keras.plots.scores import ablation_curves
 from osvos_keras.training import train_online
 
@@ -44,6 +46,22 @@ def test_each_row_is_what_a_training_of_so_many_steps_gives(tiny, tmp_path, deca
     assert kept == by_hand and table["J"][1] == pytest.approx(by_hand, abs=1e-9)
     assert table["train_seconds"].iloc[0] < 1 < table["train_seconds"].iloc[1]
     assert (table["mask_seconds"] > 0).all()
+    per_frame = evaluate(tmp_path / "masks", tiny, ["cow"], progress=False).per_frame["J"]
+    some = ablation._write_and_score(model, tiny, "cow", tmp_path / "some", model.inference, None, every=2)
+    assert some["J"] == pytest.approx(per_frame[::2].mean(), abs=1e-9) and some["J"] != per_frame.mean()
+    written = [path.stem for path in sorted((tmp_path / "some" / "cow").iterdir())]
+    assert written == [path.stem for path in [tiny.frames("cow")[0], *tiny.frames("cow")[1:-1:2]]]
+
+
+def test_random_branches_are_not_snapped(tiny, tmp_path):
+    run_ablation(tiny, ["cow"], STARTS, CONFIG, [0], tmp_path, progress=False)
+    start = build_osvos("imagenet", policy=choose_policy(), seed=CONFIG.seed)
+    bare = InferenceConfig(CONFIG.height, snap=False)
+    masks = segment_sequence(start, tiny, "cow", tmp_path / "bare", bare, 0, progress=False)
+    kept = tmp_path / "ImageNet_0" / "cow"
+    assert len(list(kept.iterdir())) == len(tiny.frames("cow")) - 1
+    for path in kept.iterdir():
+        np.testing.assert_array_equal(read_annotation(path), read_annotation(masks / path.name))
 
 
 def test_what_is_finished_is_read_and_other_settings_are_not_mistaken_for_it(tiny, tmp_path, monkeypatch):
