@@ -140,7 +140,7 @@ def test_a_preset_means_the_same_in_a_notebook_as_in_a_command(stem):
 
 def test_the_parents_epochs_are_the_presets_where_none_is_given():
     stem = "03_parent_training"
-    assert config_of(stem).epochs == 1  # so that the notebook is quick
+    assert config_of(stem).epochs == 0.5  # so that the notebook is quick
     assert config_of(stem, PRESET="paper", PARENT_EPOCHS=None) == get_config("parent", "paper")
     assert config_of(stem, PARENT_EPOCHS=0.5, SETTINGS="batch=4").batch == 4
 
