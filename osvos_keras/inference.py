@@ -32,7 +32,7 @@ from osvos_keras.io.paths import resolve_output
 from osvos_keras.metrics import region_similarity
 from osvos_keras.model import keep_outputs
 from osvos_keras.pipeline import resize_to_height, resized_size, scaled_heights
-from osvos_keras.refinement import drop_unclear, snap_contour
+from osvos_keras.refinement import drop_unclear, reconcile, snap_contour
 from osvos_keras.threads import in_order, worker_threads
 
 AHEAD = 8  # frames that are read before, or snapped and written after, the network's own
@@ -97,8 +97,9 @@ def predict_sequence(
 
     Online training sees the object at the size of its first frame. Where it has grown much larger since,
     the network knows its parts no longer; so it looks again at a smaller copy of that frame, in which the
-    object is nearly as large as it was learned. The logits of the first look count as the learned area to
-    the present one. The object's size is estimated from this frame and the one before.
+    object is nearly as large as it was learned. The second look decides what belongs to the object, and
+    where the first one differs, colours decide as along the contour. The object's size is estimated from
+    this frame and the one before.
 
     Parts that only resemble the object are left out, and the contour is snapped: see `refinement`.
 
@@ -196,8 +197,7 @@ def _look_again(
     growth = max(_growth(logits, learned_area), settings.shrinking * before)
     scale = next((scale for least, scale in reversed(settings.second_looks) if growth >= least), None)
     if scale is not None:
-        second = look(model, image[None], settings, scale)[0]
-        logits = second + (logits - second) / growth**2
+        logits = reconcile(logits, look(model, image[None], settings, scale)[0])
     return logits, _growth(logits, learned_area)
 
 

@@ -1,9 +1,10 @@
-"""After the network: what is nowhere clear leaves the mask, and the contour snaps to the picture's edges."""
+"""After the network: unclear parts leave the mask, two looks become one, and contours snap to edges."""
 
 import cv2
 import numpy as np
 
 COLOURS = 5  # clusters that GrabCut makes of object and background each
+UNSURE = np.float32(1e-3)  # the logit of a pixel of the object about which nothing else is known
 
 
 def drop_unclear(logits: np.ndarray, clear_logit: float, clear_area: float) -> np.ndarray:
@@ -25,6 +26,21 @@ def drop_unclear(logits: np.ndarray, clear_logit: float, clear_area: float) -> n
     unclear = clear < clear_area * np.bincount(parts.ravel())
     unclear[0] = False  # the background
     return np.where(unclear[parts], np.float32(0), logits)
+
+
+def reconcile(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The logits of two looks at one frame: the second look decides, and is only as sure as the first one.
+
+    Args:
+        first: (H, W) float32.
+        second: (H, W) float32.
+
+    Returns:
+        (H, W) float32 with the signs of `second`. Where both looks agree they have the size of the less sure
+        one. Where they do not, they are next to 0, so that `snap_contour` decides there by the colours.
+    """
+    sure = np.where(first * second > 0, np.minimum(abs(first), abs(second)), UNSURE)
+    return np.copysign(sure, second)
 
 
 def snap_contour(frame: np.ndarray, logits: np.ndarray, band: float) -> np.ndarray:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from osvos_keras.config import InferenceConfig
-from osvos_keras.refinement import drop_unclear, snap_contour
+from osvos_keras.refinement import drop_unclear, reconcile, snap_contour
 
 BAND, CLEAR = InferenceConfig.snap_band, (InferenceConfig.clear_logit, InferenceConfig.clear_area)
 DISK = cv2.circle(np.zeros((60, 80), np.uint8), (40, 30), 18, 1, -1) > 0
@@ -48,6 +48,24 @@ def test_what_the_network_is_sure_of_stays(frame):
     kept = (snapped > 0) == (logits > 0)
     np.testing.assert_array_equal(snapped[kept], logits[kept])
     assert snapped.dtype == np.float32 and not kept.all()
+
+
+def test_of_two_looks_the_second_decides_as_far_as_the_first_agrees():
+    first, second = np.float32([[5, 1, -5, -1, 3, 0, -3, 0]]), np.float32([[2, 4, -2, -4, -3, -3, 3, 3]])
+    found = reconcile(first, second)
+    np.testing.assert_array_equal(found[:, :4], [[2, 1, -2, -1]])
+    np.testing.assert_array_equal(np.sign(found[:, 4:]), [[-1, -1, 1, 1]])
+    assert (abs(found[:, 4:]) < 0.01).all() and found.dtype == np.float32
+
+
+def test_where_two_looks_differ_the_colours_decide(frame):
+    """The first look misses the object's middle, as from too near; the second is too coarse."""
+    middle = cv2.circle(np.zeros(DISK.shape, np.uint8), (40, 30), 9, 1, -1) > 0
+    first = np.where(DISK & ~middle, np.float32(6), np.float32(-6))
+    block = cv2.boxFilter(DISK.astype(np.float32), -1, (15, 15)) > 0.2
+    second = np.where(block, np.float32(6), np.float32(-6))
+    assert max(overlap(one > 0, DISK) for one in (first, second)) < 0.8
+    assert overlap(snap_contour(frame, reconcile(first, second), BAND) > 0, DISK) > 0.98
 
 
 def test_snapping_does_not_depend_on_what_was_drawn_before(frame):

@@ -37,7 +37,7 @@ from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import read_annotation
 from osvos_keras.metrics import contour_accuracy, region_similarity
 from osvos_keras.pipeline import resize_to_height
-from osvos_keras.refinement import drop_unclear, snap_contour
+from osvos_keras.refinement import drop_unclear, reconcile, snap_contour
 from osvos_keras.training import WEIGHTS_FILE, train_online, train_parent
 
 FOLDS = 3
@@ -138,8 +138,7 @@ def see_again(looks: np.ndarray, settings: InferenceConfig, learned: float, befo
     growth = max(grown(logits, learned), settings.shrinking**stride * before)
     scale = next((scale for least, scale in reversed(settings.second_looks) if growth >= least), None)
     if scale is not None:
-        second = looks[LOOKS.index(scale)]
-        logits = second + (logits - second) / growth**2
+        logits = reconcile(logits, looks[LOOKS.index(scale)])
     return logits, grown(logits, learned)
 
 
