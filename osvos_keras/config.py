@@ -29,8 +29,6 @@ RANGES = {
     "side_weight": (0, 1e3),
     "side_end": (1e-9, 1e9),
     "seed": (0, 2**63 - 1),  # what tf.data takes
-    "clear_logit": (0, 1e3),
-    "clear_area": (0, 1),
     "shrinking": (0, 1),
     "snap_band": (0, 1e3),
 }
@@ -44,14 +42,12 @@ class InferenceConfig:
     """How a network makes masks of frames. A trained one carries this as `model.inference`.
 
     `dataclasses.replace(model.inference, height=480)` changes one setting. Why these numbers:
-    docs/experiments.md. A logit of 0 is a probability of one half, 2 of 0.88, 4 of 0.98.
+    docs/experiments.md. A logit of 0 is a probability of one half, 2 of 0.88.
     """
 
     height: int = 0  # lines, as in training; 0 leaves frames as they are
     scales: int = 1  # sizes, each half of the one before, whose logits are averaged
     batch: int = 4  # frames that the network sees at once
-    clear_logit: float = 4.0  # from this logit on a pixel is clear …
-    clear_area: float = 0.05  # … and parts of which a smaller fraction is clear leave the mask
     # Of objects that grow: how many times as long, at least, as where it was learned, and the scale of the
     # second look. Empty: one look.
     second_looks: tuple = ((1.25, 0.75), (1.6, 0.5), (2.4, 0.35), (3.4, 0.25))

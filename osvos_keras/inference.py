@@ -32,7 +32,7 @@ from osvos_keras.io.paths import resolve_output
 from osvos_keras.metrics import region_similarity
 from osvos_keras.model import keep_outputs
 from osvos_keras.pipeline import resize_to_height, resized_size, scaled_heights
-from osvos_keras.refinement import drop_unclear, reconcile, snap_contour
+from osvos_keras.refinement import reconcile, snap_contour
 from osvos_keras.threads import in_order, worker_threads
 
 AHEAD = 8  # frames that are read before, or snapped and written after, the network's own
@@ -101,7 +101,7 @@ def predict_sequence(
     where the first one differs, colours decide as along the contour. The object's size is estimated from
     this frame and the one before.
 
-    Parts that only resemble the object are left out, and the contour is snapped: see `refinement`.
+    The contour is snapped to edges of the picture: see `refinement`.
 
     Args:
         model: the network.
@@ -109,8 +109,7 @@ def predict_sequence(
         settings: how to look at them; None takes the model's own. To change one setting:
             `dataclasses.replace(model.inference, snap=False)`.
         learned_area: the area of the object where it was learned, as a fraction of the frame, 0 to 1.
-            With 0, for a network that has not learned an object, it looks once at every frame and keeps
-            all that it finds.
+            With 0, for a network that has not learned an object, it looks once at every frame.
         progress: whether to show a bar.
 
     Yields:
@@ -167,7 +166,6 @@ def _see(
         images = np.stack([frame.image for frame in batch])
         for frame, logits in zip(batch, look(model, images, settings), strict=True):
             if learned_area:
-                logits = drop_unclear(logits, settings.clear_logit, settings.clear_area)
                 logits, growth = _look_again(model, frame.image, logits, settings, learned_area, growth)
             yield frame, logits
 

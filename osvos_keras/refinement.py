@@ -1,31 +1,10 @@
-"""After the network: unclear parts leave the mask, two looks become one, and contours snap to edges."""
+"""After the network: the logits of two looks become one, and contours snap to the picture's edges."""
 
 import cv2
 import numpy as np
 
 COLOURS = 5  # clusters that GrabCut makes of object and background each
 UNSURE = np.float32(1e-3)  # the logit of a pixel of the object about which nothing else is known
-
-
-def drop_unclear(logits: np.ndarray, clear_logit: float, clear_area: float) -> np.ndarray:
-    """Leave out of a mask what only resembles the object.
-
-    A network that was trained online is sure of its object, in most of its pixels. Connected pixels of
-    which only a small fraction is clear are something else, or the edge of it.
-
-    Args:
-        logits: (H, W) float32.
-        clear_logit: a pixel is clear from this logit on.
-        clear_area: the fraction of a connected part's pixels, 0 to 1, that must be clear.
-
-    Returns:
-        The logits, with 0, undecided, in parts that are less clear.
-    """
-    _, parts = cv2.connectedComponents((logits > 0).astype(np.uint8))
-    clear = np.bincount(parts.ravel(), (logits >= clear_logit).ravel())
-    unclear = clear < clear_area * np.bincount(parts.ravel())
-    unclear[0] = False  # the background
-    return np.where(unclear[parts], np.float32(0), logits)
 
 
 def reconcile(first: np.ndarray, second: np.ndarray) -> np.ndarray:

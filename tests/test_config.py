@@ -109,7 +109,7 @@ def test_a_value_of_another_type_or_range_is_an_error(name, value):
         ({"scales": 0}, "scales is 0; it must be above zero"),
         ({"batch": 2.0}, r"batch is 2\.0; it must be a whole number"),
         ({"snap": 1}, "snap is 1; it must be True or False"),
-        ({"clear_area": 1.5}, r"clear_area is 1\.5; it must lie between 0 and 1"),
+        ({"shrinking": 1.5}, r"shrinking is 1\.5; it must lie between 0 and 1"),
         ({"second_looks": [(1.6, 0.5)]}, r"second_looks is \[.*; it must be a tuple"),
         ({"second_looks": (1.6, 0.5)}, r"second_looks holds 1\.6; a pair is"),
         ({"second_looks": ((0.9, 0.5),)}, r"second_looks holds \(0\.9, 0\.5\); a pair is"),

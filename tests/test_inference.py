@@ -144,31 +144,6 @@ def test_an_object_is_not_taken_to_have_shrunk_at_once(bright, tmp_path):
         np.testing.assert_array_equal(last_mask(bright, frames, area, settings), alone)
 
 
-def test_a_part_of_the_mask_that_is_nowhere_clear_is_left_out(bright, tmp_path):
-    """Of four squares of 16 × 16 pixels the second has 13 clear pixels, a twentieth, and the third 12."""
-    image = np.zeros((24, 96), np.uint8)
-    image[4:20, 4:20] = 200
-    for left, clear in ((28, 13), (52, 12), (76, 0)):
-        square = np.full(256, 130, np.uint8)
-        square[:clear] = 200
-        image[4:20, left : left + 16] = square.reshape(16, 16)
-    path = tmp_path / "cow" / "00000.png"
-    path.parent.mkdir()
-    Image.fromarray(np.stack([image] * 3, axis=-1)).save(path)
-    everything = last_mask(bright, [path], 0)
-    np.testing.assert_array_equal(everything, image > 0)
-    clear = everything & (np.arange(96) < 48)
-    np.testing.assert_array_equal(last_mask(bright, [path], 0.5), clear)
-    np.testing.assert_array_equal(last_mask(bright, [path], 0.5, replace(PLAIN, clear_area=0)), everything)
-
-
-def test_where_nothing_is_clear_the_mask_is_empty(bright, tmp_path):
-    frames = write_frames(tmp_path, np.full((24, 32), 130, np.uint8))
-    assert last_mask(bright, frames, 0).all()
-    with pytest.warns(MaskWarning):
-        assert not last_mask(bright, frames, 0.5).any()
-
-
 def test_masks_of_a_sequence_take_the_first_annotation_for_the_size_that_was_learned(network, tiny, tmp_path):
     def masks(folder, settings=None, area=None):
         folder = segment_sequence(network, tiny, "cow", tmp_path / folder, settings, area, progress=False)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from osvos_keras.config import InferenceConfig
-from osvos_keras.refinement import drop_unclear, reconcile, snap_contour
+from osvos_keras.refinement import reconcile, snap_contour
 
-BAND, CLEAR = InferenceConfig.snap_band, (InferenceConfig.clear_logit, InferenceConfig.clear_area)
+BAND = InferenceConfig.snap_band
 DISK = cv2.circle(np.zeros((60, 80), np.uint8), (40, 30), 18, 1, -1) > 0
 
 
@@ -84,25 +84,3 @@ def test_without_colours_of_both_nothing_is_snapped(frame, value):
 def test_tiny_frames(shape):
     logits = np.linspace(-9, 9, shape[0] * shape[1], dtype=np.float32).reshape(shape)
     assert snap_contour(np.zeros((*shape, 3), np.uint8), logits, BAND).shape == shape
-
-
-def test_parts_that_are_nowhere_clear_become_undecided():
-    """Against percentiles: a part stays if its 95th percentile is clear."""
-    random = np.random.default_rng(1)
-    logits = cv2.resize(
-        random.normal(0, 6, (12, 16)).astype(np.float32), (64, 48), interpolation=cv2.INTER_CUBIC
-    )
-    count, parts = cv2.connectedComponents((logits > 0).astype(np.uint8))
-    expected, dropped = logits.copy(), 0
-    for part in range(1, count):
-        values = np.sort(logits[parts == part])
-        if (values >= 4).mean() < 0.05:
-            expected[parts == part], dropped = 0, dropped + 1
-    assert 0 < dropped < count - 1
-    np.testing.assert_array_equal(drop_unclear(logits, *CLEAR), expected)
-
-
-def test_a_mask_of_nothing_or_of_everything():
-    for value in (-1.0, 5.0):
-        logits = np.full((4, 5), value, np.float32)
-        np.testing.assert_array_equal(drop_unclear(logits, *CLEAR), logits)

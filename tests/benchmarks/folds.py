@@ -37,7 +37,7 @@ from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import read_annotation
 from osvos_keras.metrics import contour_accuracy, region_similarity
 from osvos_keras.pipeline import resize_to_height
-from osvos_keras.refinement import drop_unclear, reconcile, snap_contour
+from osvos_keras.refinement import reconcile, snap_contour
 from osvos_keras.training import WEIGHTS_FILE, train_online, train_parent
 
 FOLDS = 3
@@ -60,9 +60,8 @@ ONLINE = {
 SEEN = InferenceConfig(get_config("online").height)
 MASKS = {
     "default": SEEN,
-    "as found": replace(SEEN, clear_area=0.0, second_looks=(), snap=False),
+    "as found": replace(SEEN, second_looks=(), snap=False),
     "no second look": replace(SEEN, second_looks=()),
-    "nothing dropped": replace(SEEN, clear_area=0.0),
     "not snapped": replace(SEEN, snap=False),
 }
 
@@ -133,8 +132,6 @@ def see_again(looks: np.ndarray, settings: InferenceConfig, learned: float, befo
         before: how many times as long it was in the frame seen before this one, `stride` frames ago.
     """
     logits = looks[0]
-    if settings.clear_area:
-        logits = drop_unclear(logits, settings.clear_logit, settings.clear_area)
     growth = max(grown(logits, learned), settings.shrinking**stride * before)
     scale = next((scale for least, scale in reversed(settings.second_looks) if growth >= least), None)
     if scale is not None:
