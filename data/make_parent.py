@@ -24,9 +24,9 @@ import pandas as pd
 from osvos_keras.callbacks import AtSteps
 from osvos_keras.config import ParentConfig, get_config
 from osvos_keras.davis import Davis
-from osvos_keras.inference import sample_similarity
 from osvos_keras.io.files import sha256, write_atomically
 from osvos_keras.io.paths import resolve_output
+from osvos_keras.similarity import sample_similarity
 from osvos_keras.training import WEIGHTS_FILE, train_parent
 from osvos_keras.weights import BUNDLED, FILES, save_weights
 

@@ -5,7 +5,6 @@ grown, and its logits are resized to the frame's own size and snapped (a thread)
 object where its logit is above 0, that is, its probability above one half.
 """
 
-import dataclasses
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,9 +26,8 @@ from osvos_keras.device import use_xla
 from osvos_keras.errors import MaskWarning
 from osvos_keras.io.files import clear_temporaries, make_folder
 from osvos_keras.io.images import read_frame
-from osvos_keras.io.masks import read_annotation, write_mask
+from osvos_keras.io.masks import write_mask
 from osvos_keras.io.paths import resolve_output
-from osvos_keras.metrics import region_similarity
 from osvos_keras.model import keep_outputs
 from osvos_keras.pipeline import resize_to_height, resized_size, scaled_heights
 from osvos_keras.refinement import reconcile, snap_contour
@@ -208,33 +206,6 @@ def _finish(seen: tuple[_Frame, np.ndarray], settings: InferenceConfig) -> tuple
     (path, frame, _), logits = seen
     logits = _resize(logits, frame.shape[:2])
     return path, snap_contour(frame, logits, settings.snap_band) if settings.snap else logits
-
-
-def sample_similarity(
-    model: keras.Model,
-    davis: Davis,
-    sequence: str,
-    settings: InferenceConfig | None = None,
-    learned_area: float = 0,
-    every: int = 1,
-) -> float:
-    """The mean J over every `every`-th frame of a sequence at full size, the first and the last left out.
-
-    A quick look at a network in training; the benchmark's own number is `evaluation.evaluate`'s.
-
-    Args:
-        model, settings, learned_area: as for `predict_sequence`; without settings contours are not snapped.
-        davis: the data set.
-        sequence: its name.
-        every: 1 takes every frame, 2 every other one.
-    """
-    settings = settings or dataclasses.replace(own_settings(model), snap=False)
-    frames, annotations = (paths(sequence)[1:-1][::every] for paths in (davis.frames, davis.annotations))
-    found = predict_sequence(model, frames, settings, learned_area, progress=False)
-    pairs = zip(found, annotations, strict=True)
-    return float(
-        np.mean([region_similarity(logits > 0, read_annotation(path)) for (_, logits), path in pairs])
-    )
 
 
 def segment_sequence(

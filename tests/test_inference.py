@@ -19,13 +19,13 @@ from osvos_keras.inference import (
     fused_only,
     predict_logits,
     predict_sequence,
-    sample_similarity,
     segment_sequence,
 )
 from osvos_keras.io import images
 from osvos_keras.io.masks import read_annotation
 from osvos_keras.model import OUTPUTS, build_osvos
 from osvos_keras.refinement import reconcile
+from osvos_keras.similarity import sample_similarity
 
 
 @pytest.fixture(scope="module")

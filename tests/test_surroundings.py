@@ -13,7 +13,8 @@ import json, sys
 import keras
 from osvos_keras.config import OnlineConfig
 from osvos_keras.davis import Davis
-from osvos_keras.inference import predict_logits, sample_similarity, segment_sequence
+from osvos_keras.inference import predict_logits, segment_sequence
+from osvos_keras.similarity import sample_similarity
 from osvos_keras.training import train_online
 
 davis = Davis(sys.argv[1])
