@@ -16,7 +16,7 @@ from osvos_keras.io.literals import check_known, check_range, check_type, parse_
 # The least and the most that a setting may be; where the least is above zero, zero means nothing.
 RANGES = {
     "height": (0, 16_384),
-    "scales": (1, 6),
+    "window": (0, 16_384),
     "batch": (1, 4_096),
     "accumulate": (1, 4_096),
     "epochs": (1e-9, 1e6),
@@ -34,7 +34,6 @@ RANGES = {
 }
 CHOICES = {"optimizer": ("adam", "sgd"), "decay": ("cosine", "none")}
 POLICIES = ("auto", "float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float16", "float64")
-SMALLEST = 8  # lines, that the smallest of several scales may have
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class InferenceConfig:
     """
 
     height: int = 0  # lines, as in training; 0 leaves frames as they are
-    scales: int = 1  # sizes, each half of the one before, whose logits are averaged
+    window: int = 0  # frames of more lines are seen in a window, after a glance at the whole; 0: whole
     batch: int = 4  # frames that the network sees at once
     # Of objects that grow: how many times as long, at least, as where it was learned, and the scale of the
     # second look. Empty: one look.
@@ -95,7 +94,7 @@ class _Config:
     @property
     def inference(self) -> InferenceConfig:
         """How a network trained with these settings makes masks."""
-        return InferenceConfig(self.height, getattr(self, "scales", 1))
+        return InferenceConfig(self.height, getattr(self, "window", 0))
 
 
 @dataclass(frozen=True)
@@ -117,21 +116,13 @@ class ParentConfig(_Config):
 class OnlineConfig(_Config):
     """Phase 2: one sequence, on its first frame and annotation alone."""
 
+    height: int = 480
     steps: int = 100
     decay: str = "none"
     frozen_blocks: int = 4  # for less than half the time: docs/benchmarks.md
-    # Sizes at which the network sees a frame, each half of the one before; it learns them in turn, and
-    # its masks are of their mean logits.
-    scales: int = 1
-
-    def __post_init__(self):
-        super().__post_init__()
-        lines = self.height / 2 ** (self.scales - 1)
-        if self.scales > 1 and 0 < lines < SMALLEST:
-            raise ConfigError(
-                f"scales is {self.scales}; the smallest would see {lines:g} of {self.height} lines, and "
-                f"{SMALLEST} are the least. Take fewer scales, or a larger height."
-            )
+    # Of frames of more lines, every other step sees a window of so many, with some of the object, and the
+    # others the whole frame at so many; 0: whole frames alone.
+    window: int = 240
 
 
 def _check_settings(config: InferenceConfig | _Config) -> None:
@@ -167,7 +158,7 @@ _PIXELS = 480 * 854
 # diverges at the second update. Its step-wise decay is not reproduced.
 PRESETS = {
     "default": {"parent": ParentConfig(), "online": OnlineConfig()},
-    "thorough": {"parent": ParentConfig(), "online": OnlineConfig(height=480, scales=2)},
+    "thorough": {"parent": ParentConfig(), "online": OnlineConfig(window=0, steps=200)},
     "mindspore": {
         "parent": ParentConfig(
             height=0, epochs=240, batch=12, learning_rate=5e-5, decay="none", weight_decay=2e-4,
@@ -175,7 +166,7 @@ PRESETS = {
         ),
         "online": OnlineConfig(
             height=0, steps=10_000, learning_rate=5e-6, decay="none", weight_decay=2e-4, balance=1.0,
-            side_weight=0.0, frozen_blocks=0,
+            side_weight=0.0, frozen_blocks=0, window=0,
         ),
     },
     "paper": {
@@ -186,7 +177,7 @@ PRESETS = {
         "online": OnlineConfig(
             height=0, steps=5_000, accumulate=10, optimizer="sgd", learning_rate=1e-8 * _PIXELS, decay="none",
             weight_decay=2e-4, layer_rates=True, head_scale=0.001, balance=1.0, side_weight=0.0,
-            frozen_blocks=0,
+            frozen_blocks=0, window=0,
         ),
     },
 }  # fmt: skip

@@ -1,20 +1,17 @@
 """From a trained network to masks: a sequence in batches, PNGs in DAVIS result layout.
 
-A frame's way: it is read and resized (a thread), seen by the network, looked at again if its object has
-grown, and its logits are resized to the frame's own size and snapped (a thread). A pixel belongs to the
-object where its logit is above 0, that is, its probability above one half.
+A frame's way: it is read and resized (a thread), the network looks at it (`looks`), and its logits are
+resized to the frame's own size and snapped (a thread). A pixel belongs to the object where its logit is
+above 0, that is, its probability above one half.
 """
 
-import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
-import cv2
 import keras
 import numpy as np
 import tensorflow as tf
@@ -22,19 +19,17 @@ from tqdm import tqdm
 
 from osvos_keras.config import InferenceConfig
 from osvos_keras.davis import Davis
-from osvos_keras.device import use_xla
 from osvos_keras.errors import MaskWarning
 from osvos_keras.io.files import clear_temporaries, make_folder
 from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import write_mask
 from osvos_keras.io.paths import resolve_output
-from osvos_keras.model import keep_outputs
-from osvos_keras.pipeline import resize_to_height, resized_size, scaled_heights
-from osvos_keras.refinement import reconcile, snap_contour
+from osvos_keras.looks import look, look_again, resize_images, resize_logits
+from osvos_keras.pipeline import resized_size
+from osvos_keras.refinement import snap_contour
 from osvos_keras.threads import in_order, worker_threads
 
 AHEAD = 8  # frames that are read before, or snapped and written after, the network's own
-_FUSED: WeakKeyDictionary[keras.Model, Callable] = WeakKeyDictionary()
 
 
 class _Frame(NamedTuple):
@@ -55,31 +50,13 @@ def predict_logits(model: keras.Model, frame: np.ndarray, height: int | None = N
         `side2` … `side5` and `fused`, each (H, W) float32, at the resized frame's size.
     """
     height = own_settings(model).height if height is None else height
-    outputs = model(_resized(frame, height)[None])
+    outputs = model(resize_images(frame, height)[None])
     return {name: keras.ops.convert_to_numpy(logits)[0, ..., 0] for name, logits in outputs.items()}
 
 
 def own_settings(model: keras.Model) -> InferenceConfig:
     """How a network looks at frames: as it was trained, or at their own size if that is not known."""
     return getattr(model, "inference", InferenceConfig())
-
-
-def fused_only(model: keras.Model) -> Callable:
-    """The same network, computing the fused output alone, compiled for this device; kept while it lives.
-
-    It takes images (B, H, W, 3) uint8 and returns logits (B, H, W, 1) float32. TensorFlow traces it once for
-    images of every size; Keras's `predict` would trace it for two sizes of a batch and of an image each.
-    """
-    if model not in _FUSED:
-        fused = keep_outputs(model, ("fused",))
-        if keras.config.backend() == "tensorflow":
-            images = tf.TensorSpec(fused.input.shape, tf.uint8)
-            run = tf.function(fused, [images], autograph=False, jit_compile=use_xla())
-        else:
-            fused.compile(jit_compile=use_xla())
-            run = fused.predict_on_batch
-        _FUSED[model] = lambda images: run(images)["fused"]
-    return _FUSED[model]
 
 
 def predict_sequence(
@@ -92,6 +69,10 @@ def predict_sequence(
     """The logits of the object in every frame of a sequence, in order.
 
     Only the fused output is computed, and only a few frames are in memory at a time.
+
+    Frames of more lines than `settings.window` are seen in two steps: a glance at a small copy tells where
+    the object may be, and only there the network looks at the frame itself. (With XLA, which would compile
+    the network for every size of that window, it looks at the whole.)
 
     Online training sees the object at the size of its first frame. Where it has grown much larger since,
     the network knows its parts no longer; so it looks again at a smaller copy of that frame, in which the
@@ -141,11 +122,7 @@ def _read(path: Path, height: int) -> _Frame:
     frame = read_frame(path)
     resized_size(path, height, frame.shape[:2])
     with tf.device("CPU"):
-        return _Frame(path, frame, _resized(frame, height))
-
-
-def _resized(images: np.ndarray, height: int) -> np.ndarray:
-    return np.asarray(resize_to_height(images, height, "bilinear"))
+        return _Frame(path, frame, resize_images(frame, height))
 
 
 def _batches(frames: Iterable[_Frame], size: int) -> Iterator[list[_Frame]]:
@@ -164,47 +141,13 @@ def _see(
         images = np.stack([frame.image for frame in batch])
         for frame, logits in zip(batch, look(model, images, settings), strict=True):
             if learned_area:
-                logits, growth = _look_again(model, frame.image, logits, settings, learned_area, growth)
+                logits, growth = look_again(model, frame.image, logits, settings, learned_area, growth)
             yield frame, logits
-
-
-def look(model: keras.Model, images: np.ndarray, settings: InferenceConfig, scale: float = 1) -> np.ndarray:
-    """Logits (B, H, W) float32 of images (B, H, W, 3) uint8, seen at `scale` of their size and its halves."""
-    size = images.shape[1:3]
-    heights = scaled_heights(scale * size[0], settings.scales)
-    seen = [images if lines == size[0] else _resized(images, lines) for lines in heights]
-    found = [np.asarray(fused_only(model)(one))[..., 0] for one in seen]
-    return np.mean([[_resize(one, size) for one in logits] for logits in found], axis=0)
-
-
-def _resize(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return cv2.resize(logits, size[::-1], interpolation=cv2.INTER_LINEAR)
-
-
-def _look_again(
-    model: keras.Model,
-    image: np.ndarray,
-    logits: np.ndarray,
-    settings: InferenceConfig,
-    learned_area: float,
-    before: float,
-) -> tuple[np.ndarray, float]:
-    """The logits with a second look, if the object has grown, and its growth; `before`: a frame earlier."""
-    growth = max(_growth(logits, learned_area), settings.shrinking * before)
-    scale = next((scale for least, scale in reversed(settings.second_looks) if growth >= least), None)
-    if scale is not None:
-        logits = reconcile(logits, look(model, image[None], settings, scale)[0])
-    return logits, _growth(logits, learned_area)
-
-
-def _growth(logits: np.ndarray, learned_area: float) -> float:
-    """How many times as long the object is as where it was learned."""
-    return math.sqrt((logits > 0).mean() / learned_area)
 
 
 def _finish(seen: tuple[_Frame, np.ndarray], settings: InferenceConfig) -> tuple[Path, np.ndarray]:
     (path, frame, _), logits = seen
-    logits = _resize(logits, frame.shape[:2])
+    logits = resize_logits(logits, frame.shape[:2])
     return path, snap_contour(frame, logits, settings.snap_band) if settings.snap else logits
 
 

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -165,43 +166,38 @@ def _free_memory() -> int:
 def online_dataset(frames, annotations, config: OnlineConfig, start: int = 0) -> tf.data.Dataset:
     """Batches for online training: the annotated frames in turn, transformed anew at every step.
 
-    Of several scales each step has one: in turn, the largest first.
+    Frames of more lines than `config.window` are seen in two ways in turn: a window that shows some of the
+    object, and the whole frame, made as small as a window.
 
     Args:
         frames: the first frame (H, W, 3) uint8 RGB, or several annotated ones (N, H, W, 3).
         annotations: (H, W) or (N, H, W) bool.
-        config: height, scales, steps, batch, seed, side weight.
+        config: height, window, steps, batch, seed, side weight.
         start: the first step.
 
     Returns:
         Elements as `supervise` makes them.
     """
     height, width = np.shape(annotations)[-2:]
-    frames = tf.constant(np.reshape(frames, (-1, height, width, 3)))
-    annotations = tf.constant(np.reshape(annotations, (-1, height, width, 1)).astype(np.uint8))
+    frames = np.reshape(frames, (-1, height, width, 3))
+    annotations = np.reshape(annotations, (-1, height, width, 1)).astype(np.uint8)
     lines = config.height or height
-    pairs = [_resize_pairs(frames, annotations, one) for one in scaled_heights(lines, config.scales)]
+    views = [
+        (resize_to_height(frames, one, "bilinear"), resize_to_height(annotations, one, "nearest"))
+        for one in ([lines, config.window] if 0 < config.window < lines else [lines])
+    ]
+    window = tuple(views[-1][1].shape[1:3])
+
+    def see(view, turn, seed):
+        return augment(*(tf.gather(one, turn) for one in view), seed, window)
 
     def load(sample):
         step, row = sample // config.batch, sample % config.batch
-        turn = (step // len(pairs) * config.batch + row) % len(frames)  # every frame at every scale
-        at_scales = [lambda pair=pair: tuple(tf.gather(one, turn) for one in pair) for pair in pairs]
-        pair = tf.switch_case(tf.cast(step % len(pairs), tf.int32), at_scales)
-        return augment(*pair, tf.stack([config.seed, sample]))
+        turn = (step // len(views) * config.batch + row) % len(frames)  # every frame in every way
+        ways = [partial(see, view, turn, tf.stack([config.seed, sample])) for view in views]
+        return tf.switch_case(tf.cast(step % len(views), tf.int32), ways)
 
     return _training_dataset(load, config, config.steps, start)
-
-
-def _resize_pairs(frames: tf.Tensor, annotations: tf.Tensor, height: int) -> tuple[tf.Tensor, tf.Tensor]:
-    return (
-        tf.stack([resize_to_height(frame, height, "bilinear") for frame in frames]),
-        tf.stack([resize_to_height(one, height, "nearest") for one in annotations]),
-    )
-
-
-def scaled_heights(height: float, scales: int) -> list[int]:
-    """The lines of each scale, the largest first: each half of the one before, rounded, and at least 1."""
-    return [max(round(height / 2**scale), 1) for scale in range(scales)]
 
 
 def _training_dataset(

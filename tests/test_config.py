@@ -24,12 +24,13 @@ def test_none_is_the_presets(phase, preset):
     assert get_config(phase, preset, height=None, seed=None) == PRESETS[preset][phase]
 
 
-def test_thorough_sees_480_and_240_lines_and_the_published_presets_full_size():
-    thorough = get_config("online", "thorough", height=None)
-    assert (thorough.height, thorough.scales) == (480, 2)
+def test_online_training_sees_480_lines_and_the_published_presets_whole_frames_of_full_size():
+    for preset in ("default", "thorough"):
+        assert get_config("online", preset, height=None).height == 480
     for preset in ("paper", "mindspore"):
         for phase in PHASES:
             assert get_config(phase, preset, height=None).height == 0
+        assert get_config("online", preset).window == 0
 
 
 def test_zero_lines_are_the_frames_own_and_no_steps_are_an_error():
@@ -78,7 +79,6 @@ def test_every_setting_can_be_typed(phase):
         ("learning_rate=1e999", "learning_rate is inf; it must be a finite number"),
         ("balance=" + "(" * 10_000, r"balance is '\(\(\(.*…; it must be a finite number"),
         ("batch=" + "9" * 5_000, "batch is '9*…; it must be a whole number"),
-        ("scales=6", r"the smallest would see 7\.5 of 240 lines"),
     ],
 )
 def test_wrong_settings_are_named(settings, message):
@@ -94,7 +94,7 @@ def test_wrong_settings_are_named(settings, message):
         ("seed", 2**63), ("seed", -1), ("seed", 1.5), ("learning_rate", float("nan")),
         ("learning_rate", float("inf")), ("learning_rate", 10**400), ("learning_rate", -1e-4),
         ("balance", 1j), ("balance", np.array([0.5])), ("weight_decay", -0.1), ("optimizer", None),
-        ("decay", ["cosine"]), ("scales", 7), ("frozen_blocks", 6), ("side_end", 0),
+        ("decay", ["cosine"]), ("window", -1), ("frozen_blocks", 6), ("side_end", 0),
     ],
 )  # fmt: skip
 def test_a_value_of_another_type_or_range_is_an_error(name, value):
@@ -106,7 +106,7 @@ def test_a_value_of_another_type_or_range_is_an_error(name, value):
     ("changes", "message"),
     [
         ({"height": -1}, "height is -1; it must not be negative"),
-        ({"scales": 0}, "scales is 0; it must be above zero"),
+        ({"window": -1}, "window is -1; it must not be negative"),
         ({"batch": 2.0}, r"batch is 2\.0; it must be a whole number"),
         ({"snap": 1}, "snap is 1; it must be True or False"),
         ({"shrinking": 1.5}, r"shrinking is 1\.5; it must lie between 0 and 1"),
@@ -123,7 +123,7 @@ def test_wrong_settings_of_inference_are_named(changes, message):
 
 
 def test_network_is_looked_through_as_it_was_trained():
-    assert OnlineConfig(height=480, scales=2).inference == InferenceConfig(480, 2)
+    assert OnlineConfig(height=960, window=300).inference == InferenceConfig(960, 300)
     assert ParentConfig(height=96).inference == dataclasses.replace(InferenceConfig(), height=96)
 
 

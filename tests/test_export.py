@@ -111,13 +111,13 @@ def test_keras_file_of_any_size(tmp_path):
 def test_command_says_how_to_open_a_keras_file_and_how_its_training_saw_frames(tmp_path, capsys):
     """What it says is run, in a process that knows nothing else."""
     weights = save_trained(tmp_path / "osvos.weights.h5")
-    write_record(tmp_path / "config.json", {"config": {"height": 240, "scales": 2}})
+    write_record(tmp_path / "config.json", {"config": {"height": 240, "window": 120}})
     path = tmp_path / "osvos.keras"
     with pytest.raises(SystemExit) as leaving:
         cli.main(["export", str(weights), "--to", str(path)])
     assert leaving.value.code == 0
     written, opening, settings = capsys.readouterr().out.splitlines()
-    assert written == str(path) and "height 240, scales 2" in settings
+    assert written == str(path) and "height 240, window 120" in settings
     code = opening.removeprefix("Open it in Python: ")
     subprocess.run([sys.executable, "-c", f"{code}; assert set(model.output) > {{'fused'}}"], check=True)
 

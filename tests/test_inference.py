@@ -15,15 +15,13 @@ from PIL import Image
 from osvos_keras.config import InferenceConfig
 from osvos_keras.errors import DataError, FolderError, MaskWarning
 from osvos_keras.evaluation import evaluate
-from osvos_keras.inference import (
-    fused_only,
-    predict_logits,
-    predict_sequence,
-    segment_sequence,
-)
+from osvos_keras.inference import predict_logits, predict_sequence, segment_sequence
 from osvos_keras.io import images
+from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import read_annotation
+from osvos_keras.looks import fused_only
 from osvos_keras.model import OUTPUTS, build_osvos
+from osvos_keras.pipeline import resize_to_height
 from osvos_keras.refinement import reconcile
 from osvos_keras.similarity import sample_similarity
 
@@ -66,10 +64,10 @@ def test_masks_are_where_the_logit_is_above_zero(network, tiny, tmp_path):
     assert 0 < np.mean(found) < 1
 
 
-@pytest.mark.parametrize(("height", "scales"), [(0, 1), (20, 1), (0, 2)])
-def test_batches_do_not_change_the_result(network, tiny, height, scales):
+@pytest.mark.parametrize(("height", "window"), [(0, 0), (20, 0), (0, 16)])
+def test_batches_do_not_change_the_result(network, tiny, height, window):
     def found(batch):
-        settings = InferenceConfig(height, scales, batch, snap=False)
+        settings = InferenceConfig(height, window, batch, snap=False)
         return all_logits(network, tiny.frames("cow"), settings)
 
     np.testing.assert_allclose(found(1), found(3), **CLOSE)
@@ -79,23 +77,6 @@ def test_logits_of_one_frame_are_those_of_the_sequence(network, tiny):
     logits = predict_logits(network, tiny.first("cow")[0])
     assert tuple(logits) == OUTPUTS and logits["fused"].shape == (45, 61)
     np.testing.assert_allclose(all_logits(network, tiny.frames("cow"), PLAIN)[0], logits["fused"], **CLOSE)
-
-
-def mean_logits(network, frame, heights):
-    looks = [predict_logits(network, frame, height)["fused"] for height in heights]
-    return np.mean([cv2.resize(look, frame.shape[1::-1]) for look in looks], axis=0)
-
-
-@pytest.mark.parametrize(("area", "second"), [(0, None), (4.0, (22, 11))])
-def test_of_several_scales_the_mean_logits_count(network, tiny, area, second):
-    """In a second look too: at half the size, the scales are a half and a quarter."""
-    frame = tiny.first("cow")[0]
-    expected = mean_logits(network, frame, (45, 22))
-    if area:
-        area = (expected > 0).mean() / area
-        expected = reconcile(expected, mean_logits(network, frame, second))
-    found = all_logits(network, tiny.frames("cow")[:1], replace(PLAIN, scales=2), area)
-    np.testing.assert_allclose(found[0], expected, **CLOSE)
 
 
 @pytest.mark.parametrize(("growth", "lines"), [(1.2, None), (1.3, 34), (2.0, 22), (5.0, 11)])
@@ -125,6 +106,44 @@ def write_frames(folder, *frames):
     for path, frame in zip(paths, frames, strict=True):
         Image.fromarray(np.stack([frame] * 3, axis=-1)).save(path, quality=100)
     return paths
+
+
+@pytest.fixture
+def small_glance(monkeypatch):
+    """A glance at 12 of 48 lines, and a margin of 8 pixels."""
+    monkeypatch.setattr("osvos_keras.looks.GLANCE", 12)
+    monkeypatch.setattr("osvos_keras.looks.MARGIN", 8)
+
+
+def test_after_a_glance_the_network_looks_where_the_object_may_be(bright, small_glance, tmp_path):
+    """There the logits are those of the whole frame, elsewhere those of the small copy."""
+    picture = np.random.default_rng(0).integers(0, 100, (48, 96), np.uint8)
+    picture[20:28, 56:64] = 255
+    frames = write_frames(tmp_path, picture)
+    whole = all_logits(bright, frames, PLAIN)[0]
+    found = all_logits(bright, frames, replace(PLAIN, window=24))[0]
+    small = np.asarray(resize_to_height(read_frame(frames[0]), 12, "bilinear")).mean(-1) - 128.0
+    glance = cv2.resize(small.astype(np.float32), (96, 48))
+    np.testing.assert_allclose(found[14:34, 50:70], whole[14:34, 50:70], atol=1e-3)
+    assert np.minimum(abs(found - whole), abs(found - glance)).max() < 1e-3
+    np.testing.assert_allclose(found[:, :32], glance[:, :32], atol=1e-3)
+    assert (found != whole).any() and (found[20:28, 56:64] > 0).all()
+
+
+def test_where_a_glance_finds_nothing_the_whole_frame_is_looked_at(bright, small_glance, tmp_path):
+    picture = np.zeros((48, 96), np.uint8)
+    picture[20, 56] = 255  # a pixel alone, too small for the glance
+    frames = write_frames(tmp_path, picture)
+    whole, found = (all_logits(bright, frames, replace(PLAIN, window=window)) for window in (0, 24))
+    np.testing.assert_array_equal(found, whole)
+    assert (found > 0).any()
+
+
+def test_frames_no_larger_than_the_window_are_looked_at_at_once(network, tiny, monkeypatch):
+    monkeypatch.setattr("osvos_keras.looks.GLANCE", None)  # an error if it were used
+    frames = tiny.frames("cow")
+    found = all_logits(network, frames, InferenceConfig(height=24, window=24, snap=False))
+    np.testing.assert_array_equal(found, all_logits(network, frames, InferenceConfig(24, snap=False)))
 
 
 def last_mask(network, frames, area, settings=PLAIN):
@@ -180,7 +199,7 @@ def test_each_frame_is_opened_once(network, tiny, monkeypatch):
         return open_image(path, *options)
 
     monkeypatch.setattr(images, "open_image", note)
-    all_logits(network, tiny.frames("cow"), InferenceConfig(height=24, scales=2), 0.01)
+    all_logits(network, tiny.frames("cow"), InferenceConfig(height=24, window=16), 0.01)
     assert sorted(opened) == tiny.frames("cow")
 
 
@@ -216,7 +235,7 @@ def test_network_looks_at_frames_as_it_was_trained_unless_told_otherwise(network
         return all_logits(model, tiny.frames("cow"), *settings)
 
     model = keras.Model(network.input, network.output)
-    model.inference = settings = InferenceConfig(height=20, scales=2)
+    model.inference = settings = InferenceConfig(height=20)
     np.testing.assert_array_equal(found(model), found(network, settings))
     np.testing.assert_array_equal(found(model, InferenceConfig()), found(network))
     assert (found(model) != found(network)).any()

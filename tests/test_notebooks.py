@@ -126,7 +126,7 @@ def config_of(stem, **given):
 def test_a_preset_means_the_same_in_a_notebook_as_in_a_command(stem):
     assert (config_of(stem).height, config_of(stem).steps) == (240, 100)
     thorough = config_of(stem, PRESET="thorough")
-    assert (thorough.height, thorough.scales) == (480, 2)
+    assert (thorough.height, thorough.steps) == (480, 200)
     for preset in ("paper", "mindspore"):
         assert config_of(stem, PRESET=preset) == get_config("online", preset)
     assert config_of(stem, PRESET="thorough", HEIGHT=0, ONLINE_STEPS=3) == get_config(

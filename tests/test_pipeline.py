@@ -104,14 +104,14 @@ def test_annotations_stay_binary_and_frames_uint8(tiny):
     assert np.std(shares) > 0.01  # the transforms differ
 
 
-@pytest.mark.parametrize("phase", ["parent", "online", "refined", "scales"])
+@pytest.mark.parametrize("phase", ["parent", "online", "refined", "window"])
 def test_a_resumed_run_sees_what_an_uninterrupted_one_would(tiny, phase):
     def samples(start):
         if phase == "parent":
             config = ParentConfig(height=0, epochs=3, batch=2, seed=4)
             dataset = parent_dataset(tiny, ["ant", "bee"], config, start)
         else:
-            config = OnlineConfig(height=0, steps=12, batch=2, seed=4, scales=2 if phase == "scales" else 1)
+            config = OnlineConfig(height=0, steps=12, batch=2, seed=4, window=24 if phase == "window" else 0)
             pairs = tiny.first("ant") if phase == "online" else two_pairs(tiny)
             dataset = online_dataset(*pairs, config, start)
         return [
@@ -146,30 +146,73 @@ def test_annotated_frames_are_seen_in_turn(tiny):
     assert not np.array_equal(alone[0][1][0], alone[1][1][0])
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-def test_of_several_scales_each_step_has_one(tiny, batch):
-    """Each step's sample is the one that its scale alone would give at that step."""
+def samples_of(pair, **settings):
+    """Image and annotation of each step."""
+    dataset = online_dataset(*pair, OnlineConfig(steps=20, **settings))
+    return [(images[0].numpy(), targets["fused"][0].numpy()) for images, targets, _ in dataset]
+
+
+def test_every_other_step_sees_a_window_of_what_it_would_see_of_the_whole_frame(tiny):
     pair = tiny.first("ant")
-    both = online_dataset(*pair, OnlineConfig(height=30, scales=2, steps=5, batch=batch))
-    alone = [list(online_dataset(*pair, OnlineConfig(height=h, steps=5, batch=batch))) for h in (30, 15)]
-    for step, (images, targets, _) in enumerate(both):
-        expected, expected_targets, _ = alone[step % 2][step]
-        assert images.shape[1] == (30, 15)[step % 2]
-        np.testing.assert_array_equal(images, expected)
-        np.testing.assert_array_equal(targets["fused"], expected_targets["fused"])
+    seen, wholes = (samples_of(pair, height=45, window=window)[::2] for window in (24, 0))
+    corners = set()
+    for (part, annotation), (whole, all_of_it) in zip(seen, wholes, strict=True):
+        assert part.shape == (24, 33, 3) and whole.shape == (45, 61, 3)
+        x, y = cv2.minMaxLoc(cv2.matchTemplate(whole, part, cv2.TM_SQDIFF))[2]
+        inside = slice(y, y + 24), slice(x, x + 33)
+        assert np.abs(whole[inside].astype(int) - part).mean() < 1
+        assert (all_of_it[inside] != annotation).mean() < 0.01
+        corners.add((x, y))
+    assert len(corners) > 5
 
 
-def test_scales_of_full_size_are_halves_of_it(tiny):
-    config = OnlineConfig(height=0, scales=3, steps=3)
-    sizes = [frames.shape[1:3] for frames, _, _ in online_dataset(*tiny.first("ant"), config)]
-    assert sizes == [(45, 61), (22, 30), (11, 15)]
+def test_the_other_steps_see_the_whole_frame_as_small_as_the_window(tiny):
+    pair = tiny.first("ant")
+    seen, small = samples_of(pair, height=45, window=24), samples_of(pair, height=24, window=0)
+    for (image, mask), (expected, expected_mask) in zip(seen[1::2], small[1::2], strict=True):
+        np.testing.assert_array_equal(image, expected)
+        np.testing.assert_array_equal(mask, expected_mask)
 
 
-def test_every_annotated_frame_is_seen_at_every_scale(tiny, monkeypatch):
-    monkeypatch.setattr("osvos_keras.pipeline.augment", lambda frame, annotation, seed: (frame, annotation))
-    config = OnlineConfig(height=30, scales=2, steps=8)
-    seen = [frames.numpy().tobytes() for frames, _, _ in online_dataset(*two_pairs(tiny), config)]
-    assert len(set(seen)) == 4 and set(seen[:4]) == set(seen[4:])
+def test_window_shows_some_of_the_object(tiny):
+    """Of a small one too, which most windows would miss."""
+    frame, annotation = tiny.first("ant")
+    small = np.zeros_like(annotation)
+    small[30:33, 20:23] = True
+    shown = [mask.any() for _, mask in samples_of((frame, small), height=0, window=8)[::2]]
+    assert np.mean(shown) >= 0.8  # the transform can move it out of the frame
+    assert all(mask.any() for _, mask in samples_of((frame, annotation), height=0, window=8)[::2])
+
+
+def test_window_of_an_annotation_without_an_object_is_anywhere(tiny):
+    frame, annotation = tiny.first("ant")
+    shown = samples_of((frame, np.zeros_like(annotation)), height=0, window=8)[::2]
+    assert not any(mask.any() for _, mask in shown)
+    assert len({image.tobytes() for image, _ in shown}) > 5
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_every_annotated_frame_is_seen_in_every_way(tiny, monkeypatch, batch):
+    """Without a transform, the window at the frame's first corner."""
+    monkeypatch.setattr("osvos_keras.pipeline.augment", lambda frame, annotation, seed, window: (
+        frame[: window[0], : window[1]], annotation[: window[0], : window[1]]))  # fmt: skip
+    config = OnlineConfig(height=45, window=24, steps=8, batch=batch)
+    seen = [
+        image.tobytes()
+        for images, _, _ in online_dataset(*two_pairs(tiny), config)
+        for image in images.numpy()
+    ]
+    assert len(set(seen)) == 4 and set(seen[:4]) == set(seen[4:8])
+
+
+@pytest.mark.parametrize("window", [0, 30, 400])
+def test_frames_no_larger_than_the_window_are_seen_whole(tiny, window):
+    pair = tiny.first("ant")
+    for (image, mask), (whole, all_of_it) in zip(
+        samples_of(pair, height=30, window=window), samples_of(pair, height=30, window=0), strict=True
+    ):
+        np.testing.assert_array_equal(image, whole)
+        np.testing.assert_array_equal(mask, all_of_it)
 
 
 def test_seed_changes_the_samples(tiny):

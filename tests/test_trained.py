@@ -118,14 +118,14 @@ def test_settings_that_cannot_be_read_are_no_record(tmp_path, content):
 
 
 def test_network_is_the_same_whether_it_was_trained_or_loaded(tiny, tmp_path):
-    config = OnlineConfig(height=24, steps=2, scales=2)
+    config = OnlineConfig(height=24, steps=2, window=16)
     trained, loaded = (train_online(tiny, "cow", config, tmp_path, **QUIET) for _ in range(2))
     for network in (trained, loaded, load_finished(tmp_path)):
         assert all(layer.trainable for layer in network.layers)
-        assert network.inference == InferenceConfig(height=24, scales=2)
+        assert network.inference == InferenceConfig(height=24, window=16)
         assert getattr(network, "optimizer", None) is None
     parent = train_parent(tiny, ["ant"], ParentConfig(height=32, epochs=0.5), tmp_path / "parent", **QUIET)
-    assert parent.inference == load_finished(tmp_path / "parent").inference == InferenceConfig(32, 1)
+    assert parent.inference == load_finished(tmp_path / "parent").inference == InferenceConfig(32)
 
 
 @pytest.mark.parametrize(

@@ -97,11 +97,11 @@ def test_frozen_blocks_stay_as_they_were_and_all_others_learn(tiny, tmp_path):
 
 @narrow
 @pytest.mark.parametrize(
-    ("chunk", "rows", "scales"), [(5, [5, 10, 11], 1), (4, [4, 8, 11], 1), (5, [5, 10, 11], 2)]
+    ("chunk", "rows", "window"), [(5, [5, 10, 11], 0), (4, [4, 8, 11], 0), (5, [5, 10, 11], 24)]
 )
-def test_several_steps_in_one_call_as_on_a_gpu(tiny, tmp_path, monkeypatch, chunk, rows, scales):
+def test_several_steps_in_one_call_as_on_a_gpu(tiny, tmp_path, monkeypatch, chunk, rows, window):
     """Five at once where that divides the chunk, else one; the last call has fewer."""
-    config, options = OnlineConfig(height=0, steps=11, seed=1, scales=scales), {**QUIET, "chunk": chunk}
+    config, options = OnlineConfig(height=0, steps=11, seed=1, window=window), {**QUIET, "chunk": chunk}
     one = train_online(tiny, "cow", config, tmp_path / "one", **options)
     monkeypatch.setattr("osvos_keras.device.gpus", lambda: ["GPU"])
     monkeypatch.setattr(compilation, "use_xla", lambda: False)
@@ -333,7 +333,7 @@ def test_parent_steps_count_every_epoch_of_every_frame():
         ({"learning_rate": 0.0}, "learning_rate is 0.0"),
         ({"height": -1}, "height is -1"),
         ({"steps": 0}, "steps is 0; it must be above zero"),
-        ({"scales": 0}, "scales is 0; it must be above zero"),
+        ({"window": -1}, "window is -1; it must not be negative"),
         ({"balance": 2.0}, "balance is 2.0; it must lie between 0 and 1"),
         ({"decay": "linear"}, "decay is 'linear'; choose from cosine, none"),
     ],

@@ -44,4 +44,4 @@ def _find_settings(weights: str) -> str | None:
     config = record["made_with"].get("config") if record else None
     if not isinstance(config, dict):
         return None
-    return f"height {config.get('height', 0)}, scales {config.get('scales', 1)}"
+    return f"height {config.get('height', 0)}, window {config.get('window', 0)}"

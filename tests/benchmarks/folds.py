@@ -1,12 +1,11 @@
 """Recipes judged by cross-validation over all training sequences of DAVIS: parent, online training, masks.
 
-    python -m tests.benchmarks.folds --davis ROOT --to FOLDER             # train, and keep logits
+    python -m tests.benchmarks.folds --davis ROOT --to FOLDER             # train and score
     python -m tests.benchmarks.folds --davis ROOT --to FOLDER --score     # the tables
 
 The training sequences are dealt into three folds. For each fold a parent is trained on the other two, and
 each online recipe trains from it on the first frame of every sequence in the fold. So every sequence is
-judged by networks whose parent has not seen it. At a few steps the logits of some frames are kept, at all
-sizes that the second look can use; scoring makes masks of them in several ways, without the network.
+judged by networks whose parent has not seen it. The networks are kept, to judge other masks by.
 
 Every file is written once, and what is there is not made again: stop the command, or start it several
 times at once to share the work. The validation sequences are not read.
@@ -14,14 +13,11 @@ times at once to share the work. The validation sequences are not read.
 
 import argparse
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import product
-from multiprocessing import Pool
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import process_time
 
-import cv2
 import keras
 import numpy as np
 import pandas as pd
@@ -31,18 +27,16 @@ from osvos_keras.callbacks import AtSteps
 from osvos_keras.config import InferenceConfig, get_config
 from osvos_keras.davis import Davis
 from osvos_keras.errors import FolderError
-from osvos_keras.inference import look
+from osvos_keras.inference import predict_sequence
 from osvos_keras.io.files import lock_folder, write_atomically
-from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import read_annotation
 from osvos_keras.metrics import contour_accuracy, region_similarity
-from osvos_keras.pipeline import resize_to_height
-from osvos_keras.refinement import reconcile, snap_contour
 from osvos_keras.training import WEIGHTS_FILE, train_online, train_parent
+from osvos_keras.weights import save_weights
 
 FOLDS = 3
-STRIDE = {0: 10, 10: 10, 30: 10, 100: 3}  # at each step every so many frames are looked at
-LOOKS = (1.0, 0.75, 0.5, 0.35, 0.25)  # the second look's scales after the first
+MOMENTS = (10, 30, 100)  # online steps
+EVERY = 9  # frames, of which one is scored
 
 PARENTS = {  # in stages
     "branches first": (
@@ -51,18 +45,15 @@ PARENTS = {  # in stages
     ),
     "plain": (get_config("parent", epochs=1.4, learning_rate=1e-4, frozen_blocks=0, balance=1.0),),
 }
-EVERY = {"frozen_blocks": 0, "learning_rate": 3e-5, "side_weight": 0.0}
 ONLINE = {
     "default": get_config("online"),
-    "every block": get_config("online", **EVERY, balance=1.0),
-    "every block, half the balance": get_config("online", **EVERY),
+    "240 lines": get_config("online", height=240),
+    "whole frames": get_config("online", window=0),
 }
-SEEN = InferenceConfig(get_config("online").height)
-MASKS = {
-    "default": SEEN,
-    "as found": replace(SEEN, second_looks=(), snap=False),
-    "no second look": replace(SEEN, second_looks=()),
-    "not snapped": replace(SEEN, snap=False),
+MASKS = {  # of which the first is made at every moment, and the others at the last
+    "default": {},
+    "no second look": {"second_looks": ()},
+    "not snapped": {"snap": False},
 }
 
 
@@ -90,94 +81,55 @@ class Folds:
             weights = folder / WEIGHTS_FILE
         return weights
 
-    def logits(self, parent: str, online: str, sequence: str) -> Path:
-        """The file with the logits of a sequence."""
-        return self.folder / parent / online / f"{sequence}.npz"
+    def table(self, parent: str, online: str, sequence: str) -> Path:
+        """The file with the scores of a sequence."""
+        return self.folder / parent / online / f"{sequence}.csv"
 
 
 def train(folds: Folds, parent: str, online: str, sequence: str) -> None:
-    """Train online on a sequence from the parent that has not seen it, and write logits of later frames."""
-    config, weights = ONLINE[online], folds.parent(parent, folds.fold(sequence))
-    kept, seconds, since = {}, {}, process_time()
+    """Train online on a sequence from the parent that has not seen it; write the scores, and the network."""
+    config, weights, rows = ONLINE[online], folds.parent(parent, folds.fold(sequence)), []
+    seconds, since = 0.0, process_time()
 
-    def keep(model: keras.Model, step: int, _) -> None:
-        nonlocal since
-        seconds[str(step)] = process_time() - since
-        for number, path in chosen_frames(folds.davis, sequence, step):
-            image = np.asarray(resize_to_height(read_frame(path), config.height, "bilinear"))
-            looks = [look(model, image[None], config.inference, scale)[0] for scale in LOOKS]
-            kept[f"{step}/{number}"] = np.stack(looks).astype(np.float16)
-        since = process_time() - seconds[str(step)]
+    def score(model: keras.Model, step: int, _) -> None:
+        nonlocal seconds, since
+        seconds += process_time() - since
+        for name, changes in MASKS.items():
+            if name == "default" or step == max(MOMENTS):
+                j, f = judge(folds.davis, sequence, model, replace(config.inference, **changes))
+                rows.append({"step": step, "masks": name, "J": j, "F": f, "CPU seconds": seconds})
+        since = process_time()
 
     with TemporaryDirectory() as folder:
         options = {"weights": weights, "progress": False, "chunk": config.steps}
-        train_online(folds.davis, sequence, config, folder, callbacks=[AtSteps(STRIDE, keep)], **options)
-    with write_atomically(folds.logits(parent, online, sequence)) as temporary:
-        np.savez(temporary, seconds=[seconds[str(step)] for step in STRIDE], **kept)
+        model = train_online(
+            folds.davis, sequence, config, folder, callbacks=[AtSteps(MOMENTS, score)], **options
+        )
+    path = folds.table(parent, online, sequence)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_weights(model, path.with_suffix(".weights.h5"))
+    with write_atomically(path) as temporary:
+        pd.DataFrame(rows).assign(sequence=sequence).to_csv(temporary, index=False)
     keras.backend.clear_session()
 
 
-def chosen_frames(davis: Davis, sequence: str, step: int) -> list[tuple[int, Path]]:
-    """Number and path of the frames that are looked at: neither the first nor the last, as DAVIS scores."""
-    return list(enumerate(davis.frames(sequence)))[1 : -1 : STRIDE[step]]
-
-
-def see_again(looks: np.ndarray, settings: InferenceConfig, learned: float, before: float, stride: int):
-    """The logits (h, w) of one frame as `inference` makes them, and how many times as long the object is.
-
-    Args:
-        looks: (len(LOOKS), h, w) float32.
-        settings: which steps to take.
-        learned: the fraction of the first frame that the object covers.
-        before: how many times as long it was in the frame seen before this one, `stride` frames ago.
-    """
-    logits = looks[0]
-    growth = max(grown(logits, learned), settings.shrinking**stride * before)
-    scale = next((scale for least, scale in reversed(settings.second_looks) if growth >= least), None)
-    if scale is not None:
-        logits = reconcile(logits, looks[LOOKS.index(scale)])
-    return logits, grown(logits, learned)
-
-
-def grown(logits: np.ndarray, learned: float) -> float:
-    return float(np.sqrt((logits > 0).mean() / learned))
-
-
-def score(folds: Folds, parent: str, online: str, sequence: str) -> pd.DataFrame:
-    """J and F of a sequence: a row for each step and way to make masks."""
-    path = folds.logits(parent, online, sequence)
-    table = path.with_suffix(".csv")
-    if table.is_file() and set(MASKS) <= set((found := pd.read_csv(table))["masks"]):
-        return found
-    kept, learned = np.load(path), folds.davis.first(sequence)[1].mean()
-    rows = []
-    for (step, stride), seconds in zip(STRIDE.items(), kept["seconds"], strict=True):
-        for name, settings in MASKS.items() if step else [("as found", MASKS["as found"])]:
-            growth, scores = 1.0, []
-            for number, frame in chosen_frames(folds.davis, sequence, step):
-                looks = kept[f"{step}/{number}"].astype(np.float32)
-                logits, growth = see_again(looks, settings, learned, growth, stride)
-                scores.append(judge(folds.davis, sequence, number, frame, logits, settings))
-            j, f = np.mean(scores, axis=0)
-            rows.append({"step": step, "masks": name, "J": j, "F": f, "CPU seconds": seconds})
-    found = pd.DataFrame(rows)
-    found.insert(0, "sequence", sequence)
-    with write_atomically(table) as temporary:
-        found.to_csv(temporary, index=False)
-    return found
-
-
-def judge(davis: Davis, sequence: str, number: int, path: Path, logits: np.ndarray, settings) -> tuple:
-    """J and F of one frame at its own size."""
-    frame, annotation = read_frame(path), read_annotation(davis.annotations(sequence)[number])
-    logits = cv2.resize(logits, annotation.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    mask = (snap_contour(frame, logits, settings.snap_band) if settings.snap else logits) > 0
-    return region_similarity(mask, annotation), contour_accuracy(mask, annotation)
+def judge(davis: Davis, sequence: str, model: keras.Model, settings: InferenceConfig) -> np.ndarray:
+    """Mean J and F of every ninth frame: neither of the first nor of the last, as DAVIS scores."""
+    frames = davis.frames(sequence)[1:-1:EVERY]
+    annotations = davis.annotations(sequence)[1:-1:EVERY]
+    settings = replace(settings, shrinking=settings.shrinking**EVERY)
+    learned = davis.first(sequence)[1].mean()
+    scores = []
+    found = predict_sequence(model, frames, settings, learned, progress=False)
+    for (_, logits), path in zip(found, annotations, strict=True):
+        mask, annotation = logits > 0, read_annotation(path)
+        scores.append((region_similarity(mask, annotation), contour_accuracy(mask, annotation)))
+    return np.mean(scores, axis=0)
 
 
 def compare(table: pd.DataFrame, reference: tuple[str, str, str]) -> pd.DataFrame:
     """For each recipe at the last step the means, and the interval of its gain in J&F over the reference."""
-    last = table[table["step"] == max(STRIDE)].assign(both=lambda rows: (rows["J"] + rows["F"]) / 2)
+    last = table[table["step"] == max(MOMENTS)].assign(both=lambda rows: (rows["J"] + rows["F"]) / 2)
     both = last.pivot_table(index="sequence", columns=["parent", "online", "masks"], values="both")
     rows = []
     for recipe in both:
@@ -195,23 +147,22 @@ def compare(table: pd.DataFrame, reference: tuple[str, str, str]) -> pd.DataFram
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--davis", required=True, help="DAVIS 2016")
-    parser.add_argument("--to", type=Path, required=True, help="folder of networks, logits and tables")
-    parser.add_argument("--parents", default="branches first", help="comma-separated")
-    parser.add_argument("--online", default=";".join(ONLINE), help="separated by semicolons (default: all)")
+    parser.add_argument("--to", type=Path, required=True, help="folder of networks and tables")
+    parser.add_argument("--parents", default="branches first", help="comma-separated (default: %(default)s)")
+    parser.add_argument("--online", default=",".join(ONLINE), help="comma-separated (default: all)")
     parser.add_argument("--folds", default="0,1,2", help="comma-separated (default: all)")
-    parser.add_argument("--score", action="store_true", help="score what is there")
+    parser.add_argument("--score", action="store_true", help="print the tables of what is there")
     args = parser.parse_args()
     folds = Folds(Davis(args.davis), args.to)
-    parents, online = args.parents.split(","), args.online.split(";")
     if args.score:
         print_scores(folds)
         return
     chosen = [int(fold) for fold in args.folds.split(",")]
     sequences = [name for fold in chosen for name in folds.davis.sequences("train")[fold::FOLDS]]
-    for job in product(parents, online, sequences):
+    for job in product(args.parents.split(","), args.online.split(","), sequences):
         try:
-            with lock_folder(folds.folder / job[0], name=f".fold{folds.fold(job[2])}"):
-                if not folds.logits(*job).is_file():
+            with lock_folder(folds.folder / job[0], name=f".{job[1]} {job[2]}"):
+                if not folds.table(*job).is_file():
                     train(folds, *job)
                     print(*job, flush=True)
         except FolderError as error:
@@ -219,12 +170,10 @@ def main() -> None:
 
 
 def print_scores(folds: Folds) -> None:
-    jobs = [(*path.parts[-3:-1], path.stem) for path in sorted(folds.folder.glob("*/*/*.npz"))]
-    with Pool() as pool:
-        tables = pool.starmap(partial(score, folds), jobs)
-    table = pd.concat(one.assign(parent=job[0], online=job[1]) for job, one in zip(jobs, tables, strict=True))
-    with write_atomically(folds.folder / "scores.csv") as temporary:
-        table.to_csv(temporary, index=False)
+    paths = sorted(folds.folder.glob("*/*/*.csv"))
+    table = pd.concat(
+        pd.read_csv(path).assign(parent=path.parts[-3], online=path.parts[-2]) for path in paths
+    )
     steps = table.groupby(["parent", "online", "masks", "step"])[["J", "F", "CPU seconds"]].mean()
     print(steps.round(3).to_string())
     print(compare(table, ("branches first", "default", "default")).round(3).to_string(index=False))

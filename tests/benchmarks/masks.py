@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.masks --davis ROOT [--sequence blackswan] [--other CHECKOUT] [--json FILE]
 
-It is `segment_sequence` of the bundled parent network, which finds several objects. Each run is a process
-of its own, and the versions take turns, so that both see the same machine; the first pass over the frames,
-in which graphs are traced, does not count. Nothing here fails on a slow result.
+It is `segment_sequence` of the bundled parent network, which finds several objects, or of `--weights`; each
+version looks at frames as its own preset says. Each run is a process of its own, and the versions take turns,
+so that both see the same machine; the first pass over the frames, in which graphs are traced, does not count.
+Nothing here fails on a slow result.
 """
 
 import argparse
@@ -16,18 +17,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from osvos_keras.config import PRESETS
 from osvos_keras.davis import Davis
 from osvos_keras.io.paths import PROJECT
 
 RUN = """
 import sys, tempfile, time
 from osvos_keras import Davis, build_osvos, segment_sequence
-from osvos_keras.config import InferenceConfig
+from osvos_keras.config import PRESETS
 from osvos_keras.device import choose_policy
-root, sequence, height, scales, policy = sys.argv[1:]
-davis, network = Davis(root), build_osvos("parent", policy=choose_policy(policy))
-network.inference = InferenceConfig(int(height), int(scales))
+root, sequence, preset, weights, policy = sys.argv[1:]
+davis, network = Davis(root), build_osvos(weights, policy=choose_policy(policy))
+network.inference = PRESETS[preset]["online"].inference
 for _ in range(2):
     start, busy = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as masks:
@@ -43,7 +43,8 @@ def main() -> None:
     parser.add_argument("--sequence", default="blackswan")
     parser.add_argument("--frames", type=int, default=20, help="the first so many (%(default)s)")
     parser.add_argument("--other", type=Path, help="a checkout of another version")
-    parser.add_argument("--presets", default="default,thorough", help="whose lines and scales (%(default)s)")
+    parser.add_argument("--presets", default="default,thorough", help="how to look (%(default)s)")
+    parser.add_argument("--weights", default="parent", help="of the network (%(default)s)")
     parser.add_argument("--policy", default="auto")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
@@ -52,8 +53,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as root:
         _link(Davis(args.davis), args.sequence, args.frames, Path(root))
         for preset in args.presets.split(","):
-            settings = PRESETS[preset]["online"].inference
-            given = [root, args.sequence, str(settings.height), str(settings.scales), args.policy]
+            given = [root, args.sequence, preset, args.weights, args.policy]
             result[preset] = _compare(given, args.other, args.rounds)
             print(preset, json.dumps(result[preset]), flush=True)
     if args.json:

@@ -134,7 +134,7 @@ def _random_pair(args: argparse.Namespace):
 
 
 def _time_inference(policy: str, args: argparse.Namespace) -> list[float]:
-    from osvos_keras.inference import fused_only
+    from osvos_keras.looks import fused_only
     from osvos_keras.model import build_osvos
 
     network = fused_only(build_osvos(policy=policy))
@@ -170,6 +170,7 @@ def _time_steps(policy: str, args: argparse.Namespace) -> list[float]:
     phase, _, every_block = args.ours.partition("_")
     config = OnlineConfig(
         height=0,
+        window=0,
         steps=args.runs + 1,
         learning_rate=5e-6,
         side_weight=1.0 if phase == "parent" else 0.0,
