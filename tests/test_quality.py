@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 
 def scores_of(davis: Davis, sequence: str, folder) -> dict:
-    """What notebook 04 reports for a sequence: 100 steps from ImageNet at 240 lines."""
+    """What notebook 04 reports for a sequence: 100 steps from the bundled parent."""
     parameters = {"DAVIS_ROOT": str(davis.root), "RUN_DIR": str(folder), "SEQUENCE": sequence}
     run_notebook("04_online_training", parameters, folder / "out.ipynb")
     return json.loads((folder / "notebooks" / f"04_online_training_{sequence}.json").read_text())
@@ -28,5 +28,5 @@ def test_sample_is_segmented_well_and_is_not_too_easy(tmp_path):
 
 
 @pytest.mark.parametrize(("sequence", "least"), [("blackswan", 0.92), ("car-shadow", 0.78)])
-def test_davis_sequence_from_one_frame_without_a_parent(shared_davis, tmp_path, sequence, least):
+def test_davis_sequence_from_one_frame(shared_davis, tmp_path, sequence, least):
     assert scores_of(shared_davis, sequence, tmp_path)["J_mean"] >= least

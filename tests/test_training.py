@@ -292,7 +292,7 @@ def test_a_frame_that_would_be_enlarged_beyond_reason_is_refused(tiny, tmp_path)
     write_sequence(tiny.root, "line", size=(2, 4000))
     message = r"line/00000\.jpg: 4000×2 pixels, which 240 lines would enlarge to 480000×240\. Use HEIGHT = 0"
     with pytest.raises(DataError, match=message):
-        train_online(tiny, "line", OnlineConfig(), tmp_path, **QUIET)
+        train_online(tiny, "line", OnlineConfig(height=240), tmp_path, **QUIET)
     with pytest.raises(DataError, match=message):
         train_parent(tiny, ["line"], ParentConfig(), tmp_path, **QUIET)
 
