@@ -158,7 +158,6 @@ _PIXELS = 480 * 854
 # diverges at the second update. Its step-wise decay is not reproduced.
 PRESETS = {
     "default": {"parent": ParentConfig(), "online": OnlineConfig()},
-    "thorough": {"parent": ParentConfig(), "online": OnlineConfig(window=0, steps=200)},
     "mindspore": {
         "parent": ParentConfig(
             height=0, epochs=240, batch=12, learning_rate=5e-5, decay="none", weight_decay=2e-4,

@@ -15,7 +15,6 @@ from osvos_keras.model import keep_outputs
 from osvos_keras.pipeline import resize_to_height
 from osvos_keras.refinement import reconcile
 
-GLANCE = 120  # lines of the copy in which the object is looked for first
 POSSIBLE = -2.0  # the logit there above which a pixel may belong to the object
 MARGIN = 48  # pixels around such pixels that are looked at too
 _FUSED: WeakKeyDictionary[keras.Model, Callable] = WeakKeyDictionary()
@@ -48,7 +47,7 @@ def look(model: keras.Model, images: np.ndarray, settings: InferenceConfig, scal
     lines = max(round(scale * size[0]), 1)
     seen = images if lines == size[0] else resize_images(images, lines)
     glanced = 0 < settings.window < lines and not use_xla()
-    logits = _glance_first(model, seen, min(GLANCE, settings.window)) if glanced else _fuse(model, seen)
+    logits = _glance_first(model, seen, settings.window) if glanced else _fuse(model, seen)
     return np.stack([resize_logits(one, size) for one in logits])
 
 

@@ -25,8 +25,7 @@ def test_none_is_the_presets(phase, preset):
 
 
 def test_online_training_sees_480_lines_and_the_published_presets_whole_frames_of_full_size():
-    for preset in ("default", "thorough"):
-        assert get_config("online", preset, height=None).height == 480
+    assert get_config("online", height=None).height == 480
     for preset in ("paper", "mindspore"):
         for phase in PHASES:
             assert get_config(phase, preset, height=None).height == 0
@@ -34,7 +33,7 @@ def test_online_training_sees_480_lines_and_the_published_presets_whole_frames_o
 
 
 def test_zero_lines_are_the_frames_own_and_no_steps_are_an_error():
-    assert get_config("online", "thorough", height=0).height == 0
+    assert get_config("online", height=0).height == 0
     with pytest.raises(ConfigError, match="steps is 0; it must be above zero"):
         get_config("online", steps=0)
     with pytest.raises(ConfigError, match=r"epochs is 0\.0; it must be above zero"):

@@ -108,20 +108,14 @@ def write_frames(folder, *frames):
     return paths
 
 
-@pytest.fixture
-def small_glance(monkeypatch):
-    """A glance at 12 of 48 lines, and a margin of 8 pixels."""
-    monkeypatch.setattr("osvos_keras.looks.GLANCE", 12)
-    monkeypatch.setattr("osvos_keras.looks.MARGIN", 8)
-
-
-def test_after_a_glance_the_network_looks_where_the_object_may_be(bright, small_glance, tmp_path):
+def test_after_a_glance_the_network_looks_where_the_object_may_be(bright, monkeypatch, tmp_path):
     """There the logits are those of the whole frame, elsewhere those of the small copy."""
+    monkeypatch.setattr("osvos_keras.looks.MARGIN", 8)
     picture = np.random.default_rng(0).integers(0, 100, (48, 96), np.uint8)
     picture[20:28, 56:64] = 255
     frames = write_frames(tmp_path, picture)
     whole = all_logits(bright, frames, PLAIN)[0]
-    found = all_logits(bright, frames, replace(PLAIN, window=24))[0]
+    found = all_logits(bright, frames, replace(PLAIN, window=12))[0]
     small = np.asarray(resize_to_height(read_frame(frames[0]), 12, "bilinear")).mean(-1) - 128.0
     glance = cv2.resize(small.astype(np.float32), (96, 48))
     np.testing.assert_allclose(found[14:34, 50:70], whole[14:34, 50:70], atol=1e-3)
@@ -130,17 +124,17 @@ def test_after_a_glance_the_network_looks_where_the_object_may_be(bright, small_
     assert (found != whole).any() and (found[20:28, 56:64] > 0).all()
 
 
-def test_where_a_glance_finds_nothing_the_whole_frame_is_looked_at(bright, small_glance, tmp_path):
+def test_where_a_glance_finds_nothing_the_whole_frame_is_looked_at(bright, tmp_path):
     picture = np.zeros((48, 96), np.uint8)
     picture[20, 56] = 255  # a pixel alone, too small for the glance
     frames = write_frames(tmp_path, picture)
-    whole, found = (all_logits(bright, frames, replace(PLAIN, window=window)) for window in (0, 24))
+    whole, found = (all_logits(bright, frames, replace(PLAIN, window=window)) for window in (0, 12))
     np.testing.assert_array_equal(found, whole)
     assert (found > 0).any()
 
 
 def test_frames_no_larger_than_the_window_are_looked_at_at_once(network, tiny, monkeypatch):
-    monkeypatch.setattr("osvos_keras.looks.GLANCE", None)  # an error if it were used
+    monkeypatch.setattr("osvos_keras.looks._glance_first", None)  # an error if it were used
     frames = tiny.frames("cow")
     found = all_logits(network, frames, InferenceConfig(height=24, window=24, snap=False))
     np.testing.assert_array_equal(found, all_logits(network, frames, InferenceConfig(24, snap=False)))

@@ -124,13 +124,11 @@ def config_of(stem, **given):
 
 @pytest.mark.parametrize("stem", ["04_online_training", "06_your_video"])
 def test_a_preset_means_the_same_in_a_notebook_as_in_a_command(stem):
-    assert (config_of(stem).height, config_of(stem).steps) == (240, 100)
-    thorough = config_of(stem, PRESET="thorough")
-    assert (thorough.height, thorough.steps) == (480, 200)
+    assert (config_of(stem).height, config_of(stem).steps) == (480, 100)
     for preset in ("paper", "mindspore"):
         assert config_of(stem, PRESET=preset) == get_config("online", preset)
-    assert config_of(stem, PRESET="thorough", HEIGHT=0, ONLINE_STEPS=3) == get_config(
-        "online", "thorough", height=0, steps=3
+    assert config_of(stem, PRESET="paper", HEIGHT=240, ONLINE_STEPS=3) == get_config(
+        "online", "paper", height=240, steps=3
     )
     more = config_of(stem, SETTINGS="learning_rate=3e-5 frozen_blocks=0")
     assert (more.learning_rate, more.frozen_blocks) == (3e-5, 0)
@@ -146,7 +144,7 @@ def test_the_parents_epochs_are_the_presets_where_none_is_given():
 
 
 def test_the_ablations_steps_are_those_that_it_names():
-    assert config_of("07_ablation", PRESET="thorough").height == 480
+    assert config_of("07_ablation", PRESET="paper").height == 0
     with pytest.raises(ConfigError, match=r"SETTINGS .* names steps"):
         config_of("07_ablation", SETTINGS="steps=3")
 

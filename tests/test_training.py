@@ -311,7 +311,7 @@ def test_run_folder_that_cannot_be_written(tiny, tmp_path):
         train_online(tiny, "cow", ONLINE, tmp_path / "file" / "run", **QUIET)
 
 
-@pytest.mark.parametrize("preset", ["default", "thorough", "mindspore", "paper"])
+@pytest.mark.parametrize("preset", ["default", "mindspore", "paper"])
 def test_presets_exist_for_both_phases(preset):
     assert get_config("parent", preset).epochs > 0
     assert get_config("online", preset, steps=7).steps == 7
@@ -344,7 +344,5 @@ def test_settings_out_of_range(changes, message):
 
 
 def test_unknown_preset_names_those_there_are():
-    with pytest.raises(
-        ConfigError, match="PRESET is 'fast'; the presets are default, thorough, mindspore, paper"
-    ):
+    with pytest.raises(ConfigError, match="PRESET is 'fast'; the presets are default, mindspore, paper"):
         get_config("online", "fast")

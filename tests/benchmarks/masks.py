@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--sequence", default="blackswan")
     parser.add_argument("--frames", type=int, default=20, help="the first so many (%(default)s)")
     parser.add_argument("--other", type=Path, help="a checkout of another version")
-    parser.add_argument("--presets", default="default,thorough", help="how to look (%(default)s)")
+    parser.add_argument("--presets", default="default", help="how to look, comma-separated (%(default)s)")
     parser.add_argument("--weights", default="parent", help="of the network (%(default)s)")
     parser.add_argument("--policy", default="auto")
     parser.add_argument("--rounds", type=int, default=3)
