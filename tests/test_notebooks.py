@@ -151,7 +151,7 @@ def test_the_ablations_steps_are_those_that_it_names():
 
 @pytest.mark.parametrize("stem", ["00_start_here", "01_data_preparation", "05_evaluation"])
 def test_without_a_preset_the_default_one_counts(stem):
-    assert config_of(stem).height == 240
+    assert config_of(stem).height == 480
     assert config_of(stem, HEIGHT=0).height == 0
 
 
