@@ -16,7 +16,7 @@ from osvos_keras.pipeline import resize_to_height
 from osvos_keras.refinement import reconcile
 
 POSSIBLE = -2.0  # the logit there above which a pixel may belong to the object
-MARGIN = 48  # pixels around such pixels that are looked at too
+MARGIN = 48  # pixels: so far from such pixels it is looked for
 _FUSED: WeakKeyDictionary[keras.Model, Callable] = WeakKeyDictionary()
 
 
@@ -52,30 +52,26 @@ def look(model: keras.Model, images: np.ndarray, settings: InferenceConfig, scal
 
 
 def _glance_first(model: keras.Model, images: np.ndarray, lines: int) -> Iterator[np.ndarray]:
-    """Logits (H, W) of each image; outside the window in which the object may be, those of a small copy."""
+    """Logits (H, W) of each image; where the object cannot be, those of a copy of so many lines."""
     for image, glance in zip(images, _fuse(model, resize_images(images, lines)), strict=True):
         logits = resize_logits(glance, image.shape[:2])
-        window = _window_around(logits > POSSIBLE)
-        logits[window] = _fuse(model, image[window][None])[0]
+        near = _near(logits > POSSIBLE)
+        left, top, width, height = cv2.boundingRect(near.astype(np.uint8))
+        # The network's pools begin at multiples of 16: so they do in the whole image.
+        window = slice(top // 16 * 16, top + height), slice(left // 16 * 16, left + width)
+        logits[window] = np.where(near[window], _fuse(model, image[window][None])[0], logits[window])
         yield logits
+
+
+def _near(possible: np.ndarray) -> np.ndarray:
+    """The pixels (H, W) bool at most `MARGIN` away from one that is set; all of them if none is."""
+    if not possible.any():
+        return ~possible
+    return cv2.distanceTransform((~possible).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= MARGIN
 
 
 def _fuse(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return np.asarray(fused_only(model)(images))[..., 0]
-
-
-def _window_around(possible: np.ndarray) -> tuple[slice, slice]:
-    """The part of an image (H, W) that holds all pixels that are set, with a margin; if none is, the whole.
-
-    It begins at a multiple of 16, where the network's pools begin in the whole image too.
-    """
-    left, top, width, height = cv2.boundingRect(possible.astype(np.uint8))
-    if not width:
-        return slice(None), slice(None)
-    return tuple(
-        slice(max(first - MARGIN, 0) // 16 * 16, first + length + MARGIN)
-        for first, length in ((top, height), (left, width))
-    )
 
 
 def look_again(
