@@ -56,8 +56,9 @@ def move_to_window(transform: tf.Tensor, annotation: tf.Tensor, window: tuple[in
     matrix, origin = transform[:, :2], transform[:, 2:]
     shown = annotation[..., 0] >= tf.reduce_max(annotation)
     pixels = tf.cast(tf.where(shown), tf.float32)[:, ::-1]
-    count = tf.cast(tf.shape(pixels)[0], tf.float32)
-    pixel = tf.linalg.solve(matrix, pixels[tf.cast(which * count, tf.int32), :, None] - origin)
+    count = tf.shape(pixels)[0]
+    index = tf.cast(which * tf.cast(count, tf.float32), tf.int32)  # float32 may round up to the count
+    pixel = tf.linalg.solve(matrix, pixels[tf.minimum(index, count - 1), :, None] - origin)
     size = tf.constant(window[::-1], tf.float32)[:, None]
     room = tf.cast(tf.shape(annotation)[1::-1], tf.float32)[:, None] - size
     corner = tf.clip_by_value(tf.round(pixel - tf.stack(place)[:, None] * size), 0.0, room)

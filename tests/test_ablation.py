@@ -10,8 +10,7 @@ import pytest
 
 from osvos_keras.callbacks import AtSteps
 from osvos_keras.config import InferenceConfig, OnlineConfig, get_config
-from osvos_keras.course import ablation
-from osvos_keras.course.ablation import read_ablation, run_ablation
+from osvos_keras.course.ablation import _Ablation, read_ablation, run_ablation
 from osvos_keras.device import choose_policy
 from osvos_keras.errors import ConfigError
 from osvos_keras.evaluation import evaluate
@@ -47,9 +46,9 @@ def test_each_row_is_what_a_training_of_so_many_steps_gives(tiny, tmp_path, deca
     assert table["train_seconds"].iloc[0] < 1 < table["train_seconds"].iloc[1]
     assert (table["mask_seconds"] > 0).all()
     per_frame = evaluate(tmp_path / "masks", tiny, ["cow"], progress=False).per_frame["J"]
-    some = ablation._write_and_score(model, tiny, "cow", tmp_path / "some", model.inference, None, every=2)
-    assert some["J"] == pytest.approx(per_frame[::2].mean(), abs=1e-9) and some["J"] != per_frame.mean()
-    written = [path.stem for path in sorted((tmp_path / "some" / "cow").iterdir())]
+    other = run_ablation(tiny, ["cow"], STARTS, alone, [2], tmp_path / "some", every=2, progress=False)
+    assert other["J"][0] == pytest.approx(per_frame[::2].mean(), abs=1e-9) and other["J"][0] != kept
+    written = [path.stem for path in sorted((tmp_path / "some" / "ImageNet_2" / "cow").iterdir())]
     assert written == [path.stem for path in [tiny.frames("cow")[0], *tiny.frames("cow")[1:-1:2]]]
 
 
@@ -67,8 +66,8 @@ def test_random_branches_are_not_snapped(tiny, tmp_path):
 def test_what_is_finished_is_read_and_other_settings_are_not_mistaken_for_it(tiny, tmp_path, monkeypatch):
     first = run_ablation(tiny, ["ant", "cow"], STARTS, CONFIG, [1], tmp_path, progress=False)
     calls = []
-    examine = ablation._examine
-    monkeypatch.setattr(ablation, "_examine", lambda *args: calls.append(args[1]) or examine(*args))
+    examine = _Ablation.examine
+    monkeypatch.setattr(_Ablation, "examine", lambda *args: calls.append(args[1]) or examine(*args))
     (tmp_path / "ImageNet" / "cow.json").unlink()  # as if it had been killed there
     again = run_ablation(tiny, ["ant", "cow"], STARTS, CONFIG, [1], tmp_path, progress=False)
     assert calls == ["cow"]
@@ -83,7 +82,7 @@ def test_another_frame_or_annotation_is_not_taken_for_the_same(tiny, tmp_path, m
     """The record has the data's checksum; one that cannot be read, or lacks a number, is no record."""
     rows = [{"steps": 1, "train_seconds": 1.0, "mask_seconds": 1.0, "J": 0.5}]
     calls = []
-    monkeypatch.setattr(ablation, "_examine", lambda *args: calls.append(args[1]) or rows)
+    monkeypatch.setattr(_Ablation, "examine", lambda *args: calls.append(args[1]) or rows)
 
     def examined() -> int:
         calls.clear()

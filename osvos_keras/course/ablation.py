@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from osvos_keras.callbacks import AtSteps
-from osvos_keras.config import InferenceConfig, OnlineConfig
+from osvos_keras.config import OnlineConfig
 from osvos_keras.davis import Davis
 from osvos_keras.device import choose_policy
 from osvos_keras.errors import ConfigError
@@ -73,7 +73,7 @@ def run_ablation(
     trainings = [(start, sequence) for start in starts for sequence in sequences]
     digests = {start: sha256(find_weights(weights)) for start, weights in starts.items()}
     inputs = {name: sha256(*davis.frames(name), *davis.annotations(name)) for name in sequences}
-    rows = []
+    ablation, rows = _Ablation(davis, config, moments, every), []
     with lock_folder(folder) as folder:
         for start, sequence in tqdm(trainings, "ablation", unit="training", disable=not progress):
             made_with = {
@@ -87,7 +87,7 @@ def run_ablation(
             path = folder / start / f"{sequence}.json"
             found = _read_rows(path, made_with)
             if not found:
-                found = _examine(davis, sequence, starts[start], config, moments, folder / start, every)
+                found = ablation.examine(sequence, starts[start], folder / start)
                 write_record(path, made_with, rows=found)
             rows += [{"start": start, "sequence": sequence, **row} for row in found]
     return pd.DataFrame(rows)
@@ -111,53 +111,49 @@ def _read_rows(path: Path, made_with: dict | None = None) -> list[dict]:
     return rows if complete else []
 
 
-def _examine(
-    davis: Davis,
-    sequence: str,
-    weights: str | Path,
-    config: OnlineConfig,
-    moments: Sequence[int],
-    start: Path,
-    every: int,
-) -> list[dict]:
-    """Train one sequence: once for all moments where a shorter training is the beginning of a longer one."""
-    steady = config.decay == "none" and config.side_end is None
-    steady = steady and not any(moment % config.accumulate for moment in moments)
-    rows = []
+@dataclasses.dataclass(frozen=True)
+class _Ablation:
+    """What is the same for every start and sequence; the arguments of `run_ablation`."""
 
-    def look(model: keras.Model, step: int, seconds: float) -> None:
-        masks = start.with_name(f"{start.name}_{step}")
-        area = None if step else 0  # a start alone has not seen the object
-        # Random branches have no contour, and GrabCut would search the whole frame for it.
-        snap = step > 0 or weights != "imagenet"
+    davis: Davis
+    config: OnlineConfig
+    moments: Sequence[int]
+    every: int
+
+    def examine(self, sequence: str, weights: str | Path, start: Path) -> list[dict]:
+        """Train one sequence: once for all moments if a shorter training is the beginning of a longer one."""
+        rows = []
+
+        def look(model: keras.Model, step: int, seconds: float) -> None:
+            masks = start.with_name(f"{start.name}_{step}")
+            # Random branches have no contour, and GrabCut would search the whole frame for it.
+            snap = step > 0 or weights != "imagenet"
+            scored = self._score(model, sequence, masks, step > 0, snap)
+            rows.append({"steps": step, "train_seconds": seconds, **scored})
+
+        for group in [self.moments] if self._is_steady() else [[moment] for moment in self.moments]:
+            settings = dataclasses.replace(self.config, steps=max(*group, 1))
+            with TemporaryDirectory() as folder:
+                chunk, looks = math.gcd(*group) or 1, [AtSteps(group, look)]
+                options = {"weights": weights, "chunk": chunk, "callbacks": looks, "progress": False}
+                train_online(self.davis, sequence, settings, folder, **options)
+            keras.backend.clear_session()
+        return rows
+
+    def _is_steady(self) -> bool:
+        """Whether no step depends on how many are to come, and every moment ends an update."""
+        updates = not any(moment % self.config.accumulate for moment in self.moments)
+        return updates and self.config.decay == "none" and self.config.side_end is None
+
+    def _score(self, model: keras.Model, sequence: str, masks: Path, learned: bool, snap: bool) -> dict:
+        """Write the masks of the first frame and of every `every`-th one to score; their seconds and J."""
+        frames = self.davis.frames(sequence)
+        frames = [frames[0], *frames[1 : -1 : self.every]]
         settings = dataclasses.replace(own_settings(model), snap=snap)
-        scored = _write_and_score(model, davis, sequence, masks, settings, area, every)
-        rows.append({"steps": step, "train_seconds": seconds, **scored})
-
-    for group in [moments] if steady else [[moment] for moment in moments]:
-        settings = dataclasses.replace(config, steps=max(*group, 1))
-        with TemporaryDirectory() as folder:
-            given = {"chunk": math.gcd(*group) or 1, "progress": False, "callbacks": [AtSteps(group, look)]}
-            train_online(davis, sequence, settings, folder, weights=weights, **given)
-        keras.backend.clear_session()
-    return rows
-
-
-def _write_and_score(
-    model: keras.Model,
-    davis: Davis,
-    sequence: str,
-    masks: Path,
-    settings: InferenceConfig,
-    learned_area: float | None,
-    every: int,
-) -> dict:
-    """Write the masks of the first frame and of every `every`-th one to score; their seconds and J."""
-    frames = davis.frames(sequence)
-    frames = [frames[0], *frames[1:-1:every]]
-    began = time.perf_counter()
-    segment_sequence(model, davis, sequence, masks, settings, learned_area, progress=False, frames=frames)
-    seconds, names = time.perf_counter() - began, {path.stem for path in frames}
-    plan = plan_sequence(masks, davis, sequence, allow_missing=True)
-    scored = [region_similarity(*pair.read()) for pair in plan if pair.frame in names]
-    return {"mask_seconds": seconds, "J": float(np.mean(scored))}
+        area = None if learned else 0  # a start alone has not seen the object
+        began = time.perf_counter()
+        segment_sequence(model, self.davis, sequence, masks, settings, area, progress=False, frames=frames)
+        seconds, names = time.perf_counter() - began, {path.stem for path in frames}
+        plan = plan_sequence(masks, self.davis, sequence, allow_missing=True)
+        scored = [region_similarity(*pair.read()) for pair in plan if pair.frame in names]
+        return {"mask_seconds": seconds, "J": float(np.mean(scored))}
