@@ -280,7 +280,7 @@ def _explained(config: ParentConfig | OnlineConfig) -> Iterator[None]:
         with naming_files():
             yield
     except tf.errors.ResourceExhaustedError as error:
-        lines = f"{config.height} lines" if config.height else "the frames' own size"
         raise TrainingError(
-            f"memory ran out in a step of batch {config.batch} at {lines}. Lower HEIGHT or the batch."
+            f"memory ran out in a step with batch={config.batch}, height={config.height} (0: the frames' own), "
+            f"window={config.window} (0: whole frames). Lower the batch, or let a step see fewer lines."
         ) from error
