@@ -239,7 +239,7 @@ def test_memory_that_runs_out_is_said(tiny, tmp_path, monkeypatch):
 
     monkeypatch.setattr(keras.Model, "fit", fit)
     with pytest.raises(
-        TrainingError, match=r"memory ran out .* batch=1, height=0 .*, window=240 .*\. Lower the batch"
+        TrainingError, match=r"memory ran out .* batch=1, height=0 .* window=240 .*\. Lower the batch"
     ):
         train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
 
