@@ -281,6 +281,6 @@ def _explained(config: ParentConfig | OnlineConfig) -> Iterator[None]:
             yield
     except tf.errors.ResourceExhaustedError as error:
         raise TrainingError(
-            f"memory ran out in a step with batch={config.batch}, height={config.height} (0: its own) "
+            f"memory ran out in a step with batch={config.batch}, height={config.height} (0: the frame's) "
             f"and window={config.window} (0: whole frames). Lower the batch, or let a step see fewer lines."
         ) from error

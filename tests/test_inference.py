@@ -14,7 +14,6 @@ from PIL import Image
 
 from osvos_keras.config import InferenceConfig
 from osvos_keras.errors import DataError, FolderError, MaskWarning
-from osvos_keras.evaluation import evaluate
 from osvos_keras.inference import predict_logits, predict_sequence, segment_sequence
 from osvos_keras.io import images
 from osvos_keras.io.images import read_frame
@@ -23,7 +22,6 @@ from osvos_keras.looks import fused_only
 from osvos_keras.model import OUTPUTS, build_osvos
 from osvos_keras.pipeline import resize_to_height
 from osvos_keras.refinement import reconcile
-from osvos_keras.similarity import sample_similarity
 
 
 @pytest.fixture(scope="module")
@@ -237,8 +235,6 @@ def test_network_looks_at_frames_as_it_was_trained_unless_told_otherwise(network
     frame = tiny.first("cow")[0]
     assert predict_logits(model, frame)["fused"].shape == (20, 27)
     assert predict_logits(model, frame, 0)["fused"].shape == (45, 61)
-    plain = replace(settings, snap=False)
-    assert sample_similarity(model, tiny, "cow") == sample_similarity(network, tiny, "cow", plain)
     masks = [
         np.stack([read_annotation(path) for path in sorted(folder.iterdir())])
         for folder in (
@@ -284,11 +280,3 @@ def test_folder_that_cannot_be_written(network, tiny, tmp_path):
     (tmp_path / "masks").write_text("a file")
     with pytest.raises(FolderError, match="masks/cow: cannot write"):
         segment_sequence(network, tiny, "cow", tmp_path / "masks")
-
-
-def test_quick_look_is_the_benchmarks_j_of_the_frames_it_takes(network, tiny, tmp_path):
-    segment_sequence(network, tiny, "cow", tmp_path, PLAIN, 0, progress=False)
-    per_frame = evaluate(tmp_path, tiny, ["cow"], progress=False).per_frame["J"]
-    for every in (1, 2):
-        quick = sample_similarity(network, tiny, "cow", every=every)
-        np.testing.assert_allclose(quick, per_frame[::every].mean(), atol=1e-9)

@@ -13,23 +13,23 @@ import json, sys
 import keras
 from osvos_keras.config import OnlineConfig
 from osvos_keras.davis import Davis
+from osvos_keras.evaluation import evaluate
 from osvos_keras.inference import predict_logits, segment_sequence
-from osvos_keras.similarity import sample_similarity
 from osvos_keras.training import train_online
 
 davis = Davis(sys.argv[1])
 options = {"policy": "float32", "progress": False, "chunk": 10}
 network = train_online(davis, "cow", OnlineConfig(height=24, steps=30), sys.argv[2], **options)
-masks = segment_sequence(network, davis, "cow", sys.argv[2], progress=False)
+masks = segment_sequence(network, davis, "cow", sys.argv[3], progress=False)
 assert len(list(masks.iterdir())) == 4
 assert predict_logits(network, davis.first("cow")[0])["fused"].shape == (24, 33)
-found = [keras.config.backend(), keras.config.image_data_format(), sample_similarity(network, davis, "cow")]
-print(json.dumps(found))
+(similarity,) = evaluate(sys.argv[3], davis, ["cow"], progress=False).overall["J_mean"]
+print(json.dumps([keras.config.backend(), keras.config.image_data_format(), similarity]))
 """
 
 
 def segment(davis, folder, **environment) -> list:
-    command = [sys.executable, "-c", SEGMENT, str(davis.root), str(folder / "run")]
+    command = [sys.executable, "-c", SEGMENT, str(davis.root), str(folder / "run"), str(folder / "masks")]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu", **environment}
     done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])

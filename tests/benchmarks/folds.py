@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
+from data.make_parent import stages
 from osvos_keras.callbacks import AtSteps
 from osvos_keras.config import InferenceConfig, get_config
 from osvos_keras.davis import Davis
@@ -39,11 +40,8 @@ MOMENTS = (10, 30, 100)  # online steps
 EVERY = 9  # frames, of which one is scored
 
 PARENTS = {  # in stages
-    "branches first": (
-        get_config("parent", epochs=0.24, frozen_blocks=5, learning_rate=1e-3, side_end=None),
-        get_config("parent", epochs=1.4, learning_rate=3e-5),
-    ),
-    "plain": (get_config("parent", epochs=1.4, learning_rate=1e-4, frozen_blocks=0, balance=1.0),),
+    "windows": [*stages(0.24, 1.4, 0.7).values()],
+    "branches first": [*stages(0.24, 1.4, 0.7).values()][:2],  # on whole frames at 240 lines
 }
 ONLINE = {
     "default": get_config("online"),
@@ -114,7 +112,7 @@ def train(folds: Folds, parent: str, online: str, sequence: str) -> None:
 
 
 def judge(davis: Davis, sequence: str, model: keras.Model, settings: InferenceConfig) -> np.ndarray:
-    """Mean J and F of every ninth frame: neither of the first nor of the last, as DAVIS scores."""
+    """Mean J and F of every ninth frame, without the first and the last frame, as DAVIS scores."""
     frames = davis.frames(sequence)[1:-1:EVERY]
     annotations = davis.annotations(sequence)[1:-1:EVERY]
     settings = replace(settings, shrinking=settings.shrinking**EVERY)
@@ -148,7 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--davis", required=True, help="DAVIS 2016")
     parser.add_argument("--to", type=Path, required=True, help="folder of networks and tables")
-    parser.add_argument("--parents", default="branches first", help="comma-separated (default: %(default)s)")
+    parser.add_argument("--parents", default="windows", help="comma-separated (default: %(default)s)")
     parser.add_argument("--online", default=",".join(ONLINE), help="comma-separated (default: all)")
     parser.add_argument("--folds", default="0,1,2", help="comma-separated (default: all)")
     parser.add_argument("--score", action="store_true", help="print the tables of what is there")
@@ -176,7 +174,7 @@ def print_scores(folds: Folds) -> None:
     )
     steps = table.groupby(["parent", "online", "masks", "step"])[["J", "F", "CPU seconds"]].mean()
     print(steps.round(3).to_string())
-    print(compare(table, ("branches first", "default", "default")).round(3).to_string(index=False))
+    print(compare(table, ("windows", "default", "default")).round(3).to_string(index=False))
 
 
 if __name__ == "__main__":
