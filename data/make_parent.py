@@ -2,14 +2,13 @@
 
     python data/make_parent.py --davis data/DAVIS --run-dir runs/parent
 
-In three stages, each a `train_parent` that goes on where it was stopped:
+In two stages, each a `train_parent` that goes on where it was stopped:
 
 1. the side branches and the fusion alone, fast, while VGG16 stays as ImageNet left it: branches that start
    at random might spoil its features;
-2. from there VGG16's last three blocks too, slowly, on whole frames at 240 lines;
-3. the same on 480 lines: windows, and whole frames in turn.
+2. from there VGG16's last three blocks too, slowly.
 
-The validation sequences are not read. `--epochs A,B,C` shortens the stages, for a rehearsal. The recipe was
+The validation sequences are not read. `--epochs A,B` shortens the stages, for a rehearsal. The recipe was
 judged in folds: `tests/benchmarks/folds.py`.
 """
 
@@ -26,14 +25,12 @@ from osvos_keras.weights import BUNDLED, FILES, save_weights
 CHUNK = 50  # steps between backups
 
 
-def stages(branches: float, whole: float, windows: float) -> dict[str, ParentConfig]:
+def stages(branches: float, whole: float) -> dict[str, ParentConfig]:
     """The settings of each stage, of so many epochs."""
-    small = {"height": 240, "window": 0}
     fast = {"frozen_blocks": 5, "learning_rate": 1e-3, "side_end": None}
     return {
-        "branches": get_config("parent", epochs=branches, **small, **fast),
-        "whole": get_config("parent", epochs=whole, **small, learning_rate=3e-5),
-        "windows": get_config("parent", epochs=windows, seed=1, learning_rate=3e-5),
+        "branches": get_config("parent", epochs=branches, **fast),
+        "whole": get_config("parent", epochs=whole, learning_rate=3e-5),
     }
 
 
@@ -42,7 +39,7 @@ def main() -> None:
     parser.add_argument("--davis", required=True, help="DAVIS 2016")
     parser.add_argument("--run-dir", default="runs/parent", help="where the trainings go")
     parser.add_argument("--to", type=Path, default=BUNDLED / FILES["parent"], help="default: the bundled one")
-    parser.add_argument("--epochs", default="0.24,2.1,1.05", help="of the stages (default: %(default)s)")
+    parser.add_argument("--epochs", default="0.24,2.1", help="of the stages (default: %(default)s)")
     args = parser.parse_args()
     davis, weights = Davis(args.davis), "imagenet"
     for name, config in stages(*map(float, args.epochs.split(","))).items():

@@ -70,10 +70,7 @@ class InferenceConfig:
 class _Config:
     """The settings that both phases of training have."""
 
-    height: int = 480  # lines that frames are resized to, aspect kept; 0 leaves them as they are
-    # Of frames of more lines, every other step sees a window of so many, with some of the object, and the
-    # others the whole frame at so many; 0: whole frames alone.
-    window: int = 240
+    height: int = 240  # lines that frames are resized to, aspect kept; 0 leaves them as they are
     batch: int = 1
     optimizer: str = "adam"  # "adam" (AdamW when weights decay) or "sgd" (momentum 0.9)
     accumulate: int = 1  # steps whose gradients are averaged into one update
@@ -97,7 +94,7 @@ class _Config:
     @property
     def inference(self) -> InferenceConfig:
         """How a network trained with these settings makes masks."""
-        return InferenceConfig(self.height, self.window)
+        return InferenceConfig(self.height, getattr(self, "window", 0))
 
 
 @dataclass(frozen=True)
@@ -119,9 +116,13 @@ class ParentConfig(_Config):
 class OnlineConfig(_Config):
     """Phase 2: one sequence, on its first frame and annotation alone."""
 
+    height: int = 480
     steps: int = 100
     decay: str = "none"
     frozen_blocks: int = 4  # for less than half the time: docs/benchmarks.md
+    # Of frames of more lines, every other step sees a window of so many, with some of the object, and the
+    # others the whole frame at so many; 0: whole frames alone.
+    window: int = 240
 
 
 def _check_settings(config: InferenceConfig | _Config) -> None:
@@ -160,7 +161,7 @@ PRESETS = {
     "mindspore": {
         "parent": ParentConfig(
             height=0, epochs=240, batch=12, learning_rate=5e-5, decay="none", weight_decay=2e-4,
-            balance=1.0, side_weight=0.5, side_end=None, frozen_blocks=0, window=0,
+            balance=1.0, side_weight=0.5, side_end=None, frozen_blocks=0,
         ),
         "online": OnlineConfig(
             height=0, steps=10_000, learning_rate=5e-6, decay="none", weight_decay=2e-4, balance=1.0,
@@ -171,7 +172,6 @@ PRESETS = {
         "parent": ParentConfig(
             height=0, epochs=240, batch=1, accumulate=10, optimizer="sgd", learning_rate=1e-8 * _PIXELS,
             decay="none", weight_decay=2e-4, layer_rates=True, head_scale=0.001, balance=1.0, frozen_blocks=0,
-            window=0,
         ),
         "online": OnlineConfig(
             height=0, steps=5_000, accumulate=10, optimizer="sgd", learning_rate=1e-8 * _PIXELS, decay="none",

@@ -2,15 +2,13 @@
 
 Every training sample is a function of (seed, step) alone: no shuffle buffer, no generator, so a
 data set can start at any step and give what an uninterrupted one gives from there on.
-
-Frames of more lines than `config.window` are seen in two ways in turn: a window that shows some of the
-object, and the whole frame, made as small as a window.
 """
 
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,10 +38,6 @@ def resize_to_height(image: tf.Tensor, height: int, method: str) -> tf.Tensor:
     return tf.cast(
         tf.image.resize(image, (height, width), method, antialias=method == "bilinear"), image.dtype
     )
-
-
-def _resize_pair(frame: tf.Tensor, annotation: tf.Tensor, height: int) -> tuple[tf.Tensor, tf.Tensor]:
-    return resize_to_height(frame, height, "bilinear"), resize_to_height(annotation, height, "nearest")
 
 
 def resized_size(path: str | Path, height: int, own: tuple[int, int] | None = None) -> tuple[int, int]:
@@ -120,7 +114,7 @@ def parent_dataset(
     Args:
         davis: the data set.
         sequences: the training sequences.
-        config: height, window, epochs, batch, seed, side weight.
+        config: height, epochs, batch, seed, side weight.
         start: the first step.
         rank: the number of this process, from 0.
         world_size: how many processes train together; it must divide the batch.
@@ -134,12 +128,11 @@ def parent_dataset(
     frames = [path for name in sequences for path in davis.frames(name)]
     annotations = [path for name in sequences for path in davis.annotations(name)]
     count, read_pair = len(frames), _pair_reader(frames, annotations, config.height)
-    window = _window_size(config, resized_size(frames[0], config.height))
 
     def load(sample):
         order = tf.stack([config.seed, sample // count])  # an epoch's
         index = tf.random.experimental.index_shuffle(sample % count, order, count - 1)
-        return _see(read_pair(index), window, config, sample)
+        return augment(*read_pair(index), tf.stack([config.seed, sample]))
 
     return _training_dataset(load, config, config.count_steps(count), start, rank, world_size)
 
@@ -173,6 +166,9 @@ def _free_memory() -> int:
 def online_dataset(frames, annotations, config: OnlineConfig, start: int = 0) -> tf.data.Dataset:
     """Batches for online training: the annotated frames in turn, transformed anew at every step.
 
+    Frames of more lines than `config.window` are seen in two ways in turn: a window that shows some of the
+    object, and the whole frame, made as small as a window.
+
     Args:
         frames: the first frame (H, W, 3) uint8 RGB, or several annotated ones (N, H, W, 3).
         annotations: (H, W) or (N, H, W) bool.
@@ -185,36 +181,23 @@ def online_dataset(frames, annotations, config: OnlineConfig, start: int = 0) ->
     height, width = np.shape(annotations)[-2:]
     frames = np.reshape(frames, (-1, height, width, 3))
     annotations = np.reshape(annotations, (-1, height, width, 1)).astype(np.uint8)
-    frames, annotations = _resize_pair(frames, annotations, config.height)
-    window = _window_size(config, annotations.shape[1:3])
+    lines = config.height or height
+    views = [
+        (resize_to_height(frames, one, "bilinear"), resize_to_height(annotations, one, "nearest"))
+        for one in ([lines, config.window] if 0 < config.window < lines else [lines])
+    ]
+    window = tuple(views[-1][1].shape[1:3])
+
+    def see(view, turn, seed):
+        return augment(*(tf.gather(one, turn) for one in view), seed, window)
 
     def load(sample):
         step, row = sample // config.batch, sample % config.batch
-        turn = (step // (2 if window else 1) * config.batch + row) % len(frames)  # each frame in both ways
-        pair = tf.gather(frames, turn), tf.gather(annotations, turn)
-        return _see(pair, window, config, sample)
+        turn = (step // len(views) * config.batch + row) % len(frames)  # every frame in every way
+        ways = [partial(see, view, turn, tf.stack([config.seed, sample])) for view in views]
+        return tf.switch_case(tf.cast(step % len(views), tf.int32), ways)
 
     return _training_dataset(load, config, config.steps, start)
-
-
-def _window_size(config: ParentConfig | OnlineConfig, size: tuple[int, int]) -> tuple[int, int] | None:
-    """Lines and columns of the windows in frames of this size; None where frames are seen whole."""
-    if not 0 < config.window < size[0]:
-        return None
-    return config.window, max(round(size[1] * config.window / size[0]), 1)
-
-
-def _see(
-    pair: tuple[tf.Tensor, tf.Tensor],
-    window: tuple[int, int] | None,
-    config: ParentConfig | OnlineConfig,
-    sample: tf.Tensor,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """A training sample of a frame and its annotation: at even steps a window, at odd ones the whole."""
-    if window:
-        is_odd = tf.cast(sample // config.batch % 2, tf.bool)
-        pair = tf.cond(is_odd, lambda: _resize_pair(*pair, window[0]), lambda: pair)
-    return augment(*pair, tf.stack([config.seed, sample]), window)
 
 
 def _training_dataset(

@@ -280,7 +280,8 @@ def _explained(config: ParentConfig | OnlineConfig) -> Iterator[None]:
         with naming_files():
             yield
     except tf.errors.ResourceExhaustedError as error:
+        seen = config.inference
         raise TrainingError(
-            f"memory ran out in a step with batch={config.batch}, height={config.height} (0: the frame's) "
-            f"and window={config.window} (0: whole frames). Lower the batch, or let a step see fewer lines."
+            f"memory ran out in a step with batch={config.batch}, height={seen.height} (0: the frame's) "
+            f"and window={seen.window} (0: whole frames). Lower the batch, or let a step see fewer lines."
         ) from error

@@ -39,10 +39,7 @@ FOLDS = 3
 MOMENTS = (10, 30, 100)  # online steps
 EVERY = 9  # frames, of which one is scored
 
-PARENTS = {  # in stages
-    "windows": [*stages(0.24, 1.4, 0.7).values()],
-    "branches first": [*stages(0.24, 1.4, 0.7).values()][:2],  # on whole frames at 240 lines
-}
+PARENTS = {"branches first": [*stages(0.24, 1.4).values()]}  # in stages
 ONLINE = {
     "default": get_config("online"),
     "240 lines": get_config("online", height=240),
@@ -146,7 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--davis", required=True, help="DAVIS 2016")
     parser.add_argument("--to", type=Path, required=True, help="folder of networks and tables")
-    parser.add_argument("--parents", default="windows", help="comma-separated (default: %(default)s)")
+    parser.add_argument("--parents", default="branches first", help="comma-separated (default: %(default)s)")
     parser.add_argument("--online", default=",".join(ONLINE), help="comma-separated (default: all)")
     parser.add_argument("--folds", default="0,1,2", help="comma-separated (default: all)")
     parser.add_argument("--score", action="store_true", help="print the tables of what is there")
@@ -174,7 +171,7 @@ def print_scores(folds: Folds) -> None:
     )
     steps = table.groupby(["parent", "online", "masks", "step"])[["J", "F", "CPU seconds"]].mean()
     print(steps.round(3).to_string())
-    print(compare(table, ("windows", "default", "default")).round(3).to_string(index=False))
+    print(compare(table, ("branches first", "default", "default")).round(3).to_string(index=False))
 
 
 if __name__ == "__main__":
