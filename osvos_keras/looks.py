@@ -15,8 +15,7 @@ from osvos_keras.model import keep_outputs
 from osvos_keras.pipeline import resize_to_height
 from osvos_keras.refinement import reconcile
 
-POSSIBLE = -2.0  # the logit there above which a pixel may belong to the object
-MARGIN = 48  # pixels: so far from such pixels it is looked for
+MARGIN = 48  # pixels: so far from what a glance takes for the object, a frame is looked at closely
 _FUSED: WeakKeyDictionary[keras.Model, Callable] = WeakKeyDictionary()
 
 
@@ -52,10 +51,10 @@ def look(model: keras.Model, images: np.ndarray, settings: InferenceConfig, scal
 
 
 def _glance_first(model: keras.Model, images: np.ndarray, lines: int) -> Iterator[np.ndarray]:
-    """Logits (H, W) of each image; where the object cannot be, those of a copy of so many lines."""
+    """Logits (H, W) of each image; far from the object, those of a copy of so many lines."""
     for image, glance in zip(images, _fuse(model, resize_images(images, lines)), strict=True):
         logits = resize_logits(glance, image.shape[:2])
-        near = _near(logits > POSSIBLE)
+        near = _near(logits > 0)
         left, top, width, height = cv2.boundingRect(near.astype(np.uint8))
         # The network's pools begin at multiples of 16: so they do in the whole image.
         window = slice(top // 16 * 16, top + height), slice(left // 16 * 16, left + width)
@@ -63,11 +62,11 @@ def _glance_first(model: keras.Model, images: np.ndarray, lines: int) -> Iterato
         yield logits
 
 
-def _near(possible: np.ndarray) -> np.ndarray:
-    """The pixels (H, W) bool at most `MARGIN` away from one that is set; all of them if none is."""
-    if not possible.any():
-        return ~possible
-    return cv2.distanceTransform((~possible).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= MARGIN
+def _near(mask: np.ndarray) -> np.ndarray:
+    """The pixels (H, W) bool at most `MARGIN` away from a mask; all of them if it is empty."""
+    if not mask.any():
+        return ~mask
+    return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= MARGIN
 
 
 def _fuse(model: keras.Model, images: np.ndarray) -> np.ndarray:
