@@ -71,7 +71,7 @@ def predict_sequence(
     Only the fused output is computed, and only a few frames are in memory at a time.
 
     Frames of more lines than `settings.window` are seen in two steps: a glance at a small copy tells where
-    the object may be, and only there the network looks at the frame itself. (With XLA, which would compile
+    the object is, and only near there the network looks at the frame itself. (With XLA, which would compile
     the network for every size of that window, it looks at the whole.)
 
     Online training sees the object at the size of its first frame. Where it has grown much larger since,

@@ -1,4 +1,4 @@
-"""How a network looks at frames: at a glance, then where the object may be, and again if it has grown."""
+"""How a network looks at frames: at a glance, then near the object, and again if it has grown."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ def fused_only(model: keras.Model) -> Callable:
 def look(model: keras.Model, images: np.ndarray, settings: InferenceConfig, scale: float = 1) -> np.ndarray:
     """Logits (B, H, W) float32 of images (B, H, W, 3) uint8, seen at `scale` of their size.
 
-    Large ones are seen in two steps: at a glance, and then where the object may be.
+    Large ones are seen in two steps: at a glance, and then near the object.
     """
     size = images.shape[1:3]
     lines = max(round(scale * size[0]), 1)
