@@ -99,7 +99,7 @@ def test_what_notebook_04_says_of_the_cat(tmp_path):
     """The mask of the last frame grows better, and a reckless rate gives one answer for two frames."""
     run_notebook("04_online_training", {"RUN_DIR": str(tmp_path)}, tmp_path / "04.ipynb", progress=False)
     result = json.loads((tmp_path / "notebooks/04_online_training_cat.json").read_text())
-    growth = [result[f"J_last_frame_step_{step}"] for step in (0, 3, 10, 30, 100)]
+    growth = [result[f"J_last_frame_step_{step}"] for step in (0, 10, 30, 100)]
     assert growth == sorted(growth) and growth[0] < 0.7 < 0.95 < growth[-1]
     printed = "".join(
         output.text
