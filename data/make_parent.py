@@ -8,8 +8,8 @@ In two stages, each a `train_parent` that goes on where it was stopped:
    at random might spoil its features;
 2. from there VGG16's last three blocks too, slowly.
 
-The validation sequences are not read. `--epochs A,B` shortens the stages, for a rehearsal. The recipe was
-judged in folds: `tests/benchmarks/folds.py`.
+The validation sequences are not read. `--epochs A,B` shortens the stages, for a rehearsal.
+`tests/benchmarks/folds.py` trains the parents of its folds by the same stages.
 """
 
 import argparse

@@ -69,10 +69,9 @@ class Folds:
         weights: str | Path = "imagenet"
         for stage, config in enumerate(PARENTS[name]):
             folder = self.folder / name / f"parent{fold}" / f"stage{stage}"
-            if not (folder / "done").is_file():
+            if not (folder / WEIGHTS_FILE).is_file():
                 train_parent(self.davis, sequences, config, folder, weights=weights, chunk=25)
                 keras.backend.clear_session()
-                (folder / "done").touch()
             weights = folder / WEIGHTS_FILE
         return weights
 
