@@ -5,6 +5,7 @@ import numpy as np
 
 COLOURS = 5  # clusters that GrabCut makes of object and background each
 UNSURE = np.float32(1e-3)  # the logit of a pixel of the object about which nothing else is known
+NEAR, BLUR = 15, 9  # pixels: sides of the squares of `_calm`
 
 
 def reconcile(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -42,9 +43,19 @@ def snap_contour(frame: np.ndarray, logits: np.ndarray, band: float) -> np.ndarr
     labels[logits > band] = cv2.GC_FGD
     if min(np.count_nonzero(labels == sure) for sure in (cv2.GC_BGD, cv2.GC_FGD)) < COLOURS:
         return logits  # no colours to learn
-    inside = grab_cut(frame, labels, iterations=1)
+    inside = grab_cut(_calm(frame, abs(logits) <= band), labels, iterations=1)
     least = np.finfo(np.float32).tiny
     return np.where(inside, np.maximum(logits, least), np.minimum(logits, np.float32(0)))
+
+
+def _calm(frame: np.ndarray, movable: np.ndarray) -> np.ndarray:
+    """The frame (H, W, 3), blurred where no pixel may move.
+
+    GrabCut measures edges by the mean contrast of the whole picture, and cuts off what is thin, as legs,
+    where many edges are as strong as the object's. With less contrast elsewhere it keeps them.
+    """
+    near = cv2.dilate(movable.astype(np.uint8), np.ones((NEAR, NEAR)))
+    return np.where(near[..., None], frame, cv2.blur(frame, (BLUR, BLUR)))
 
 
 def grab_cut(frame: np.ndarray, labels: np.ndarray, iterations: int) -> np.ndarray:
