@@ -5,7 +5,7 @@ import numpy as np
 
 COLOURS = 5  # clusters that GrabCut makes of object and background each
 UNSURE = np.float32(1e-3)  # the logit of a pixel of the object about which nothing else is known
-NEAR, BLUR = 15, 9  # pixels: sides of the squares of `_calm`
+NEAR, BLUR = 15, 5  # pixels: sides of the squares of `_calm`
 
 
 def reconcile(first: np.ndarray, second: np.ndarray) -> np.ndarray:
