@@ -51,8 +51,8 @@ def snap_contour(frame: np.ndarray, logits: np.ndarray, band: float) -> np.ndarr
 def _calm(frame: np.ndarray, movable: np.ndarray) -> np.ndarray:
     """The frame (H, W, 3), blurred where no pixel may move.
 
-    GrabCut measures edges by the mean contrast of the whole picture, and cuts off what is thin, as legs,
-    where many edges are as strong as the object's. With less contrast elsewhere it keeps them.
+    GrabCut compares each edge with the mean contrast of the whole picture. In a picture full of strong edges
+    it cuts off thin parts, such as legs; with less contrast elsewhere it keeps them.
     """
     near = cv2.dilate(movable.astype(np.uint8), np.ones((NEAR, NEAR)))
     return np.where(near[..., None], frame, cv2.blur(frame, (BLUR, BLUR)))
