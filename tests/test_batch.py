@@ -306,6 +306,18 @@ def test_run_command_writes_beside_the_run(notebook, tmp_path, capsys):
     assert "example_dog.ipynb" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("brief", [True, False])
+def test_a_brief_run_leaves_out_the_cells_that_only_teach(notebook, tmp_path, brief):
+    source = nbformat.read(notebook, 4)
+    source.cells.insert(1, nbformat.v4.new_code_cell("STEPS = 2", metadata={"tags": ["lesson"]}))
+    nbformat.write(source, notebook)
+    with pytest.raises(SystemExit) as exit_:
+        main(["run", str(notebook), "-p", f"RUN_DIR={tmp_path}", *["--brief"] * brief])
+    assert exit_.value.code == 0
+    executed = nbformat.read(tmp_path / "notebooks" / "example.ipynb", 4)
+    assert executed.cells[-1].outputs[0].text == f"cat {2.0 if brief else 3.0} 0.5 True\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

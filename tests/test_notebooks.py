@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osvos_keras.batch.notebooks import COURSE, run_course
+from osvos_keras.batch.notebooks import COURSE, LESSON, run_course, run_notebook
 from osvos_keras.batch.parameters import inspect_parameters, read_parameters
 from osvos_keras.config import get_config
 from osvos_keras.davis import Davis
@@ -26,7 +26,6 @@ SHARED_PARAMETERS = {  # name → default, and types if not the default's: the s
     "DAVIS_ROOT": ("data/sample",),
     "RESOLUTION": ("480p",),
     "RUN_DIR": ("runs/course",),
-    "HEIGHT": (None, int, NoneType),
     "SEED": (0,),
     "PRESET": ("default",),
     "SETTINGS": ("",),
@@ -144,14 +143,15 @@ def test_the_parents_epochs_are_the_presets_where_none_is_given():
 
 
 def test_the_ablations_steps_are_those_that_it_names():
-    assert config_of("07_ablation", PRESET="paper").height == 0
+    assert config_of("07_ablation").height == 240  # so that the notebook is quick
+    assert config_of("07_ablation", PRESET="paper", HEIGHT=None).height == 0
     with pytest.raises(ConfigError, match=r"SETTINGS .* names steps"):
         config_of("07_ablation", SETTINGS="steps=3")
 
 
 @pytest.mark.parametrize("stem", ["00_start_here", "01_data_preparation", "05_evaluation"])
 def test_without_a_preset_the_default_one_counts(stem):
-    assert config_of(stem).height == 480
+    assert config_of(stem, HEIGHT=None).height == 480
     assert config_of(stem, HEIGHT=0).height == 0
 
 
@@ -169,13 +169,29 @@ def test_every_code_cell_is_led_by_prose(notebook):
     assert prose >= 0.8 * (len(kinds) - prose)
 
 
+SMALL = {"HEIGHT": "48", "ONLINE_STEPS": "2", "SNAP": "False"}
+
+
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
     """The whole course at smoke size: small frames, few steps, one epoch."""
     folder = tmp_path_factory.mktemp("course")
-    small = {"HEIGHT": "48", "ONLINE_STEPS": "2", "PARENT_EPOCHS": "1", "STEPS": "0,2", "SNAP": "False"}
-    run_course("data/sample", str(folder), small)
+    run_course("data/sample", str(folder), {**SMALL, "PARENT_EPOCHS": "1", "STEPS": "0,2"})
     return folder
+
+
+def test_cells_that_only_teach_change_no_result(course, tmp_path):
+    """The course runs notebook 04 with them for its first sequence, and without them for the others."""
+    given = {**SMALL, "SEQUENCE": "flower", "RUN_DIR": str(tmp_path)}
+    whole = run_notebook("04_online_training", given, tmp_path / "whole.ipynb", progress=False)
+    brief = course / "notebooks" / "04_online_training_flower.ipynb"
+    for path, taught in ((whole, True), (brief, False)):
+        cells = [cell for cell in nbformat.read(path, 4).cells if LESSON in cell.metadata.get("tags", [])]
+        assert len(cells) > 5 and all((cell.execution_count is not None) == taught for cell in cells)
+    scores = tmp_path / "notebooks" / brief.with_suffix(".json").name
+    assert json.loads(scores.read_text()) == json.loads(brief.with_suffix(".json").read_text())
+    for mask in list_files(tmp_path / "masks" / "flower", ".png"):
+        assert mask.read_bytes() == (course / "masks" / "flower" / mask.name).read_bytes()
 
 
 def test_course_leaves_executed_notebooks_masks_scores_and_gallery(course):

@@ -167,7 +167,7 @@ def _list_results(job: Job) -> dict[str, Any]:
 
 
 def run_job(job: Job, **options) -> dict[str, float]:
-    """Run the job unless it is finished; return its scores, as `read_scores` does.
+    """Run the job unless it is finished, without the cells that only teach; return its scores.
 
     Args:
         job: what to run.
@@ -182,7 +182,7 @@ def run_job(job: Job, **options) -> dict[str, float]:
     for path in (job.done, job.scores):  # those of an earlier run could be mistaken for this run's
         make_way(path)
         path.unlink(missing_ok=True)
-    run_notebook(job.notebook, job.parameters, job.output, **options)
+    run_notebook(job.notebook, job.parameters, job.output, lesson=False, **options)
     write_record(job.done, job.made_with, **_list_results(job))
     return read_scores(job)
 

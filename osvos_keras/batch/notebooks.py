@@ -34,6 +34,7 @@ COURSE = (
     "07_ablation",
 )
 ONLINE = "04_online_training"
+LESSON = "lesson"  # the tag of cells that only teach: no other cell needs them
 LONGEST_SUFFIX = ".done.json"  # the longest suffix of a file beside an executed notebook
 
 
@@ -42,6 +43,7 @@ def run_notebook(
     parameters: Mapping[str, Any],
     output: str | Path,
     *,
+    lesson: bool = True,
     on_kernel: Callable[[AsyncKernelManager], Any] = lambda kernel: None,
     progress: bool = True,
 ) -> Path:
@@ -51,6 +53,7 @@ def run_notebook(
         notebook: a path, or a name in `notebooks/`.
         parameters: names and values for its `parameters` cell.
         output: where the executed notebook goes; it is also written when a cell fails.
+        lesson: whether to run the cells with the tag `lesson` too, which only teach.
         on_kernel: called with the running kernel, so that the caller can stop it from another thread.
         progress: whether to show a progress bar of the cells.
 
@@ -77,6 +80,7 @@ def run_notebook(
                 kernel_name="python3",  # the notebook may name none
                 language="python",
                 km=kernel,
+                **({} if lesson else {"skip_cells_with_tag": LESSON}),
                 progress_bar=progress,
                 coalesce_streams=True,  # a progress bar leaves its last state, not each
             )
@@ -147,7 +151,9 @@ def _check_replaceable(output: Path) -> None:
         )
 
 
-def run_alone(notebook: str | Path, given: Mapping[str, Any], output: str | Path | None = None) -> Path:
+def run_alone(
+    notebook: str | Path, given: Mapping[str, Any], output: str | Path | None = None, *, lesson: bool = True
+) -> Path:
     """`run_notebook` with locks, so that no other run writes to the same RUN_DIR or executed notebook.
 
     Raises:
@@ -160,7 +166,7 @@ def run_alone(notebook: str | Path, given: Mapping[str, Any], output: str | Path
             locks.enter_context(lock_folder(run_dir))
         if run_dir is None or not output.is_relative_to(resolve_output(run_dir)):
             locks.enter_context(lock_folder(output.parent, name=f".{output.stem}.lock"))
-        return run_notebook(notebook, parameters, output)
+        return run_notebook(notebook, parameters, output, lesson=lesson)
 
 
 def default_output(notebook: Path, parameters: Mapping[str, Any]) -> Path:
@@ -236,16 +242,19 @@ def _has(davis: Davis, sequences: str) -> bool:
 def run_course(davis_root: str, run_dir: str, given: Mapping[str, Any], resolution: str = "480p") -> None:
     """Run every notebook in order; print the time of each one, and the scores at the end.
 
+    A notebook that runs several times teaches in its first run only.
+
     Raises:
         ConfigError, DataError, FolderError, NotebookError: as `plan_course` and `run_notebook`, or another
             run is writing there.
     """
-    jobs = plan_course(davis_root, run_dir, given, resolution)
+    jobs, taught = plan_course(davis_root, run_dir, given, resolution), set()
     with lock_folder(run_dir):
         for stem, parameters, output in jobs:
             start = time.perf_counter()
             print(f"{output.stem}", flush=True)
-            run_notebook(stem, parameters, output)
+            run_notebook(stem, parameters, output, lesson=stem not in taught)
+            taught.add(stem)
             print(f"  {time.perf_counter() - start:.0f} s → {output}", flush=True)
     evaluation = resolve_output(run_dir) / "evaluation"
     print(pd.read_csv(evaluation / "per_sequence.csv").round(3).to_string(index=False))

@@ -18,6 +18,11 @@ def add_run_arguments(command: argparse.ArgumentParser) -> None:
         "--out",
         help="the executed notebook (default: in notebooks/ of the run folder, named after the notebook)",
     )
+    command.add_argument(
+        "--brief",
+        action="store_true",
+        help="leave out the cells that only teach (tag: lesson), as --each-sequence does",
+    )
     add_parameters(command)
     _add_each_sequence(command)
 
@@ -79,7 +84,7 @@ def run_notebook_command(args: argparse.Namespace) -> int:
             raise ConfigError(
                 f"--{option.replace('_', '-')} belongs to --each-sequence: name a split or sequences with it."
             )
-    print(run_alone(args.notebook, parameters, args.out))
+    print(run_alone(args.notebook, parameters, args.out, lesson=not args.brief))
     return 0
 
 
