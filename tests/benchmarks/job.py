@@ -1,11 +1,12 @@
 """A whole job, from the start of the process to masks and scores on disk, and where its time goes.
 
-    python -m tests.benchmarks.job --davis ROOT [--sequence blackswan] [--other CHECKOUT] [--json FILE]
-        [NAME=VALUE …]
+    python -m tests.benchmarks.job --davis ROOT [--sequence blackswan] [--other CHECKOUT] [--brief]
+        [--json FILE] [NAME=VALUE …]
 
 It is the user's command, `osvos run 04_online_training -p SEQUENCE=…`, in a process of its own and a
 fresh run folder; further parameters of the notebook may follow. With `--other` the code of another
-checkout runs first. Nothing here fails on a slow result.
+checkout runs first. `--brief` leaves out the cells that only teach, as every batch does; the other checkout
+may not know it, and runs whole. Nothing here fails on a slow result.
 """
 
 import argparse
@@ -32,23 +33,24 @@ def main() -> None:
     parser.add_argument("--davis", type=Path, required=True)
     parser.add_argument("--sequence", default="blackswan")
     parser.add_argument("--other", type=Path, help="another checkout, to time beside this one")
+    parser.add_argument("--brief", action="store_true", help="without the cells that only teach")
     parser.add_argument("--json", type=Path)
     parser.add_argument(
         "parameters", nargs="*", metavar="NAME=VALUE", help="more of the notebook's parameters"
     )
     args = parser.parse_args()
     given = [f"DAVIS_ROOT={args.davis.resolve()}", f"SEQUENCE={args.sequence}", *args.parameters]
-    checkouts = {"other": args.other, "this": PROJECT}
-    results = {name: _run(checkout, given) for name, checkout in checkouts.items() if checkout}
+    results = {"other": _run(args.other, given)} if args.other else {}
+    results["this"] = _run(PROJECT, given, *["--brief"] * args.brief)
     print(pd.DataFrame(results).to_string(float_format="{:.3f}".format))
     if args.json:
         args.json.write_text(json.dumps(results["this"], indent=2) + "\n")
 
 
-def _run(checkout: Path, given: list[str]) -> dict[str, float]:
+def _run(checkout: Path, given: list[str], *options: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as run_dir:
         pairs = [word for pair in [*given, f"RUN_DIR={run_dir}"] for word in ("-p", pair)]
-        used = run_osvos(checkout, "run", NOTEBOOK, *pairs)
+        used = run_osvos(checkout, "run", NOTEBOOK, *options, *pairs)
         executed = next(Path(run_dir, "notebooks").glob("*.ipynb"))
         scores = json.loads(executed.with_suffix(".json").read_text())
         whole = {"job_seconds": used.seconds, "job_cpu_seconds": used.cpu_seconds}
