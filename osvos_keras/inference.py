@@ -24,7 +24,7 @@ from osvos_keras.io.files import clear_temporaries, make_folder
 from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import write_mask
 from osvos_keras.io.paths import resolve_output
-from osvos_keras.looks import look, look_again, resize_images, resize_logits
+from osvos_keras.looks import glance, look, look_again, resize_images, resize_logits
 from osvos_keras.pipeline import resized_size
 from osvos_keras.refinement import snap_contour
 from osvos_keras.threads import in_order, worker_threads
@@ -139,9 +139,11 @@ def _see(
     growth = 1.0
     for batch in _batches(frames, settings.batch):
         images = np.stack([frame.image for frame in batch])
-        for frame, logits in zip(batch, look(model, images, settings), strict=True):
+        for frame, glanced in zip(batch, glance(model, images, settings), strict=True):
+            see = partial(look, model, frame.image, glanced)
+            logits = see()
             if learned_area:
-                logits, growth = look_again(model, frame.image, logits, settings, learned_area, growth)
+                logits, growth = look_again(see, logits, settings, learned_area, growth)
             yield frame, logits
 
 

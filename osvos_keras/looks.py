@@ -1,7 +1,7 @@
 """How a network looks at frames: at a glance, then near the object, and again if it has grown."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 import cv2
@@ -15,7 +15,7 @@ from osvos_keras.model import keep_outputs
 from osvos_keras.pipeline import resize_to_height
 from osvos_keras.refinement import reconcile
 
-MARGIN = 48  # pixels: so far from what a glance takes for the object, a frame is looked at closely
+MARGIN = 24  # pixels: so far from what a glance takes for the object, a frame is looked at closely
 _FUSED: WeakKeyDictionary[keras.Model, Callable] = WeakKeyDictionary()
 
 
@@ -37,29 +37,40 @@ def fused_only(model: keras.Model) -> Callable:
     return _FUSED[model]
 
 
-def look(model: keras.Model, images: np.ndarray, settings: InferenceConfig, scale: float = 1) -> np.ndarray:
-    """Logits (B, H, W) float32 of images (B, H, W, 3) uint8, seen at `scale` of their size.
+def glance(model: keras.Model, images: np.ndarray, settings: InferenceConfig) -> np.ndarray:
+    """Logits (B, h, w) float32 of images (B, H, W, 3) uint8, seen as copies of a window's lines.
 
-    Large ones are seen in two steps: at a glance, and then near the object.
+    Images of no more lines are seen as they are. So is every image with XLA, which would compile the network
+    for each size of what is looked at closely.
     """
-    size = images.shape[1:3]
+    large = 0 < settings.window < images.shape[1] and not use_xla()
+    return _fuse(model, resize_images(images, settings.window) if large else images)
+
+
+def look(model: keras.Model, image: np.ndarray, glanced: np.ndarray, scale: float = 1) -> np.ndarray:
+    """Logits (H, W) float32 of an image (H, W, 3) uint8, seen at `scale` of its size after a glance at it.
+
+    What is larger than the glance's copy is looked at near the object alone.
+    """
+    size = image.shape[:2]
     lines = max(round(scale * size[0]), 1)
-    seen = images if lines == size[0] else resize_images(images, lines)
-    glanced = 0 < settings.window < lines and not use_xla()
-    logits = _glance_first(model, seen, settings.window) if glanced else _fuse(model, seen)
-    return np.stack([resize_logits(one, size) for one in logits])
+    if lines == len(glanced):
+        return resize_logits(glanced, size)
+    seen = image if lines == size[0] else resize_images(image, lines)
+    smaller = lines < len(glanced)
+    logits = _fuse(model, seen[None])[0] if smaller else _look_closely(model, seen, glanced)
+    return resize_logits(logits, size)
 
 
-def _glance_first(model: keras.Model, images: np.ndarray, lines: int) -> Iterator[np.ndarray]:
-    """Logits (H, W) of each image; far from the object, those of a copy of so many lines."""
-    for image, glance in zip(images, _fuse(model, resize_images(images, lines)), strict=True):
-        logits = resize_logits(glance, image.shape[:2])
-        near = _near(logits > 0)
-        left, top, width, height = cv2.boundingRect(near.astype(np.uint8))
-        # The network's pools begin at multiples of 16: so they do in the whole image.
-        window = slice(top // 16 * 16, top + height), slice(left // 16 * 16, left + width)
-        logits[window] = np.where(near[window], _fuse(model, image[window][None])[0], logits[window])
-        yield logits
+def _look_closely(model: keras.Model, image: np.ndarray, glanced: np.ndarray) -> np.ndarray:
+    """Logits (H, W) of an image (H, W, 3); far from the object, those of the glance (h, w)."""
+    logits = resize_logits(glanced, image.shape[:2])
+    near = _near(logits > 0)
+    left, top, width, height = cv2.boundingRect(near.astype(np.uint8))
+    # The network's pools begin at multiples of 16: so they do in the whole image.
+    window = slice(top // 16 * 16, top + height), slice(left // 16 * 16, left + width)
+    logits[window] = np.where(near[window], _fuse(model, image[window][None])[0], logits[window])
+    return logits
 
 
 def _near(mask: np.ndarray) -> np.ndarray:
@@ -74,18 +85,25 @@ def _fuse(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 
 def look_again(
-    model: keras.Model,
-    image: np.ndarray,
+    see: Callable[[float], np.ndarray],
     logits: np.ndarray,
     settings: InferenceConfig,
     learned_area: float,
     before: float,
 ) -> tuple[np.ndarray, float]:
-    """The logits with a second look, if the object has grown, and its growth; `before`: a frame earlier."""
+    """The logits with a second look, if the object has grown, and its growth.
+
+    Args:
+        see: the logits of the same image at a scale.
+        logits: those at scale 1.
+        settings: when to look again, and at which scale.
+        learned_area: of the object where it was learned, as a fraction of the frame.
+        before: the growth a frame earlier.
+    """
     growth = max(_growth(logits, learned_area), settings.shrinking * before)
     scale = next((scale for least, scale in reversed(settings.second_looks) if growth >= least), None)
     if scale is not None:
-        logits = reconcile(logits, look(model, image[None], settings, scale)[0])
+        logits = reconcile(logits, see(scale))
     return logits, _growth(logits, learned_area)
 
 

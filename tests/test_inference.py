@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from osvos_keras import looks
 from osvos_keras.config import InferenceConfig
 from osvos_keras.errors import DataError, FolderError, MaskWarning
 from osvos_keras.inference import predict_logits, predict_sequence, segment_sequence
@@ -133,10 +134,26 @@ def test_where_a_glance_finds_nothing_the_whole_frame_is_looked_at(bright, tmp_p
 
 
 def test_frames_no_larger_than_the_window_are_looked_at_at_once(network, tiny, monkeypatch):
-    monkeypatch.setattr("osvos_keras.looks._glance_first", None)  # an error if it were used
+    monkeypatch.setattr("osvos_keras.looks._look_closely", None)  # an error if it were used
     frames = tiny.frames("cow")
     found = all_logits(network, frames, InferenceConfig(height=24, window=24, snap=False))
     np.testing.assert_array_equal(found, all_logits(network, frames, InferenceConfig(24, snap=False)))
+
+
+@pytest.mark.parametrize(("growth", "lines"), [(1.0, [24, 48]), (1.4, [24, 48, 36]), (2.0, [24, 48])])
+def test_one_glance_serves_both_looks(bright, monkeypatch, tmp_path, growth, lines):
+    """A second look at half of 48 lines sees what the glance at 24 saw: it asks the network nothing."""
+    seen, fuse = [], looks._fuse
+    monkeypatch.setattr(
+        looks, "_fuse", lambda model, images: (seen.append(images.shape[1]), fuse(model, images))[1]
+    )
+    picture = np.zeros((48, 96), np.uint8)
+    picture[8:40, 16:80] = 255
+    frames, settings = write_frames(tmp_path, picture), replace(PLAIN, window=24)
+    area = (all_logits(bright, frames, settings) > 0).mean() / growth**2
+    seen.clear()
+    all_logits(bright, frames, settings, area)
+    assert seen == lines
 
 
 def last_mask(network, frames, area, settings=PLAIN):
