@@ -3,6 +3,7 @@
 import argparse
 import re
 import shlex
+from functools import cache
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +29,7 @@ COMMAND = re.compile(
 BENCHMARK = re.compile(r"python -m (tests\.benchmarks\.\w+)([^`|;>#\n]*)")
 
 
+@cache
 def prose(path: Path) -> str:
     """The text of a page; broken lines of a shell command are one."""
     text = path.read_text()
