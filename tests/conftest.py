@@ -67,14 +67,24 @@ def stop_at(step: int):
 def free_networks():
     """Free what a test built. Networks and their graphs are cycles, and a worker grew to 10 GB with them."""
     yield
-    if "keras" not in sys.modules:
-        return
-    import keras
+    if "keras" in sys.modules:
+        import keras
 
-    keras.backend.clear_session()
+        keras.backend.clear_session()
+        free_cycles()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def free_what_fixtures_built():
+    """Free what was still in use when a test ended, as its fixtures were."""
+    yield
+    gc.unfreeze()
+    free_cycles()
+
+
+def free_cycles() -> None:
     gc.collect()
-    if not gc.get_freeze_count():
-        gc.freeze()  # what TensorFlow imported stays; to look through it took half a second per test
+    gc.freeze()  # what is left stays for now; to look through it took half a second per test
 
 
 @pytest.fixture(scope="session")

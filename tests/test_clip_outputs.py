@@ -194,7 +194,7 @@ def test_outputs_that_cannot_be_are_refused(clip, tmp_path, more, message):
 
 @pytest.mark.usefixtures("narrow")
 def test_the_estimate_is_steps_and_masks_times_what_they_took(clip, tmp_path, monkeypatch, capsys):
-    """A clock that counts its readings: a step takes 1 s, a batch of four masks 1 s."""
+    """A clock that counts its readings: a step takes 1 s, two masks 1 s."""
     clock = iter(range(1000))
     monkeypatch.setattr(estimate, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     objects = np.zeros(SIZE, np.uint8)
@@ -203,12 +203,12 @@ def test_the_estimate_is_steps_and_masks_times_what_they_took(clip, tmp_path, mo
         warnings.simplefilter("ignore")  # the random network may find nothing
         segment_clip(clip, {0: objects}, tmp_path / "run", OnlineConfig(height=24, steps=6))
         assert re.findall("about .*", capsys.readouterr().out) == [
-            "about 10 s to the last mask: 8 training steps of 1.00 s, then 8 masks of 0.25 s, as measured now"
+            "about 12 s to the last mask: 8 training steps of 1.00 s, then 8 masks of 0.50 s, as measured now"
         ]
         shutil.rmtree(tmp_path / "run/online/disk/object_2")
         (tmp_path / "run/masks/disk/00000.png").unlink()
         segment_clip(clip, {0: objects}, tmp_path / "run", OnlineConfig(height=24, steps=6))
-    assert "about 4 s to the last mask: 2 training steps" in capsys.readouterr().out
+    assert "about 6 s to the last mask: 2 training steps" in capsys.readouterr().out
 
 
 FOOTAGE = (PROJECT / "docs/footage.md").read_text()

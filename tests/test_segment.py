@@ -153,17 +153,28 @@ def test_damaged_records_mean_that_it_is_made_again_and_nothing_is_lost(done, tm
     assert (tmp_path / "run" / "clip-1" / "JPEGImages" / "480p" / "disk" / "00003.jpg").exists()
 
 
-def test_correction_trains_anew_on_both_frames(done, tmp_path):
+def test_correction_goes_on_from_what_the_first_mask_taught(done, tmp_path, monkeypatch):
     folder, arguments = done[0], moved(done, tmp_path)
     fixed = np.roll(read_annotation(folder / "first.png"), 6, axis=1)
     write_mask(tmp_path / "fixed.png", fixed)
-    assert call([*arguments, "--correct", f"3={tmp_path / 'fixed.png'}"]) == 0
-    before, after = (one / "online/disk" / WEIGHTS_FILE for one in (folder / "run", tmp_path / "run"))
-    assert before.read_bytes() != after.read_bytes()
+    corrected = [*arguments, "--correct", f"3={tmp_path / 'fixed.png'}"]
+    assert call(corrected) == 0
+    first, after = (tmp_path / "run" / stage / "disk" for stage in ("online", "corrected"))
+    assert contents(first).keys() == {first / path.name for path in (folder / "run/online/disk").iterdir()}
+    assert (first / WEIGHTS_FILE).read_bytes() == (folder / "run/online/disk" / WEIGHTS_FILE).read_bytes()
+    assert (first / WEIGHTS_FILE).read_bytes() != (after / WEIGHTS_FILE).read_bytes()
+    learned = json.loads((after / "config.json").read_text())
+    assert learned["weights"] == str(first / WEIGHTS_FILE) and learned["made_with"]["config"]["steps"] == 2
     kept = sorted((tmp_path / "run/clip/Annotations/480p/disk").iterdir())
     assert [path.name for path in kept] == ["00000.png", "00003.png"]
     np.testing.assert_array_equal(read_annotation(kept[1]), fixed)
-    assert json.loads((tmp_path / "run/masks/disk.json").read_text())["made_with"]["marked"] == [0, 3]
+    made_with = json.loads((tmp_path / "run/masks/disk.json").read_text())["made_with"]
+    assert (list(made_with["marked"]), list(made_with["corrected"])) == (["0"], ["3"])
+    monkeypatch.setattr(keras.Model, "fit", refuse("trained"))
+    assert call(corrected) == 0
+    assert call(arguments) == 0  # without the correction the masks are those of the first mask again
+    for path in (folder / "run/masks/disk").iterdir():
+        assert (tmp_path / "run/masks/disk" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_warnings_of_ours_are_a_line_each(capsys):
@@ -391,24 +402,26 @@ def test_one_middle_frame_is_enough(clip, tmp_path, lessons):
     assert [path.name for path in kept] == ["00002.png"]
 
 
-def test_an_object_is_learned_from_incomplete_frames_only_where_it_is_marked(clip, tmp_path, lessons):
-    """Object 1 is marked in frame 0, object 2 in frame 2; frame 3 is whole, and object 1 is not in it."""
-    marked = {
-        3: rectangle(2, slice(20, 30), slice(3, 9)),
-        2: rectangle(2, slice(5), slice(5)),
-        0: rectangle(1, slice(9), slice(9)),
-    }
-    segment_clip(clip, marked, tmp_path / "run", CONFIG, incomplete={0, 2})
-    one, two = lessons
-    check_lesson(one, clip, {0: marked[0] == 1, 3: np.zeros(SIZE, bool)})
-    check_lesson(two, clip, {2: marked[2] == 2, 3: marked[3] == 2})
+def test_an_object_is_learned_where_it_is_marked_and_then_from_corrections_too(clip, tmp_path, lessons):
+    """Object 1 is marked in frame 0, object 2 in frame 2; frame 3 is corrected, and object 1 is not in it."""
+    marked = {2: rectangle(2, slice(5), slice(5)), 0: rectangle(1, slice(9), slice(9))}
+    corrections = {3: rectangle(2, slice(20, 30), slice(3, 9))}
+    segment_clip(clip, marked, tmp_path / "run", CONFIG, corrections=corrections)
+    one, one_corrected, two, two_corrected = lessons
+    check_lesson(one, clip, {0: marked[0] == 1})
+    check_lesson(one_corrected, clip, {0: marked[0] == 1, 3: np.zeros(SIZE, bool)})
+    check_lesson(two, clip, {2: marked[2] == 2})
+    check_lesson(two_corrected, clip, {2: marked[2] == 2, 3: corrections[3] == 2})
 
 
-def test_what_an_object_is_learned_from_decides_the_result(clip, tmp_path, lessons):
-    marked = {0: rectangle(1, slice(9), slice(9)), 2: rectangle(2, slice(5), slice(5))}
-    for incomplete, networks in (((), 2), ((0, 2), 4), ([2, 0], 4), ((), 6)):
-        segment_clip(clip, marked, tmp_path / "run", CONFIG, incomplete=incomplete)
-        assert len(lessons) == networks
+def test_corrections_decide_the_result(clip, tmp_path, lessons):
+    marked, correction = {0: rectangle(1, slice(9), slice(9))}, rectangle(1, slice(5), slice(5))
+    for corrections, trainings in (({}, 1), ({2: correction}, 3), ({2: correction}, 3), ({3: correction}, 5)):
+        segment_clip(clip, marked, tmp_path / "run", CONFIG, corrections=corrections)
+        assert len(lessons) == trainings
+    for wrong, message in (({4: correction}, "there is no frame 4"), ({2: 2 * correction}, "shows object 2")):
+        with pytest.raises(MaskError, match=message):
+            segment_clip(clip, marked, tmp_path / "run", CONFIG, corrections=wrong)
 
 
 def test_each_mark_may_name_its_frame(clip, tiny_frames, tmp_path, lessons, monkeypatch, capsys):
@@ -422,7 +435,7 @@ def test_each_mark_may_name_its_frame(clip, tiny_frames, tmp_path, lessons, monk
     polygon = polygon_mask([(3, 3), (12, 3), (12, 9)], SIZE)
     box = box_mask(read_frame(clip.frames[2]), (12, 6, 40, 40))
     later, nothing = rectangle(1, slice(30, 40), slice(5)) > 0, np.zeros(SIZE, bool)
-    first, second, third, fourth = lessons
+    first, second, third, fourth = lessons[1::2]  # after each object's own marks
     check_lesson(first, clip, {0: rectangle(1, slice(5), slice(5)), 3: nothing})
     check_lesson(second, clip, {1: polygon, 3: nothing})
     check_lesson(third, clip, {2: later, 3: rectangle(1, slice(4), slice(8))})

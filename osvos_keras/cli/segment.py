@@ -132,15 +132,15 @@ def _segment(
     names = [path.stem for path in clip.frames]
     say(f"{len(names)} frames, {names[0]} to {names[-1]}; each mask has its frame's name.")
     marked = read_marked(clip, marks)
-    corrected = read_corrections(clip, marks.corrections, marked)
+    corrections = read_corrections(clip, marks.corrections, marked)
     drawn = ", ".join(map(str, write_previews(clip, marked, run_dir)))
     say(f"look at what is marked before it is trained on (Ctrl-C stops): {drawn}")
 
     from osvos_keras.video.segment import segment_clip
 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of a graph for each network and size
-    given = {"incomplete": marked, "weights": args.weights}
-    masks = segment_clip(clip, {**corrected, **marked}, run_dir, config, **given)
+    given = {"corrections": corrections, "weights": args.weights}
+    masks = segment_clip(clip, marked, run_dir, config, **given)
     with note_if_stopped(lambda: f"the masks are done and kept in {masks}"):
         return [masks, *_write_outputs(clip, masks, outputs)]
 

@@ -1,6 +1,5 @@
 """How long a clip will take, from what its first steps and masks take on this machine."""
 
-import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ import keras
 from tqdm import tqdm
 
 from osvos_keras.compilation import count_steps
-from osvos_keras.inference import own_settings, predict_sequence
+from osvos_keras.inference import predict_sequence
 
 MEASURED = 3  # calls of a training that are timed, after the first one, which compiles
 
@@ -17,18 +16,17 @@ MEASURED = 3  # calls of a training that are timed, after the first one, which c
 class Estimate(keras.callbacks.Callback):
     """Prints about how many seconds are left until the last mask, once the first steps were timed.
 
-    It prints once, also where several trainings follow each other. Set `untrained` before each of them.
+    It prints once, also where several trainings follow each other: `steps` is to be set after each of them.
 
     Args:
         frames: the frames of the clip.
-        steps: steps of each training.
         networks: how many networks there are, one for each object; each looks at every frame.
+        steps: of the training at work and of all after it.
     """
 
-    def __init__(self, frames: Sequence[Path], steps: int, networks: int):
+    def __init__(self, frames: Sequence[Path], networks: int, steps: int):
         super().__init__()
-        self.frames, self.steps, self.masks = frames, steps, networks * len(frames)
-        self.untrained = networks  # the network in training included
+        self.frames, self.masks, self.steps = frames, networks * len(frames), steps
         self.timed = []
 
     def on_train_batch_end(self, batch, logs=None):
@@ -39,7 +37,7 @@ class Estimate(keras.callbacks.Callback):
 
     def _tell(self):
         (first, began), *_, (step, now) = self.timed
-        left = self.steps * self.untrained - step
+        left = self.steps - step
         training, mask = (now - began) / (step - first), self._time_mask()
         tqdm.write(
             f"about {left * training + self.masks * mask:.0f} s to the last mask: {left} training steps of "
@@ -47,11 +45,9 @@ class Estimate(keras.callbacks.Callback):
         )
 
     def _time_mask(self) -> float:
-        """Seconds per mask, from one batch; one before it compiles the network, and snaps no contours."""
-        settings = own_settings(self.model)
-        batch = self.frames[: settings.batch]
-        for looks in (dataclasses.replace(settings, snap=False), settings):
-            began = time.perf_counter()
-            for _ in predict_sequence(self.model, batch, looks, progress=False):
-                pass
-        return (time.perf_counter() - began) / len(batch)
+        """Seconds per mask, from two."""
+        few = self.frames[:2]
+        list(predict_sequence(self.model, few, progress=False))  # compiles the network
+        began = time.perf_counter()
+        list(predict_sequence(self.model, few, progress=False))
+        return (time.perf_counter() - began) / len(few)

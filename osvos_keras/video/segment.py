@@ -2,14 +2,16 @@
 
 <run>/clip/                     the sequence: see `video.clip`
 <run>/online/<name>/            the network; of several objects object_1/, object_2/ …
+<run>/corrected/<name>/         the same networks after they have learned from corrections too
 <run>/masks/<name>/00000.png    0 and 255; of several objects DAVIS 2017's palette
 <run>/masks/<name>.json         what they were made from, and their checksums when all are there
 """
 
 import dataclasses
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -23,6 +25,7 @@ from osvos_keras.io.images import read_frame
 from osvos_keras.io.kept import require_absent, set_aside
 from osvos_keras.io.paths import resolve_output
 from osvos_keras.io.records import read_record, write_record
+from osvos_keras.trained import WEIGHTS_FILE
 from osvos_keras.training import train_online
 from osvos_keras.video.clip import Clip, write_annotations
 from osvos_keras.video.estimate import Estimate
@@ -36,24 +39,26 @@ def segment_clip(
     run_dir: str | Path,
     config: OnlineConfig,
     *,
-    incomplete: Collection[int] = (),
+    corrections: Mapping[int, np.ndarray] = MappingProxyType({}),
     weights: str | Path = "imagenet",
     policy: str = "auto",
     progress: bool = True,
 ) -> Path:
     """Train on the marked frames of a clip, a network per object, and write the masks of all its frames.
 
-    Called again with the same it computes nothing; after a kill it goes on; with another mark, or one
-    more, it trains anew.
+    With corrections, the networks then go on, for as many steps again, on the marked and the corrected
+    frames in turn: the paper's progressive refinement.
+
+    Called again with the same it computes nothing; after a kill it goes on; with another mark it trains
+    anew; with another correction it goes on again from what the marks taught.
 
     Args:
         clip: from `import_clip`.
         marked: maps of objects (H, W) uint8 by the index of their frame, any frame. The largest number in
-            them is the number of objects. An object that is not in a map is not in that frame.
+            them is the number of objects. Each object is learned from the frames whose maps show it.
         run_dir: where everything goes.
         config: of online training; the network looks at the frames as it was trained.
-        incomplete: the frames of `marked` that may show more objects than their maps: from such a frame
-            only the objects in its map are learned.
+        corrections: maps of other frames, that show every object which is visible there.
         weights, policy: as in `train_online`.
         progress: whether to show bars, and to print how many seconds are left once a few steps were timed.
 
@@ -61,25 +66,26 @@ def segment_clip(
         The folder of masks. They are the networks' own, in the marked frames too.
 
     Raises:
-        MaskError: an object is marked in no frame, or a frame is marked that is not there.
+        MaskError: an object is marked in no frame, or a map belongs to a frame that is not there.
         FolderError: files that this project did not write lie where masks or annotations would go.
         as `train_online`.
     """
-    lessons = _plan_lessons(clip, marked, incomplete)
+    count, given = _count_objects(clip, marked), {**marked, **corrections}
+    _check_maps(clip, given, count)
     run_dir = resolve_output(run_dir)
     masks, done = run_dir / "masks" / clip.name, run_dir / "masks" / f"{clip.name}.json"
-    made_with = {**_made_with(clip, marked, config, weights, policy), "learned_from": lessons}
+    made_with = _made_with(clip, marked, corrections, config, weights, policy)
     names = [f"{path.stem}.png" for path in clip.frames]
-    write_annotations(clip, marked)
+    write_annotations(clip, given)
     if _are_written(read_record(done, made_with), masks, names):
         return masks
     _claim(masks, done, clip, names)
     write_record(done, made_with, masks=dict.fromkeys(names))  # begun
-    models = _train(clip, marked, lessons, run_dir, config, weights, policy, progress)
-    areas = _learned_areas(marked, len(models))
+    models = _train(clip, marked, corrections, run_dir, config, weights, policy, progress)
+    areas = _learned_areas(given, count)
     where = (clip.davis, clip.name, masks.parent)
     with note_if_stopped(lambda: f"the training is done and kept in {run_dir}, the masks are made again"):
-        if len(models) == 1:
+        if count == 1:
             segment_sequence(models[0], *where, learned_area=areas[0], progress=progress)
         else:
             segment_objects(models, *where, learned_areas=areas, progress=progress)
@@ -120,66 +126,82 @@ def _differs(path: Path, digest: str) -> bool:
     return path.is_file() and sha256(path) != digest
 
 
-def _learned_areas(marked: Mapping[int, np.ndarray], count: int) -> list[float]:
-    """The largest area of each object where it is marked, as a fraction of the frame."""
-    return [max((objects == number).mean() for objects in marked.values()) for number in range(1, count + 1)]
+def _learned_areas(given: Mapping[int, np.ndarray], count: int) -> list[float]:
+    """The largest area of each object where it is learned, as a fraction of the frame."""
+    return [max((objects == number).mean() for objects in given.values()) for number in range(1, count + 1)]
 
 
-def _plan_lessons(
-    clip: Clip, marked: Mapping[int, np.ndarray], incomplete: Collection[int]
-) -> list[list[int]]:
-    """The indices of the frames that each object is learned from, in order; see `segment_clip`."""
-    count = len(clip.frames)
-    for index in marked:
-        if not 0 <= index < count:
-            raise MaskError(f"{clip.name}: there is no frame {index}; its frames are 0 to {count - 1}.")
-    present = {index: {*np.unique(objects).tolist()} for index, objects in sorted(marked.items())}
-    numbers = range(1, max((max(found) for found in present.values()), default=0) + 1)
-    for number in numbers or [1]:
-        if not any(number in found for found in present.values()):
+def _count_objects(clip: Clip, marked: Mapping[int, np.ndarray]) -> int:
+    """How many objects are marked; see that each of them is."""
+    present = {number for objects in marked.values() for number in np.unique(objects).tolist()}
+    count = max(present, default=0)
+    for number in range(1, max(count, 1) + 1):
+        if number not in present:
             raise MaskError(f"{clip.name}: object {number} is marked in no frame. Mark it in one.")
-    return [
-        [index for index, found in present.items() if number in found or index not in incomplete]
-        for number in numbers
-    ]
+    return count
+
+
+def _check_maps(clip: Clip, given: Mapping[int, np.ndarray], count: int) -> None:
+    """See that each map is one of a frame that is there, and shows only objects that are marked."""
+    for index, objects in given.items():
+        if not 0 <= index < len(clip.frames):
+            last = len(clip.frames) - 1
+            raise MaskError(f"{clip.name}: there is no frame {index}; its frames are 0 to {last}.")
+        if objects.max() > count:
+            raise MaskError(
+                f"{clip.name}: the correction of frame {index} shows object {objects.max()}, but {count} "
+                "are marked. Mark that object too."
+            )
 
 
 def _made_with(
-    clip: Clip, marked: Mapping[int, np.ndarray], config: OnlineConfig, weights: str | Path, policy: str
+    clip: Clip,
+    marked: Mapping[int, np.ndarray],
+    corrections: Mapping[int, np.ndarray],
+    config: OnlineConfig,
+    weights: str | Path,
+    policy: str,
 ) -> dict:
     """All that decides the masks."""
-    digest = hashlib.sha256()
-    for index, objects in sorted(marked.items()):
-        digest.update(f"{index} ".encode() + objects.tobytes())
     return {
         "clip_sha256": clip.sha256,
         "frames": len(clip.frames),
-        "marked": sorted(marked),
-        "marked_sha256": digest.hexdigest(),
+        "marked": _digests(marked),
+        "corrected": _digests(corrections),
         "weights_sha256": sha256(find_weights(weights)),
         "policy": policy,
         "config": dataclasses.asdict(config),
     }
 
 
+def _digests(maps: Mapping[int, np.ndarray]) -> dict[str, str]:
+    """The SHA-256 of each map, by the index of its frame."""
+    return {str(index): hashlib.sha256(maps[index].tobytes()).hexdigest() for index in sorted(maps)}
+
+
 def _train(
     clip: Clip,
     marked: Mapping[int, np.ndarray],
-    lessons: Sequence[Sequence[int]],
+    corrections: Mapping[int, np.ndarray],
     run_dir: Path,
     config: OnlineConfig,
     weights: str | Path,
     policy: str,
     progress: bool,
 ) -> list[keras.Model]:
-    """A network for each object, trained on the frames that `lessons` gives for it."""
-    folder, frames = run_dir / "online" / clip.name, clip.frames
-    models, estimate = [], Estimate(frames, config.steps, len(lessons))
-    for number, indices in enumerate(lessons, start=1):
-        pairs = [(read_frame(frames[index]), marked[index] == number) for index in indices]
-        own = folder if len(lessons) == 1 else folder / f"object_{number}"
-        given = {"pairs": pairs, "weights": weights, "policy": policy, "progress": progress}
-        given["callbacks"] = [estimate] if progress else []
-        estimate.untrained = len(lessons) - number + 1
-        models.append(train_online(clip.davis, clip.name, config, own, **given))
+    """A network for each object, in their order."""
+    models, count = [], _count_objects(clip, marked)
+    estimate = Estimate(clip.frames, count, count * config.steps * (2 if corrections else 1))
+    options = {"policy": policy, "progress": progress, "callbacks": [estimate] if progress else []}
+    for number in range(1, count + 1):
+        lesson = {index: objects for index, objects in marked.items() if (objects == number).any()}
+        stages = {"online": lesson, **({"corrected": {**lesson, **corrections}} if corrections else {})}
+        start = weights
+        for stage, maps in stages.items():
+            folder = run_dir / stage / clip.name
+            folder = folder if count == 1 else folder / f"object_{number}"
+            pairs = [(read_frame(clip.frames[index]), maps[index] == number) for index in sorted(maps)]
+            model = train_online(clip.davis, clip.name, config, folder, pairs=pairs, weights=start, **options)
+            start, estimate.steps = folder / WEIGHTS_FILE, estimate.steps - config.steps
+        models.append(model)
     return models
