@@ -45,6 +45,7 @@ def call(arguments: list[str]) -> int | str | None:
 
     with pytest.raises(SystemExit) as leaving:
         main(arguments)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the command's own handler would keep pytest going
     return leaving.value.code
 
 
