@@ -16,7 +16,7 @@ MEASURED = 3  # calls of a training that are timed, after the first one, which c
 class Estimate(keras.callbacks.Callback):
     """Prints about how many seconds are left until the last mask, once the first steps were timed.
 
-    It prints once, also where several trainings follow each other: `steps` is to be set after each of them.
+    It prints once, also where several trainings follow each other. After each of them set `steps` anew.
 
     Args:
         frames: the frames of the clip.
