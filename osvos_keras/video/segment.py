@@ -81,7 +81,8 @@ def segment_clip(
         return masks
     _claim(masks, done, clip, names)
     write_record(done, made_with, masks=dict.fromkeys(names))  # begun
-    models = _train(clip, marked, corrections, run_dir, config, weights, policy, progress)
+    lessons = _plan_lessons(marked, corrections, count)
+    models = _train(clip, lessons, run_dir, config, weights, policy, progress)
     areas = _learned_areas(given, count)
     where = (clip.davis, clip.name, masks.parent)
     with note_if_stopped(lambda: f"the training is done and kept in {run_dir}, the masks are made again"):
@@ -179,28 +180,40 @@ def _digests(maps: Mapping[int, np.ndarray]) -> dict[str, str]:
     return {str(index): hashlib.sha256(maps[index].tobytes()).hexdigest() for index in sorted(maps)}
 
 
+def _plan_lessons(
+    marked: Mapping[int, np.ndarray], corrections: Mapping[int, np.ndarray], count: int
+) -> list[dict[str, dict[int, np.ndarray]]]:
+    """What each object is learned from: folder of a training → masks (H, W) bool by the index of a frame."""
+    lessons = []
+    for number in range(1, count + 1):
+        shown = {index: objects == number for index, objects in sorted(marked.items())}
+        lesson = {"online": {index: mask for index, mask in shown.items() if mask.any()}}
+        if corrections:
+            right = {index: objects == number for index, objects in corrections.items()}
+            lesson["corrected"] = dict(sorted({**lesson["online"], **right}.items()))
+        lessons.append(lesson)
+    return lessons
+
+
 def _train(
     clip: Clip,
-    marked: Mapping[int, np.ndarray],
-    corrections: Mapping[int, np.ndarray],
+    lessons: Sequence[Mapping[str, Mapping[int, np.ndarray]]],
     run_dir: Path,
     config: OnlineConfig,
     weights: str | Path,
     policy: str,
     progress: bool,
 ) -> list[keras.Model]:
-    """A network for each object, in their order."""
-    models, count = [], _count_objects(clip, marked)
-    estimate = Estimate(clip.frames, count, count * config.steps * (2 if corrections else 1))
+    """A network for each object; each of its trainings goes on from the one before."""
+    models, count = [], len(lessons)
+    estimate = Estimate(clip.frames, count, config.steps * sum(map(len, lessons)))
     options = {"policy": policy, "progress": progress, "callbacks": [estimate] if progress else []}
-    for number in range(1, count + 1):
-        lesson = {index: objects for index, objects in marked.items() if (objects == number).any()}
-        stages = {"online": lesson, **({"corrected": {**lesson, **corrections}} if corrections else {})}
+    for number, lesson in enumerate(lessons, start=1):
         start = weights
-        for stage, maps in stages.items():
+        for stage, masks in lesson.items():
             folder = run_dir / stage / clip.name
             folder = folder if count == 1 else folder / f"object_{number}"
-            pairs = [(read_frame(clip.frames[index]), maps[index] == number) for index in sorted(maps)]
+            pairs = [(read_frame(clip.frames[index]), mask) for index, mask in masks.items()]
             model = train_online(clip.davis, clip.name, config, folder, pairs=pairs, weights=start, **options)
             start, estimate.steps = folder / WEIGHTS_FILE, estimate.steps - config.steps
         models.append(model)
