@@ -19,7 +19,8 @@ from osvos_keras.config import ParentConfig, get_config
 from osvos_keras.davis import Davis
 from osvos_keras.io.files import sha256
 from osvos_keras.io.paths import resolve_output
-from osvos_keras.training import WEIGHTS_FILE, train_parent
+from osvos_keras.trained import WEIGHTS_FILE
+from osvos_keras.training import train_parent
 from osvos_keras.weights import BUNDLED, FILES, save_weights
 
 CHUNK = 50  # steps between backups

@@ -10,7 +10,6 @@ Segmentation", CVPR 2016.
 
 import difflib
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,10 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from osvos_keras.errors import DataError
-from osvos_keras.io.files import list_files, natural_key, read_lines
+from osvos_keras.io.files import list_files, natural_key
 from osvos_keras.io.images import SUFFIXES, image_size, read_frame
 from osvos_keras.io.masks import read_annotation
 from osvos_keras.io.paths import check_name, find_input
+from osvos_keras.lists import find_list, read_list
 
 NO_SEQUENCES = ("__MACOSX", "__pycache__")
 
@@ -79,14 +79,8 @@ class Davis:
         return sorted(names, key=natural_key)
 
     def list_path(self, split: str) -> Path:
-        """Where the list of `split` lies: where DAVIS 2016 has it, DAVIS 2017, or the original OSVOS."""
-        own = self.root / "ImageSets" / self.resolution / f"{split}.txt"
-        others = (
-            self.root / "ImageSets" / "2016" / f"{split}.txt",
-            self.root / f"{split}.txt",
-            self.root / f"{split}_seqs.txt",
-        )
-        return next((path for path in (own, *others) if path.is_file()), own)
+        """Where the list of `split` lies, or would lie: see `find_list`."""
+        return find_list(self.root, self.resolution, split)
 
     def sequences(self, split: str) -> list[str]:
         """The sequences of a split (`"train"`, `"val"`), in the order of its list.
@@ -107,13 +101,11 @@ class Davis:
     def read_list(self, path: str | Path) -> list[str]:
         """The sequences that a list names, each once, in its order.
 
-        Both kinds of list are read: a sequence per line, or a frame and its annotation per line.
-
         Raises:
             DataError: the list is empty or no text, or a line names what does not exist or lies outside the
                 root.
         """
-        names = self._named_in(path)
+        names = read_list(path, self.root, self._images)
         if not names:
             raise DataError(
                 f"{path}: the list is empty. Write one sequence per line, or run `osvos data lists`."
@@ -127,26 +119,10 @@ class Davis:
             DataError: a list names what does not exist.
         """
         paths = {split: self.list_path(split) for split in ("train", "val")}
-        return {split: self._named_in(path) if path.is_file() else [] for split, path in paths.items()}
-
-    def _named_in(self, path: str | Path) -> list[str]:
-        lines = {f"{path}, line {number}": line for number, line in enumerate(read_lines(path), start=1)}
-        names = [self._sequence_of_line(line, where) for where, line in lines.items() if line.strip()]
-        return list(dict.fromkeys(names))
-
-    def _sequence_of_line(self, line: str, where: str) -> str:
-        """The sequence that one line of a list names, every path on it checked."""
-        line = line.strip().replace("\\", "/")
-        if "/" in line:  # a frame and its annotation; there can be spaces in both
-            named = [self.root / field.lstrip("/") for field in re.split(r"\s+(?=/|Annotations/)", line)]
-        else:
-            named = [self._images / line]
-        for path in named:
-            if not Path(os.path.normpath(path)).is_relative_to(self.root):
-                raise DataError(f"{where}: {path} lies outside {self.root}. Remove the line.")
-            if not path.exists():
-                raise DataError(f"{where}: {path} does not exist. Add it, or remove the line.")
-        return named[0].name if named[0].is_dir() else named[0].parent.name
+        return {
+            split: read_list(path, self.root, self._images) if path.is_file() else []
+            for split, path in paths.items()
+        }
 
     def select(self, sequences: str | Iterable[str]) -> list[str]:
         """Sequence names from a split, the path of a list (`….txt`), names with commas between, or names.

@@ -33,6 +33,11 @@ class Processes:
     distribution: keras.distribution.DataParallel | None = None
 
     @property
+    def is_first(self) -> bool:
+        """Whether this process is the one that reads and writes the run's folder."""
+        return self.rank == 0
+
+    @property
     def devices(self) -> int:
         """The devices of all processes, for JAX."""
         return self.distribution.num_model_replicas if self.distribution else 1

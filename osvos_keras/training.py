@@ -7,44 +7,23 @@ weights of an undisturbed run; called again when finished they load the result. 
 
 import dataclasses
 import hashlib
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from osvos_keras.callbacks import Backup, History, ProgressBar
-from osvos_keras.compilation import compile_for_training, count_steps, freeze_blocks
 from osvos_keras.config import OnlineConfig, ParentConfig
 from osvos_keras.davis import Davis
-from osvos_keras.device import check_batch, choose_policy, choose_steps_per_execution, choose_strategy
-from osvos_keras.errors import DataError, TrainingError
-from osvos_keras.io.files import lock_folder, sha256
-from osvos_keras.io.paths import resolve_output
-from osvos_keras.model import build_osvos
+from osvos_keras.device import check_batch, choose_policy, choose_strategy
+from osvos_keras.errors import DataError
+from osvos_keras.fitting import ONE_PROCESS, Training, run_training
+from osvos_keras.io.files import sha256
 from osvos_keras.multihost import Processes
-from osvos_keras.pipeline import naming_files, online_dataset, parent_dataset, resized_size
+from osvos_keras.pipeline import online_dataset, parent_dataset, resized_size
 from osvos_keras.small_objects import check_visible
-from osvos_keras.trained import WEIGHTS_FILE, flatten, load_finished, load_or_start, settle_policy
-from osvos_keras.weights import find_conventions, find_weights, save_weights
-
-LOCK_WAIT = 10  # seconds in which the kernel of a killed worker has ended
-ONE_PROCESS = Processes()
-
-
-@dataclasses.dataclass(frozen=True)
-class _Training:
-    """A training that was checked and not begun."""
-
-    made_with: dict[str, Any]  # what decides the result, but for the precision
-    weights: str | Path | None
-    config: ParentConfig | OnlineConfig
-    steps: int
-    make_dataset: Callable[[int], tf.data.Dataset]  # from the first step
+from osvos_keras.weights import find_weights
 
 
 def train_parent(
@@ -101,9 +80,9 @@ def train_parent(
     def make_dataset(start: int) -> tf.data.Dataset:
         return parent_dataset(davis, sequences, config, start, processes.rank, processes.world_size)
 
-    training = _Training(made_with, weights, config, config.count_steps(len(frames)), make_dataset)
+    training = Training(made_with, weights, config, config.count_steps(len(frames)), make_dataset)
     with processes.explain():
-        return _train(training, folder, policy, strategy, processes, **options)
+        return run_training(training, folder, policy, strategy, processes, **options)
 
 
 def train_online(
@@ -118,7 +97,7 @@ def train_online(
     strategy: tf.distribute.Strategy | None = None,
     **options,
 ) -> keras.Model:
-    """Phase 2: train on the first frame of one sequence and its annotation (paper, section 3.3).
+    """Phase 2: train on the first frame of one sequence and its annotation (paper, section 3.2).
 
     With `pairs` it trains on several annotated frames, in turn: the paper's progressive refinement,
     in which a person corrects a later mask and lets the network learn from it too.
@@ -161,8 +140,8 @@ def train_online(
     def make_dataset(start: int) -> tf.data.Dataset:
         return online_dataset(frames, annotations, config, start)
 
-    training = _Training(made_with, weights, config, config.steps, make_dataset)
-    return _train(training, folder, policy, strategy, **options)
+    training = Training(made_with, weights, config, config.steps, make_dataset)
+    return run_training(training, folder, policy, strategy, **options)
 
 
 def _check_devices(config: ParentConfig | OnlineConfig, policy: str, devices: int) -> None:
@@ -191,97 +170,3 @@ def _describe(phase: str, config, weights: str | Path | None, sequences: Sequenc
         "weights_sha256": None if weights is None else sha256(find_weights(weights)),
         "config": dataclasses.asdict(config),
     }
-
-
-def _train(
-    training: _Training,
-    folder: str | Path,
-    policy: str,
-    strategy: tf.distribute.Strategy,
-    processes: Processes = ONE_PROCESS,
-    *,
-    chunk: int = 25,
-    **options,
-) -> keras.Model:
-    """The network that the training gives: trained here, or loaded from its folder."""
-    folder, is_first = resolve_output(folder), processes.rank == 0
-    with lock_folder(folder, wait=LOCK_WAIT) if is_first else nullcontext():
-        alone = processes.world_size == 1  # else the processes agree on what their devices suggest
-        policy = settle_policy(policy, training.made_with, folder) if alone else choose_policy(policy)
-        made_with = {**training.made_with, "policy": policy}
-        processes.check_same(flatten({**made_with, "chunk": chunk}))
-        notes = {"weights": training.weights and str(training.weights)}
-        network = load_or_start(folder, made_with, **notes) if is_first else None
-        kind = {"policy": policy, "conventions": find_conventions(training.weights)}
-        if not processes.broadcast(np.array(network is not None)):
-            network = _fit(training, folder, kind, strategy, processes, chunk, **options)
-        network = network or build_osvos(None, **kind)
-        if not alone:
-            network.set_weights(processes.broadcast(network.get_weights()))
-        return network
-
-
-def _fit(
-    training: _Training,
-    folder: Path,
-    kind: dict[str, Any],
-    strategy: tf.distribute.Strategy,
-    processes: Processes,
-    chunk: int,
-    *,
-    progress: bool = True,
-    tensorboard: bool = False,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-) -> keras.Model | None:
-    """Go on from the last backup to the end, write the weights, and give the network to the first process."""
-    config, steps = training.config, training.steps
-    is_first = processes.rank == 0
-    history, backup = (folder / name if is_first else None for name in ("history.csv", "backup"))
-
-    def build(weights: str | Path | None) -> tuple[keras.Model, keras.Model]:
-        model = build_osvos(weights, seed=config.seed, head_scale=config.head_scale, **kind)
-        freeze_blocks(model, config.frozen_blocks)
-        trained = compile_for_training(model, config, steps, choose_steps_per_execution(chunk))
-        trained.inference = config.inference
-        return model, trained
-
-    with strategy.scope():
-        model, trained = build(training.weights)
-        saver = Backup(backup, every=chunk)
-        saver.restore(trained)
-    with processes.replicate(trained, lambda: build(None)[1]) as replica:
-        start = count_steps(replica)
-        observers = [History(history, start, every=chunk), saver]  # in this order: see History
-        if progress and is_first:
-            title = f"{training.made_with['phase']} {training.made_with['sequences'][0]}"
-            observers.append(ProgressBar(title, start, steps))
-        if tensorboard and is_first:
-            observers.append(keras.callbacks.TensorBoard(folder / "tensorboard", update_freq=chunk))
-        if start < steps:
-            keeping = saver.kept_if_stopped(replica, steps) if processes.world_size == 1 else nullcontext()
-            with _explained(config), keeping:
-                data, callbacks = training.make_dataset(start), [*observers, *callbacks]
-                # Not shuffled by Keras: the pipeline's own order is the one that counts.
-                replica.fit(data, callbacks=callbacks, shuffle=False, verbose=0)
-    if not is_first:
-        return None
-    save_weights(model, folder / WEIGHTS_FILE)
-    shutil.rmtree(backup, ignore_errors=True)
-    if strategy.num_replicas_in_sync * processes.devices > 1:
-        return load_finished(folder)  # its variables are spread over the devices no longer
-    model.trainable, model.inference = True, config.inference
-    return model
-
-
-@contextmanager
-def _explained(config: ParentConfig | OnlineConfig) -> Iterator[None]:
-    """Turn TensorFlow's errors that have a cause outside into ones that say what to do."""
-    try:
-        with naming_files():
-            yield
-    except tf.errors.ResourceExhaustedError as error:
-        seen = config.inference
-        raise TrainingError(
-            f"memory ran out in a step with batch={config.batch}, height={seen.height} (0: the frame's) "
-            f"and window={seen.window} (0: whole frames). Lower the batch, or let a step see fewer lines."
-        ) from error

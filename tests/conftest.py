@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from osvos_keras.dataset.verification import write_lists
+from osvos_keras.dataset.lists import write_lists
 from osvos_keras.davis import Davis
 from osvos_keras.io.masks import read_annotation, write_mask
 from osvos_keras.io.paths import PROJECT

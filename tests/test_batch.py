@@ -11,7 +11,7 @@ import pytest
 from osvos_keras.batch import notebooks as batch
 from osvos_keras.batch.notebooks import plan_course, run_alone, run_course, run_notebook
 from osvos_keras.cli import main
-from osvos_keras.dataset.verification import write_lists
+from osvos_keras.dataset.lists import write_lists
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, DataError, FolderError, NotebookError
 from osvos_keras.io.paths import NOTEBOOKS, PROJECT

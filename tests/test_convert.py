@@ -25,7 +25,8 @@ from osvos_keras.io.images import read_frame
 from osvos_keras.io.paths import PROJECT
 from osvos_keras.model import OUTPUTS, build_osvos, keep_outputs
 from osvos_keras.multihost import Processes
-from osvos_keras.training import WEIGHTS_FILE, load_finished, train_online, train_parent
+from osvos_keras.trained import WEIGHTS_FILE, load_finished
+from osvos_keras.training import train_online, train_parent
 from osvos_keras.weights import find_conventions
 from tests.checkpoint_files import add_checksum, write_mindspore, write_safetensors
 from tests.conftest import stop_at

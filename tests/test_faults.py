@@ -21,11 +21,11 @@ import pandas as pd
 import psutil
 import pytest
 
-from osvos_keras.dataset.verification import write_lists
+from osvos_keras.dataset.lists import write_lists
 from osvos_keras.davis import Davis
 from osvos_keras.io.masks import read_annotation
 from osvos_keras.io.paths import PROJECT
-from osvos_keras.training import WEIGHTS_FILE
+from osvos_keras.trained import WEIGHTS_FILE
 from tests.batches import Driver, await_death, write_notebook
 from tests.conftest import write_sequence
 
@@ -44,7 +44,7 @@ import tensorflow as tf
 from osvos_keras import inference
 from osvos_keras.config import OnlineConfig
 from osvos_keras.davis import Davis
-from osvos_keras.dataset.verification import write_lists
+from osvos_keras.dataset.lists import write_lists
 from osvos_keras.io.files import write_json
 from osvos_keras.training import train_online
 

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from osvos_keras import trained, training
+from osvos_keras import fitting, trained
 from osvos_keras.callbacks import read_history
 from osvos_keras.cli import main
 from osvos_keras.config import ParentConfig
@@ -28,7 +28,8 @@ from osvos_keras.io.paths import PROJECT
 from osvos_keras.model import OUTPUTS, build_osvos
 from osvos_keras.multihost import Processes, join
 from osvos_keras.pipeline import parent_dataset
-from osvos_keras.training import WEIGHTS_FILE, train_parent
+from osvos_keras.trained import WEIGHTS_FILE
+from osvos_keras.training import train_parent
 from osvos_keras.weights import load_weights, save_weights
 from tests.conftest import write_sequence
 
@@ -39,14 +40,14 @@ TRAIN = """
 import json, os, sys
 import jax
 import keras
-from osvos_keras import trained, training
+from osvos_keras import fitting, trained, training
 from osvos_keras.config import ParentConfig
 from osvos_keras.davis import Davis
 from osvos_keras.multihost import join
 from tests.test_multi_host import Curve, small_network
 
 options = json.loads(sys.argv[1])
-training.build_osvos = trained.build_osvos = small_network
+fitting.build_osvos = trained.build_osvos = small_network
 
 class Die(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
@@ -164,7 +165,7 @@ def test_two_processes_give_the_training_of_one(tiny, tmp_path, monkeypatch, dev
     config = {**CONFIG, "batch": 2 * devices, "epochs": 5 * devices, "accumulate": accumulate}
     runs = train(tiny, tmp_path / "two", config=config, devices=devices)
     curve = Curve()
-    for module in (training, trained):
+    for module in (fitting, trained):
         monkeypatch.setattr(module, "build_osvos", small_network)
     options = {"policy": "float32", "chunk": 5, "progress": False, "callbacks": [curve]}
     train_parent(tiny, ["ant", "bee"], ParentConfig(**config), tmp_path / "one", **options)
@@ -293,7 +294,7 @@ def test_wrong_options_are_refused_at_once(tiny, options, message):
 
 
 def test_the_command_trains_on_one_machine(tiny, tmp_path, monkeypatch, capsys):
-    for module in (training, trained):
+    for module in (fitting, trained):
         monkeypatch.setattr(module, "build_osvos", small_network)
     with pytest.raises(SystemExit) as end:
         main(f"parent --davis {tiny.root} --run-dir {tmp_path} --height 0 --epochs 1".split())

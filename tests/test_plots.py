@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from osvos_keras.dataset.verification import write_lists
+from osvos_keras.dataset.lists import write_lists
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation import evaluate
 from osvos_keras.evaluation.folder import repeat_first_mask

@@ -24,13 +24,13 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 devices = [device.name for device in tf.config.list_logical_devices("CPU")]
 
 import numpy as np
-from osvos_keras import trained, training
+from osvos_keras import fitting, trained, training
 from osvos_keras.config import get_config
 from osvos_keras.davis import Davis
 from tests.conftest import stop_at
 from tests.test_multi_host import small_network
 
-training.build_osvos = trained.build_osvos = small_network
+fitting.build_osvos = trained.build_osvos = small_network
 davis, steps, chunk, stop = Davis(sys.argv[1]), *map(int, sys.argv[5:])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osvos_keras.training import load_finished
+from osvos_keras.trained import load_finished
 
 STEPS = 20
 # A process of its own: the devices must be known before TensorFlow starts.

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from osvos_keras import trained, training
+from osvos_keras import fitting, trained
 from osvos_keras.callbacks import read_history
 from osvos_keras.config import InferenceConfig, OnlineConfig, ParentConfig
 from osvos_keras.errors import DataError, WeightsError
@@ -24,7 +24,7 @@ QUIET = {"policy": "float32", "progress": False, "chunk": 2}
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """A small network, which trains in a second."""
-    for module in (training, trained):
+    for module in (fitting, trained):
         monkeypatch.setattr(module, "build_osvos", small_network)
 
 

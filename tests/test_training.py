@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from osvos_keras import compilation, pipeline, training
+from osvos_keras import compilation, fitting, pipeline
 from osvos_keras.callbacks import AtSteps, read_history
 from osvos_keras.config import OnlineConfig, ParentConfig, get_config
 from osvos_keras.errors import ConfigError, DataError, FolderError, TrainingError
@@ -124,7 +124,7 @@ def test_changed_annotation_trains_again(tiny, tmp_path):
 
 @narrow
 def test_two_trainings_cannot_write_to_one_folder(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "LOCK_WAIT", 0.1)
+    monkeypatch.setattr(fitting, "LOCK_WAIT", 0.1)
     with lock_folder(tmp_path), pytest.raises(FolderError, match=f"{tmp_path}: another run is writing"):
         train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
 
@@ -169,7 +169,7 @@ def test_history_row_after_the_last_backup_is_dropped_on_resume(tiny, tmp_path):
 @narrow
 def test_kill_between_the_last_backup_and_the_weights(tiny, tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training, "save_weights", interrupt)
+        patch.setattr(fitting, "save_weights", interrupt)
         train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
     monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("trained again"))
     train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)

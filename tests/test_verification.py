@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from osvos_keras.cli import main
-from osvos_keras.dataset.verification import verify, write_lists
+from osvos_keras.dataset.lists import write_lists
+from osvos_keras.dataset.verification import verify
 from osvos_keras.davis import Davis
 from osvos_keras.errors import DataError, FolderError
 from osvos_keras.io.masks import write_mask

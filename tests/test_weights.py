@@ -23,7 +23,8 @@ from osvos_keras.io.files import sha256
 from osvos_keras.io.paths import PROJECT
 from osvos_keras.metrics import region_similarity
 from osvos_keras.model import build_osvos
-from osvos_keras.training import WEIGHTS_FILE, train_online
+from osvos_keras.trained import WEIGHTS_FILE
+from osvos_keras.training import train_online
 from osvos_keras.weights import find_weights, load_weights, save_state, save_weights
 from tests.checkpoint_files import write_mindspore
 from tests.conftest import stop_at

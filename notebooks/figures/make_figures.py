@@ -35,7 +35,8 @@ from osvos_keras.pipeline import online_dataset, resize_to_height
 from osvos_keras.plots.figures import BLUE, ORANGE, new_figure, save_figure
 from osvos_keras.plots.frames import gallery, show_frame, show_overlay, sigmoid
 from osvos_keras.plots.scores import ablation_curves
-from osvos_keras.training import WEIGHTS_FILE, load_finished, train_online
+from osvos_keras.trained import WEIGHTS_FILE, load_finished
+from osvos_keras.training import train_online
 from osvos_keras.video.overlay import draw_objects
 
 HERE = Path(__file__).resolve().parent

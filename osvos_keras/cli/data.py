@@ -34,7 +34,7 @@ def run_verify(args: argparse.Namespace) -> int:
 
 def run_lists(args: argparse.Namespace) -> int:
     """`osvos data lists`. Returns the exit status 0."""
-    from osvos_keras.dataset.verification import write_lists
+    from osvos_keras.dataset.lists import write_lists
     from osvos_keras.davis import Davis
 
     for path, kept in write_lists(Davis(args.davis, args.resolution), args.val).items():

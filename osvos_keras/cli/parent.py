@@ -75,7 +75,8 @@ def run_parent(args: argparse.Namespace) -> int:
     check_backend()
 
     from osvos_keras.multihost import Processes, join
-    from osvos_keras.training import WEIGHTS_FILE, train_parent
+    from osvos_keras.trained import WEIGHTS_FILE
+    from osvos_keras.training import train_parent
 
     if machines:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # end at once, and let the others see it

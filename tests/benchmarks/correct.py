@@ -20,7 +20,7 @@ from osvos_keras.inference import predict_sequence
 from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import read_annotation
 from osvos_keras.metrics import contour_accuracy, region_similarity
-from osvos_keras.training import WEIGHTS_FILE
+from osvos_keras.trained import WEIGHTS_FILE
 
 FIRST, EVERY = 4, 8  # the first frame that is scored, and from one to the next
 

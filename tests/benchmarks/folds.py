@@ -32,7 +32,8 @@ from osvos_keras.inference import predict_sequence
 from osvos_keras.io.files import lock_folder, write_atomically
 from osvos_keras.io.masks import read_annotation
 from osvos_keras.metrics import contour_accuracy, region_similarity
-from osvos_keras.training import WEIGHTS_FILE, train_online, train_parent
+from osvos_keras.trained import WEIGHTS_FILE
+from osvos_keras.training import train_online, train_parent
 from osvos_keras.weights import save_weights
 
 FOLDS = 3
