@@ -9,11 +9,18 @@ import pytest
 from PIL import Image
 
 from osvos_keras.errors import MaskError
-from osvos_keras.io.files import list_files
+from osvos_keras.io.files import list_files, make_folder
 from osvos_keras.io.images import read_frame
-from osvos_keras.io.masks import read_annotation, read_indexed, write_mask
+from osvos_keras.io.masks import read_annotation, read_indexed, write_indexed, write_mask
 from osvos_keras.marking import lab
-from osvos_keras.marking.marks import box_mask, number_objects, polygon_mask, write_objects
+from osvos_keras.marking.marks import (
+    box_mask,
+    number_objects,
+    polygon_mask,
+    read_correction,
+    write_objects,
+)
+from osvos_keras.video.clip import import_clip, write_annotations
 from osvos_keras.video.overlay import draw_objects
 from osvos_keras.video.preview import draw_marks
 from tests.conftest import call, contents, write_sequence
@@ -133,6 +140,9 @@ def test_a_second_try_replaces_the_first_and_no_file_of_a_person(frames, tmp_pat
         (["--box", "1,1,9,9", "--run-dir", "."], "clip: lies in"),
         (["--box", "1,1,9,9", "--out", ""], "a path is empty"),
         (["--box", "0,0,61,45"], "covers the whole frame"),
+        (["--correct"], "name its frame by --frame"),
+        (["--correct", "--frame", "2", "--box", "1,1,9,9"], "leave out --mask, --box and --polygon"),
+        (["--correct", "--frame", "2"], "00002.png: `osvos segment` has made no mask of this frame yet"),
     ],
 )
 def test_what_cannot_be_is_refused(frames, tmp_path, options, message):
@@ -213,14 +223,52 @@ def test_the_notebook_of_the_tool_runs(frames, tmp_path):
     assert shown["tool"].path == tmp_path / "new.png"
 
 
-def test_without_a_display_it_says_what_to_do(frames, monkeypatch):
+@pytest.fixture
+def no_display(monkeypatch):
     for name in lab.SCREENS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(lab.sys, "platform", "linux")
+
+
+def test_without_a_display_it_says_what_to_do(frames, no_display):
     said = mark()
     for text in ("there is no display here", "--box, --polygon or --mask", "MaskTool(read_frame("):
         assert text in said
     assert "\n" not in said
+
+
+@pytest.fixture
+def segmented(frames, tmp_path):
+    """What `osvos segment` leaves of the clip: two objects are marked, and object 1 is not in frame 2."""
+    run = tmp_path / "runs/segment/clip"
+    clip = import_clip("clip", run / "clip")
+    marked = np.zeros(SIZE, np.uint8)
+    marked[3:9, 3:12], marked[20:30, 20:30] = 1, 2
+    write_annotations(clip, {0: marked})
+    found = np.where(marked == 2, marked, 0)
+    make_folder(run / "masks/clip")
+    write_indexed(run / "masks/clip/00002.png", found)
+    return found
+
+
+def test_a_correction_begins_with_the_mask_that_was_made(frames, segmented, tmp_path, no_display, capsys):
+    assert mark("--frame", "2", "--correct") == 0
+    mask = tmp_path / "clip_2.png"
+    np.testing.assert_array_equal(read_correction(mask, SIZE, 2), segmented)
+    shown = picture(tmp_path / "clip_2_preview.png")
+    np.testing.assert_array_equal(shown, draw_marks(read_frame(frames[2]), segmented))
+    said = capsys.readouterr().err
+    assert f"Correct {mask} in a paint program" in said and "count=2" in said
+    assert f"command again, with this added: --correct 2={mask}\n" in said
+    write_indexed(mask, 2 - segmented // 2)
+    assert mark("--frame", "2", "--correct") == 0  # what a person changed is not made again
+    np.testing.assert_array_equal(read_correction(mask, SIZE, 2), 2 - segmented // 2)
+
+
+def test_the_tool_corrects_the_mask_that_was_made(frames, segmented, tmp_path, person):
+    assert mark("--frame", "2", "--correct") == 0
+    assert "clip_2.png', count=2)" in person.source
+    np.testing.assert_array_equal(read_correction(tmp_path / "clip_2.png", SIZE, 2), segmented)
 
 
 def test_a_display_is_a_screen_and_a_browser(monkeypatch):

@@ -6,7 +6,7 @@ from matplotlib.colors import to_hex
 
 from osvos_keras.errors import MaskError
 from osvos_keras.marking.drawing import line_mask
-from osvos_keras.marking.marks import object_palette, read_objects, write_objects
+from osvos_keras.marking.marks import object_palette, read_correction, read_objects, write_objects
 from osvos_keras.marking.tool import MaskTool
 from osvos_keras.marking.view import MOST
 
@@ -240,6 +240,22 @@ def test_saving_and_opening_again(tool, path):
     again = MaskTool(tool.drawing.frame, path)
     assert "Opened" in again.status.value and "7.5%" in again.status.value
     np.testing.assert_array_equal(again.drawing.objects, RECTANGLE)
+
+
+def test_objects_may_be_absent_from_a_correction(tool, path):
+    second = MaskTool(tool.drawing.frame, path, count=2)
+    assert second.number.max == 2
+    second.save.click()
+    np.testing.assert_array_equal(read_correction(path, SIZE, 2), 0)
+    second.number.value = 2
+    click(second, *CORNERS, CORNERS[0])
+    second.save.click()
+    assert "Saved" in second.status.value
+    again = MaskTool(tool.drawing.frame, path, count=2)
+    np.testing.assert_array_equal(again.drawing.objects, 2 * RECTANGLE)
+    with pytest.raises(MaskError, match="holds object 2, but 1 are marked"):
+        again.drawing.save(path, count=1)
+    np.testing.assert_array_equal(read_correction(path, SIZE, 2), 2 * RECTANGLE)
 
 
 def test_what_cannot_be_saved_is_said(tool, path):

@@ -20,7 +20,7 @@ from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import davis_palette, read_annotation, read_indexed, write_indexed, write_mask
 from osvos_keras.io.paths import PROJECT
 from osvos_keras.marking.marks import box_mask, given_objects, polygon_mask, read_correction
-from osvos_keras.training import WEIGHTS_FILE
+from osvos_keras.trained import WEIGHTS_FILE
 from osvos_keras.video import overlay, segment
 from osvos_keras.video.clip import import_clip
 from osvos_keras.video.codec import read_video, write_gif, write_webm
@@ -155,6 +155,11 @@ def test_damaged_records_mean_that_it_is_made_again_and_nothing_is_lost(done, tm
 
 def test_correction_goes_on_from_what_the_first_mask_taught(done, tmp_path, monkeypatch):
     folder, arguments = done[0], moved(done, tmp_path)
+    monkeypatch.setattr("osvos_keras.marking.lab.can_show", lambda: False)
+    mark = ["--frame", "3", "--correct", "--out", str(tmp_path / "fixed.png")]
+    assert call(["mark", arguments[1], *mark, "--run-dir", str(tmp_path / "run")]) == 0
+    made = read_annotation(folder / "run/masks/disk/00003.png")
+    np.testing.assert_array_equal(read_annotation(tmp_path / "fixed.png"), made)
     fixed = np.roll(read_annotation(folder / "first.png"), 6, axis=1)
     write_mask(tmp_path / "fixed.png", fixed)
     corrected = [*arguments, "--correct", f"3={tmp_path / 'fixed.png'}"]

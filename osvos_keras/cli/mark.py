@@ -1,10 +1,11 @@
-"""The command `osvos mark`: marks the objects in one frame of a clip, and draws what is marked.
+"""The command `osvos mark`: marks or corrects the objects in one frame of a clip, and draws them.
 
 Imports are inside the functions, so that `osvos --help` starts at once. TensorFlow is not imported.
 """
 
 import argparse
 import shlex
+import shutil
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -31,6 +32,11 @@ def add_mark_command_arguments(command: argparse.ArgumentParser) -> None:
         "--frame", metavar="N", help="the name or number of the frame to mark (default: the first)"
     )
     add_mark_arguments(command, OBJECTS)
+    command.add_argument(
+        "--correct",
+        action="store_true",
+        help="begin with the mask that `osvos segment` made of the frame, for its own option --correct",
+    )
     command.add_argument(
         "--out",
         metavar="FILE.png",
@@ -67,11 +73,17 @@ def run_mark(args: argparse.Namespace) -> int:
     with lock_folder(run_dir), plain_warnings(), redirect_stdout(sys.stderr):
         _mark(args, marks, run_dir, mask, outputs)
     print(mask, preview, sep="\n")
-    frame = f"{args.frame}=" if args.frame else ""
-    place = ["--run-dir", args.run_dir] if args.run_dir else []
-    command = shlex.join(["osvos", "segment", args.clip, "--mask", f"{frame}{mask}", *place])
-    say(f"if {preview.name} is right, go on with: {command}")
+    say(f"if {preview.name} is right, {_next_command(args, mask)}")
     return 0
+
+
+def _next_command(args: argparse.Namespace, mask: Path) -> str:
+    frame = f"{args.frame}=" if args.frame else ""
+    if args.correct:
+        added = shlex.join(["--correct", f"{frame}{mask}"])
+        return f"give the same `osvos segment` command again, with this added: {added}"
+    place = ["--run-dir", args.run_dir] if args.run_dir else []
+    return "go on with: " + shlex.join(["osvos", "segment", args.clip, "--mask", f"{frame}{mask}", *place])
 
 
 def _read_marks(args: argparse.Namespace) -> Marks:
@@ -84,6 +96,11 @@ def _read_marks(args: argparse.Namespace) -> Marks:
         )
     if args.frame is not None:
         check_name(args.frame, "--frame")
+    if args.correct and (args.frame is None or marks.frames):
+        raise ConfigError(
+            "--correct begins with the mask that `osvos segment` made: name its frame by --frame, and leave "
+            "out --mask, --box and --polygon."
+        )
     return marks
 
 
@@ -115,7 +132,7 @@ def _mark(args: argparse.Namespace, marks: Marks, run_dir: Path, mask: Path, out
     """Write the mask, unless it was drawn or given, and the preview, which is the last of `outputs`."""
     from osvos_keras.io.images import read_frame
     from osvos_keras.marking.marks import write_objects
-    from osvos_keras.video.clip import import_clip
+    from osvos_keras.video.clip import count_marked, import_clip
     from osvos_keras.video.preview import replacing, write_preview
 
     clip = import_clip(args.clip, run_dir / "clip")
@@ -124,7 +141,10 @@ def _mark(args: argparse.Namespace, marks: Marks, run_dir: Path, mask: Path, out
     if marks.frames:
         objects = read_marked(clip, marks, index)[index]
     else:
-        objects, outputs = _draw(path, mask), outputs[-1:]
+        count = count_marked(clip) if args.correct else None
+        if args.correct and not mask.exists():
+            _copy_mask(run_dir / "masks" / clip.name / f"{path.stem}.png", mask)
+        objects, outputs = _draw(path, mask, count), outputs[-1:]
     with replacing(run_dir, outputs):
         for output in outputs[:-1]:
             write_objects(output, objects)
@@ -133,22 +153,37 @@ def _mark(args: argparse.Namespace, marks: Marks, run_dir: Path, mask: Path, out
         say(f"object {number} covers {(objects == number).mean():.1%} of frame {path.stem}.")
 
 
-def _draw(frame: Path, mask: Path) -> "np.ndarray":
-    """The objects that a person draws with the mask tool."""
+def _copy_mask(made: Path, mask: Path) -> None:
+    """Copy the mask that `osvos segment` made to where a person corrects it."""
+    from osvos_keras.io.files import write_atomically
+
+    if not made.is_file():
+        raise MaskError(f"{made}: `osvos segment` has made no mask of this frame yet. Run it first.")
+    with write_atomically(mask) as temporary:
+        shutil.copyfile(made, temporary)
+
+
+def _draw(frame: Path, mask: Path, count: int | None) -> "np.ndarray":
+    """The objects that a person draws with the mask tool, or corrects; of these, `count` are marked."""
     from osvos_keras.io.images import image_size
     from osvos_keras.marking.lab import can_show, open_tool, tool_code
-    from osvos_keras.marking.marks import read_objects
+    from osvos_keras.marking.marks import read_correction, read_objects
 
-    if not can_show():
+    lines = "; ".join(filter(None, tool_code(frame, mask, count).splitlines()))
+    elsewhere = f"run these lines in a notebook that you open from another machine: {lines}"
+    if can_show():
+        say("the tool opens in JupyterLab. Run its cell, draw, and press Save.")
+        say("then end JupyterLab: File, Shut Down; or Ctrl-C twice here.")
+        with TemporaryDirectory(prefix="osvos-mark-") as folder:
+            open_tool(frame, mask, Path(folder), count)
+    elif count is not None:
+        say(f"there is no display here. Correct {mask} in a paint program, or {elsewhere}")
+    else:
         raise ConfigError(
             "no object is marked, and there is no display here to draw on. Give --box, --polygon or --mask; "
-            "or run these lines in a notebook that you open from another machine: "
-            + "; ".join(filter(None, tool_code(frame, mask).splitlines()))
+            f"or {elsewhere}"
         )
-    say("the tool opens in JupyterLab. Run its cell, draw, and press Save.")
-    say("then end JupyterLab: File, Shut Down; or Ctrl-C twice here.")
-    with TemporaryDirectory(prefix="osvos-mark-") as folder:
-        open_tool(frame, mask, Path(folder))
     if not mask.exists():
         raise MaskError(f"{mask}: no mask was saved. Run the command again, draw, and press Save.")
-    return read_objects(mask, image_size(frame))
+    size = image_size(frame)
+    return read_objects(mask, size) if count is None else read_correction(mask, size, count)

@@ -113,8 +113,8 @@ def _parse_mask(text: str) -> tuple[str, str]:
     return parse_mark(text, str)
 
 
-def read_marks(args: argparse.Namespace) -> Marks:
-    """The marks that the options give. Checks that need the frames come later.
+def read_marks(args: argparse.Namespace, corrections: Sequence[str] = ()) -> Marks:
+    """The marks that the options give, and corrections. Checks that need the frames come later.
 
     Raises:
         ConfigError, MaskError: an option is not valid.
@@ -128,7 +128,7 @@ def read_marks(args: argparse.Namespace) -> Marks:
         [_parse_mask(text) for text in args.mask],
         [parse_mark(text, parse_box) for text in args.box],
         [parse_mark(text, parse_points) for text in args.polygon],
-        [parse_correction(text) for text in getattr(args, "correct", ())],
+        [parse_correction(text) for text in corrections],
     )
     for _, box in marks.boxes:
         check_box(box)

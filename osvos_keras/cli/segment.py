@@ -82,7 +82,11 @@ def run_segment(args: argparse.Namespace) -> int:
     from osvos_keras.video.overlay import overlay_files
     from osvos_keras.weights import find_conventions, find_weights
 
-    config, marks, outputs = read_config(args, "online", NUMBERS), read_marks(args), find_outputs(args)
+    config, marks, outputs = (
+        read_config(args, "online", NUMBERS),
+        read_marks(args, args.correct),
+        find_outputs(args),
+    )
     if not marks.frames:
         raise ConfigError(
             f"no object is marked: give --mask, --box or --polygon, or see `osvos mark {args.clip}`."

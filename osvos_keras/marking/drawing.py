@@ -16,6 +16,7 @@ from osvos_keras.marking.marks import (
     check_mask,
     object_palette,
     polygon_mask,
+    write_correction,
     write_objects,
 )
 
@@ -83,13 +84,21 @@ class MaskDrawing:
         self.objects, self._strokes = self._past.pop()
         return True
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, count: int | None = None) -> None:
         """Write the objects as a PNG.
 
+        Args:
+            path: of the PNG.
+            count: the number of objects that are marked in other frames, if this is a correction.
+
         Raises:
-            MaskError: no object is drawn, the objects cover the whole frame, or their numbers have a gap.
+            MaskError: no object is drawn, the objects cover the whole frame, or their numbers have a gap. In
+                a correction objects may be absent, but none may be new.
             OSError: the file cannot be written.
         """
+        if count is not None:
+            write_correction(path, self.objects, count)
+            return
         check_mask(self.objects, path)
         write_objects(path, self.objects)
 

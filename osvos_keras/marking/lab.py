@@ -28,27 +28,30 @@ def can_show() -> bool:
     return True
 
 
-def tool_code(frame: Path, mask: Path) -> str:
-    """The lines that open the mask tool in a notebook, for a frame's file and the PNG to save to."""
+def tool_code(frame: Path, mask: Path, count: int | None = None) -> str:
+    """The lines that open the mask tool in a notebook; the arguments are those of `open_tool`."""
+    correction = "" if count is None else f", count={count}"
     return (
         "from osvos_keras.io.images import read_frame\n"
         "from osvos_keras.marking.tool import MaskTool\n\n"
-        f"MaskTool(read_frame({str(frame)!r}), {str(mask)!r})"
+        f"MaskTool(read_frame({str(frame)!r}), {str(mask)!r}{correction})"
     )
 
 
-def open_tool(frame: Path, mask: Path, folder: Path) -> None:
+def open_tool(frame: Path, mask: Path, folder: Path, count: int | None = None) -> None:
     """Open the mask tool in JupyterLab, and return when the person has ended JupyterLab.
 
     Args:
         frame: the frame's file.
         mask: the PNG to save to.
         folder: an empty folder for the notebook.
+        count: as in `MaskTool`.
 
     Raises:
         ConfigError: JupyterLab could not run.
     """
-    cells = [nbformat.v4.new_markdown_cell(STEPS), nbformat.v4.new_code_cell(tool_code(frame, mask))]
+    code = tool_code(frame, mask, count)
+    cells = [nbformat.v4.new_markdown_cell(STEPS), nbformat.v4.new_code_cell(code)]
     notebook = nbformat.v4.new_notebook(cells=cells)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, folder / "mark.ipynb")

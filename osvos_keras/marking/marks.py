@@ -245,9 +245,24 @@ def read_correction(path: str | Path, size: Sequence[int], count: int) -> np.nda
         objects = read_values(path)
         if objects.shape != tuple(size):
             return read_objects(path, size)  # raises, and says what is wrong
+    _check_marked(path, objects, count)
+    return objects.astype(np.uint8)
+
+
+def write_correction(path: str | Path, objects: np.ndarray, count: int) -> None:
+    """Write the objects of a corrected frame, (H, W) uint8, atomically; `read_correction` returns the same.
+
+    Raises:
+        MaskError: there is an object that is not marked elsewhere.
+    """
+    _check_marked(path, objects, count)
+    write = write_indexed if count > 1 else write_mask
+    write(path, objects)
+
+
+def _check_marked(path: str | Path, objects: np.ndarray, count: int) -> None:
     if objects.max() > count:
         raise MaskError(
             f"{path}: holds object {objects.max()}, but {count} are marked. Number the objects as they are "
             "marked."
         )
-    return objects.astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Draw the first mask with the mouse, in a notebook.
+"""Draw or correct a mask with the mouse, in a notebook.
 
     MaskTool(frame, "runs/mine/first_mask.png")
 
@@ -22,7 +22,7 @@ from matplotlib.colors import to_hex
 from osvos_keras.errors import OsvosError
 from osvos_keras.io.paths import resolve_output
 from osvos_keras.marking.drawing import MaskDrawing
-from osvos_keras.marking.marks import MAX_OBJECTS, object_palette, read_objects
+from osvos_keras.marking.marks import MAX_OBJECTS, object_palette, read_correction, read_objects
 from osvos_keras.marking.view import View
 
 TOOLS = {
@@ -51,14 +51,16 @@ class MaskTool(VBox):
         frame: (H, W, 3) uint8 RGB.
         path: the PNG to save to; a relative path starts from the working folder. If the file exists, its
             objects are loaded.
+        count: the number of objects that are marked in other frames, if the mask is to correct this one. In
+            a correction objects may be absent, but none may be new.
 
     Raises:
         DataError, MaskError: `path` exists, but is not a mask for this frame.
     """
 
-    def __init__(self, frame: np.ndarray, path: str | Path):
-        self.path = resolve_output(path)
-        known = read_objects(self.path, frame.shape[:2]) if self.path.exists() else None
+    def __init__(self, frame: np.ndarray, path: str | Path, count: int | None = None):
+        self.path, self.count = resolve_output(path), count
+        known = self._open(frame.shape[:2]) if self.path.exists() else None
         self.drawing = MaskDrawing(frame, known)
         self.view = View(self.drawing.size)
         self._points = []  # points of the unfinished polygon, line or box
@@ -69,11 +71,16 @@ class MaskTool(VBox):
         super().__init__([self._toolbar(), self.hint, self.canvas, HTML(KEYS), self.status])
         self._say("New mask." if known is None else f"Opened {self.path}: {self._describe()}.")
 
+    def _open(self, size: tuple[int, int]) -> np.ndarray:
+        if self.count is None:
+            return read_objects(self.path, size)
+        return read_correction(self.path, size, self.count)
+
     def _make_controls(self, width: int) -> None:
         self.tool = ToggleButtons(options=list(TOOLS), style={"button_width": "88px"})
         self.tool.observe(self._change_tool, "value")
         self.number = BoundedIntText(
-            1, min=1, max=MAX_OBJECTS, description="Object", layout={"width": "150px"}
+            1, min=1, max=self.count or MAX_OBJECTS, description="Object", layout={"width": "150px"}
         )
         self.number.observe(self._show_colour, "value")
         self.colour = HTML()
@@ -212,7 +219,7 @@ class MaskTool(VBox):
 
     def _save(self) -> None:
         self._finish("Polygon")  # closes an unfinished polygon
-        if self._try(partial(self.drawing.save, self.path)):
+        if self._try(partial(self.drawing.save, self.path, self.count)):
             self._say(f"Saved {self.path}: {self._describe()}.")
 
     def _try(self, action: Callable[[], None]) -> bool:

@@ -29,7 +29,7 @@ from osvos_keras.io.files import clear_temporaries, list_files, make_folder, sha
 from osvos_keras.io.images import SUFFIXES, open_image, orientation, read_frame
 from osvos_keras.io.kept import require_absent, set_aside
 from osvos_keras.io.literals import check_range, check_type
-from osvos_keras.io.masks import write_indexed, write_mask
+from osvos_keras.io.masks import read_indexed, write_indexed, write_mask
 from osvos_keras.io.paths import find_input, resolve_output
 from osvos_keras.io.records import read_record, write_record
 from osvos_keras.video.codec import count_declared, read_video
@@ -171,6 +171,12 @@ def write_annotations(clip: Clip, marked: Mapping[int, np.ndarray]) -> None:
         old.unlink(missing_ok=True)
     for index, objects in marked.items():
         (write_indexed if several else write_mask)(paths[index], objects)
+
+
+def count_marked(clip: Clip) -> int:
+    """The number of objects that the clip's annotations mark; 0 if there is none."""
+    paths = clip.davis.known_annotations(clip.name).values()
+    return max((int(read_indexed(path).max()) for path in paths), default=0)
 
 
 def find_source(source: str | Path) -> Path:

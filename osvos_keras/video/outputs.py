@@ -38,7 +38,8 @@ def check_places(
             raise ConfigError(
                 f"{path}: lies among the frames, so it would be used as a frame. Move it elsewhere."
             )
-    for folder in (run_dir / "clip", run_dir / "masks" / name, run_dir / "online" / name, run_dir / PREVIEWS):
+    trained = (run_dir / stage / name for stage in ("online", "corrected"))
+    for folder in (run_dir / "clip", run_dir / "masks" / name, *trained, run_dir / PREVIEWS):
         for path in (source, *given, *outputs):
             _check_outside(path, folder)
     for path in outputs:
