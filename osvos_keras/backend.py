@@ -22,5 +22,5 @@ def check_backend() -> None:
     if backend not in BACKENDS or find_spec(backend) is None:
         raise ConfigError(
             f"Keras's backend is to be {backend!r} (KERAS_BACKEND, or {home / 'keras.json'}), which is not "
-            "installed. Install it (pip install 'osvos-keras[jax]'), or run with KERAS_BACKEND=tensorflow."
+            "installed. Install it, or run with KERAS_BACKEND=tensorflow."
         )

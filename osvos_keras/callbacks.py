@@ -8,7 +8,7 @@ BackupAndRestore writes weights and epoch into two files, neither of them atomic
 import math
 import time
 from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import keras
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from osvos_keras.compilation import count_steps
 from osvos_keras.errors import DataError, TrainingError, WeightsError, note_if_stopped
-from osvos_keras.io.files import write_atomically
+from osvos_keras.io.files import write_csv
 from osvos_keras.weights import load_weights, save_state, set_aside
 
 
@@ -65,6 +65,12 @@ class Backup(keras.callbacks.Callback):
             keras.distribution.set_distribution(None)
             save_state(model, self.path)
             keras.distribution.set_distribution(distribution)
+
+    def remove(self) -> None:
+        """Delete the backup of a finished training; a damaged one that was set aside stays."""
+        self.path.unlink(missing_ok=True)
+        with suppress(OSError):  # not empty, or absent
+            self.path.parent.rmdir()
 
     @contextmanager
     def kept_if_stopped(self, model: keras.Model, steps: int) -> Iterator[None]:
@@ -116,11 +122,7 @@ class History(keras.callbacks.Callback):
         self.since, self.last = now, step
         self.model.reset_metrics()  # in every process, or their means would differ
         if self.path:
-            self._write()
-
-    def _write(self):
-        with write_atomically(self.path) as temporary:
-            pd.DataFrame(self.rows).to_csv(temporary, index=False)
+            write_csv(self.path, pd.DataFrame(self.rows))
 
 
 def read_history(path: str | Path) -> pd.DataFrame:

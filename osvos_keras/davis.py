@@ -185,11 +185,9 @@ class Davis:
 
     def input_files(self, sequence: str) -> list[Path]:
         """The frames of a sequence, then the annotations that are there; raises as `first_files`."""
-        frames = self.frames(sequence)
-        annotations = [self.annotation_path(frame) for frame in frames]
-        if not annotations[0].exists():
-            self.first_files(sequence)  # raises
-        return [*frames, *(path for path in annotations if path.exists())]
+        self.first_files(sequence)  # raises
+        known = self.known_annotations(sequence)
+        return [*self.frames(sequence), *known.values()]
 
     def annotations(self, sequence: str) -> list[Path]:
         """The annotations of a sequence, one for each frame.
@@ -269,6 +267,7 @@ def _require_whole(folder: Path, frames: Sequence[Path]) -> None:
 
 
 def size_message(path: Path, found: Sequence[int], expected: Sequence[int]) -> str:
+    """What to say of an annotation whose size (H, W) is not its frame's."""
     return (
         f"{path}: {found[1]}×{found[0]} pixels, but its frame has {expected[1]}×{expected[0]}. "
         "Make it again at the frame's size."

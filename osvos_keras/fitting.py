@@ -1,7 +1,6 @@
 """A training that was checked, run in its folder: from the start, or the last backup, to the weights."""
 
 import dataclasses
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -92,8 +91,8 @@ def _finish(
     **options,
 ) -> keras.Model | None:
     """Train to the end, write the weights, and give the network to the first process."""
-    config, backup = training.config, folder / "backup"
-    saver = Backup(backup if processes.is_first else None, every=chunk)
+    config = training.config
+    saver = Backup(folder / "backup" if processes.is_first else None, every=chunk)
 
     def build(weights: str | Path | None) -> tuple[keras.Model, keras.Model]:
         model = build_osvos(weights, seed=config.seed, head_scale=config.head_scale, **kind)
@@ -111,7 +110,7 @@ def _finish(
     if not processes.is_first:
         return None
     save_weights(model, folder / WEIGHTS_FILE)
-    shutil.rmtree(backup, ignore_errors=True)
+    saver.remove()
     if strategy.num_replicas_in_sync * processes.devices > 1:
         return load_finished(folder)  # its variables are spread over the devices no longer
     model.trainable, model.inference = True, config.inference

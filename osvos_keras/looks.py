@@ -113,8 +113,10 @@ def _growth(logits: np.ndarray, learned_area: float) -> float:
 
 
 def resize_logits(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Logits (h, w) float32, resized bilinearly to `size`, (H, W)."""
     return cv2.resize(logits, size[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def resize_images(images: np.ndarray, height: int) -> np.ndarray:
+    """Images (…, H, W, 3) uint8, resized to so many lines as the pipeline does; 0 leaves them as they are."""
     return np.asarray(resize_to_height(images, height, "bilinear"))

@@ -6,9 +6,8 @@ Segmentation", CVPR 2016, section 5), to the last digit those of its public tool
 stability T is in `evaluation.stability`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
-from itertools import zip_longest
 
 import cv2
 import numpy as np
@@ -85,44 +84,27 @@ def mean_recall_decay(values: Sequence[float]) -> tuple[float, float, float]:
     )
 
 
-def pooled_iou(masks: Iterable[np.ndarray], annotations: Iterable[np.ndarray]) -> float:
-    """Intersection over union of all pixels of all frames taken together: not J.
-
-    J averages a ratio over frames; this is the ratio of two sums, so frames where the object is
-    large weigh more. It is the first number of the MindSpore implementation of OSVOS, which
-    counts the first frame (whose annotation was given) and the last frame too.
-
-    Args:
-        masks, annotations: (H, W) bool each, one per frame; read once, so a generator will do.
-
-    Raises:
-        ValueError: different numbers of frames, or a pair that is not bool (H, W) of one shape.
-    """
-    return iou_of_pixels(*_pooled_counts(masks, annotations))
-
-
-def pooled_dice(masks: Iterable[np.ndarray], annotations: Iterable[np.ndarray]) -> float:
-    """Dice coefficient of all pixels of all frames taken together: not F.
-
-    It compares regions, not outlines: with `pooled_iou` I it is always 2 I / (1 + I), so it adds
-    no information. It is the second number of the MindSpore implementation. Arguments and errors
-    as for `pooled_iou`.
-    """
-    return dice_of_pixels(*_pooled_counts(masks, annotations))
-
-
 def count_pixels(mask: np.ndarray, annotation: np.ndarray) -> tuple[int, int]:
     """Pixels in both, and pixels of the mask plus pixels of the annotation, (H, W) bool each."""
     return np.count_nonzero(mask & annotation), np.count_nonzero(mask) + np.count_nonzero(annotation)
 
 
 def iou_of_pixels(both: int, total: int) -> float:
-    """Intersection over union from sums of `count_pixels`."""
+    """Intersection over union of all pixels of all frames, from sums of `count_pixels`: not J.
+
+    J averages a ratio over frames; this is the ratio of two sums, so frames where the object is large weigh
+    more. It is the first number of the MindSpore implementation of OSVOS, which counts the first frame (whose
+    annotation was given) and the last frame too.
+    """
     return both / (total - both) if total else 1.0
 
 
 def dice_of_pixels(both: int, total: int) -> float:
-    """The Dice coefficient from sums of `count_pixels`."""
+    """The Dice coefficient of all pixels of all frames, from sums of `count_pixels`: not F.
+
+    It compares regions, not outlines. With the intersection over union I it is always 2 I / (1 + I), so it
+    adds no information. It is the second number of the MindSpore implementation.
+    """
     return 2 * both / total if total else 1.0
 
 
@@ -136,18 +118,6 @@ def _check_pair(mask: np.ndarray, annotation: np.ndarray) -> None:
             f"mask {mask.shape} and annotation {annotation.shape} differ in shape (H, W); "
             "compare them at the frame's own size."
         )
-
-
-def _pooled_counts(masks: Iterable[np.ndarray], annotations: Iterable[np.ndarray]) -> tuple[int, int]:
-    """Pixels in both, and pixels of the masks plus pixels of the annotations."""
-    intersection = total = 0
-    for mask, annotation in zip_longest(masks, annotations):
-        if mask is None or annotation is None:
-            raise ValueError("there must be as many masks as annotations, one of each per frame.")
-        _check_pair(mask, annotation)
-        pixels = count_pixels(mask, annotation)
-        intersection, total = intersection + pixels[0], total + pixels[1]
-    return intersection, total
 
 
 def _window_around(region: np.ndarray) -> tuple[slice, slice]:

@@ -141,7 +141,7 @@ def build_osvos(
             bundled parent network), the path of a `.weights.h5` file of this network, or `None`
             (all start at random).
         policy: Keras dtype policy, such as `"float32"` or `"mixed_bfloat16"`; the logits are
-            float32 under each. `training.choose_policy` picks the device's best.
+            float32 under each. `device.choose_policy` picks the device's best.
         seed: decides the initial weights.
         head_scale: standard deviation of the initial weights of the scores and of the fusion.
         conventions: how the frame's border is treated; None: as when the weights were trained.

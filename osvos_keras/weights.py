@@ -22,7 +22,7 @@ from tqdm import tqdm
 from osvos_keras.conventions import OURS, Conventions, read_record
 from osvos_keras.errors import WeightsError
 from osvos_keras.io.files import write_atomically
-from osvos_keras.io.formats import HDF5, KERAS, MINDSPORE, PYTORCH, SAFETENSORS, SEAL, recognize
+from osvos_keras.io.formats import HDF5, KERAS, MINDSPORE, PYTORCH, SAFETENSORS, SEAL, read_bytes, recognize
 from osvos_keras.io.kept import rename_aside
 from osvos_keras.io.paths import PROJECT, find_input
 
@@ -191,10 +191,7 @@ class _Memory(io.BytesIO):
 
 def _read(path: Path) -> tuple[bytes, bool]:
     """A weights file's content, and whether it has a seal, which it then fits."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror}).") from error
+    content = read_bytes(path)
     if not content.startswith(SEAL):
         return content, False
     body = content[SEAL_BYTES:]

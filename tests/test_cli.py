@@ -23,7 +23,7 @@ def fail_with(monkeypatch, error):
     def fail(args):
         raise error
 
-    monkeypatch.setattr(cli, "_write_student_edition", fail)
+    monkeypatch.setitem(cli.COMMANDS, "student", ("fails", lambda command: None, fail))
 
 
 @pytest.mark.parametrize(("error", "message"), ERRORS, ids=lambda value: type(value).__name__)

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from osvos_keras.dataset.verification import write_lists
+from osvos_keras.dataset.lists import write_lists
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation import evaluate_methods
 from osvos_keras.evaluation.folder import repeat_first_mask
-from osvos_keras.evaluation.scoring import pool_of
 from osvos_keras.io.masks import write_mask
 from osvos_keras.report.html import write_html_report
 from tests.browser import open_browser
@@ -29,16 +28,14 @@ def report(tmp_path_factory):
     }
     write_mask(methods["first"] / "cow" / "00004.png", np.zeros((45, 61), bool))
     scores = evaluate_methods(methods, davis, progress=False)
-    with pool_of(2) as pool:
-        return write_html_report(scores, davis, folder / "report.html", pool, progress=False), scores
+    return write_html_report(scores, davis, folder / "report.html", progress=False), scores
 
 
 def test_letters_of_a_picture_are_not_taken_for_a_missing_number(report, tmp_path, monkeypatch):
     scores = report[1]
     davis = Davis(scores["first"].arguments["davis"])
     monkeypatch.setattr("osvos_keras.report.html._small_jpeg", lambda path: "/9j/NaNNaN==")
-    with pool_of(1) as pool:
-        path = write_html_report(scores, davis, tmp_path / "report.html", pool, progress=False)
+    path = write_html_report(scores, davis, tmp_path / "report.html", progress=False)
     assert path.read_text(encoding="utf-8").count('"/9j/NaNNaN=="') == 2 * 7
 
 

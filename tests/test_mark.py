@@ -15,6 +15,7 @@ from osvos_keras.io.masks import read_annotation, read_indexed, write_indexed, w
 from osvos_keras.marking import lab
 from osvos_keras.marking.marks import (
     box_mask,
+    given_objects,
     number_objects,
     polygon_mask,
     read_correction,
@@ -295,3 +296,12 @@ def test_objects_of_several_frames_are_numbered_on():
     many = np.arange(200, dtype=np.uint8)[None]
     with pytest.raises(MaskError, match="398 objects are marked; mark at most 254"):
         number_objects({0: many, 1: many})
+
+
+def test_more_objects_than_a_map_can_number_are_refused(tmp_path):
+    frame, left = np.zeros((1, 400, 3), np.uint8), np.zeros((1, 400), np.uint8)
+    left[0, :200] = np.arange(1, 201)
+    for name, objects in {"left.png": left, "right.png": np.roll(left, 200)}.items():
+        write_indexed(tmp_path / name, objects)
+    with pytest.raises(MaskError, match="400 objects are marked; mark at most 254"):
+        given_objects(frame, [tmp_path / "left.png", tmp_path / "right.png"])

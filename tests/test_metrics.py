@@ -10,9 +10,10 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from osvos_keras.metrics import (
     contour_accuracy,
+    count_pixels,
+    dice_of_pixels,
+    iou_of_pixels,
     mean_recall_decay,
-    pooled_dice,
-    pooled_iou,
     region_similarity,
 )
 
@@ -214,24 +215,15 @@ def test_statistics_of_nothing_are_refused(values):
 def test_pooled_numbers_weigh_frames_by_their_object():
     """One large frame that is right, one small that is wrong: pooled 0.9 and more, J one half."""
     large, small, nothing = box(0, 0, 90, 100), box(0, 0, 10, 10), box(0, 0, 0, 0)
-    masks, annotations = [large, nothing], [large, small]
-    assert pooled_iou(masks, annotations) == 9000 / 9100
-    assert pooled_dice(masks, annotations) == 2 * 9000 / (9000 + 9100)
-    assert np.mean([region_similarity(*pair) for pair in zip(masks, annotations, strict=True)]) == 0.5
+    pairs = [(large, large), (nothing, small)]
+    both, total = map(sum, zip(*(count_pixels(*pair) for pair in pairs), strict=True))
+    assert iou_of_pixels(both, total) == 9000 / 9100
+    assert dice_of_pixels(both, total) == 2 * 9000 / (9000 + 9100)
+    assert np.mean([region_similarity(*pair) for pair in pairs]) == 0.5
 
 
-@given(st.lists(mask_pairs(), min_size=1, max_size=4))
-def test_pooled_dice_follows_from_pooled_iou(pairs):
-    masks, annotations = zip(*pairs, strict=True)
-    iou = pooled_iou(iter(masks), iter(annotations))
-    assert pooled_dice(iter(masks), iter(annotations)) == pytest.approx(2 * iou / (1 + iou))
-
-
-@pytest.mark.parametrize("measure", [pooled_iou, pooled_dice])
-def test_pooled_numbers_of_empty_and_unequal_lists(measure):
-    empty = np.zeros((4, 4), bool)
-    assert measure([empty], [empty]) == 1
-    with pytest.raises(ValueError, match="as many masks as annotations"):
-        measure([empty], [empty, empty])
-    with pytest.raises(ValueError, match="differ in shape"):
-        measure([empty], [np.zeros((4, 5), bool)])
+@given(mask_pairs())
+def test_dice_follows_from_intersection_over_union(pair):
+    iou = iou_of_pixels(*count_pixels(*pair))
+    assert iou == region_similarity(*pair)
+    assert dice_of_pixels(*count_pixels(*pair)) == pytest.approx(2 * iou / (1 + iou))

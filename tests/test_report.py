@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -15,10 +16,10 @@ from osvos_keras.evaluation import STATISTICS, evaluate, evaluate_methods
 from osvos_keras.evaluation.folder import repeat_first_mask
 from osvos_keras.evaluation.objects import Reader
 from osvos_keras.evaluation.outlines import find_outline
-from osvos_keras.evaluation.stability import temporal_stability
-from osvos_keras.io.masks import read_annotation, read_mask
-from osvos_keras.metrics import pooled_dice, pooled_iou
+from osvos_keras.evaluation.stability import mean_of_costs, pair_costs
+from osvos_keras.io.masks import read_mask
 from osvos_keras.plots.frames import read_cell
+from osvos_keras.report import command
 from osvos_keras.report.command import report_scores
 
 
@@ -60,6 +61,18 @@ def test_methods_whose_folders_share_a_name_stay_apart(masks, davis, tmp_path):
     scores = report_scores([masks, other, masks], davis, "cow", tmp_path / "out", progress=False)
     assert list(scores) == [f"{tmp_path.name}_method", "other_method"]
     assert [one.arguments["masks"] for one in scores.values()] == [str(masks), str(other)]
+
+
+@pytest.mark.parametrize(
+    ("folders", "names"),
+    [
+        (["/masks"], ["masks"]),
+        (["/a/masks", "/masks"], ["a", "masks"]),
+        (["/a/b/masks", "/c/b/masks"], ["a_b", "c_b"]),
+    ],
+)
+def test_every_method_has_a_name(folders, names):
+    assert list(command._by_method([Path(folder) for folder in folders])) == names
 
 
 def test_folders_that_cannot_be_used_are_found_before_the_work(masks, davis, tmp_path):
@@ -119,7 +132,7 @@ def test_a_spoiled_record_is_no_record(masks, davis, tmp_path, record):
     [
         (("--sequences", ","), "--sequences names no sequence"),
         (("--sequences", ""), "--sequences names no sequence"),
-        (("--workers", "0"), "--workers must be at least 1"),
+        (("--workers", "0"), "--workers is 0; it must lie between 1 and"),
         (("--out", ""), "a path is empty"),
     ],
 )
@@ -188,6 +201,9 @@ def test_pictures_of_an_earlier_evaluation_do_not_stay_beside_new_tables(masks, 
     tables = {"per_frame.csv", "per_sequence.csv", "global.csv", "attributes.csv"}
     assert {path.name for path in out.iterdir()} == tables | {"evaluation.json", "mine.png", "other"}
     assert (tmp_path / "above.png").is_file()
+    (out / "report.html").write_text("a person's, under a name that was ours")
+    run_evaluate(parse(masks, "--davis", davis.root, "--out", out, "--no-pictures"))
+    assert (out / "report.html").is_file()
 
 
 def test_tables_alone_need_no_matplotlib(masks, davis, tmp_path):
@@ -210,15 +226,14 @@ def test_t_and_the_pooled_numbers_have_columns_of_their_own(masks, davis, tmp_pa
     table = pd.read_csv(tmp_path / "out" / "per_sequence.csv", index_col="sequence")
     assert list(table) == [*STATISTICS, "T", "pooled_iou", "pooled_dice"]
     paths = davis.annotations("bee")[:1] + sorted((masks / "bee").iterdir())[1:-1]
-    expected = temporal_stability([find_outline(read_mask(path)) for path in paths])
+    expected = mean_of_costs(pair_costs([find_outline(read_mask(path)) for path in paths]))
     assert table.loc["bee", "T"] == pytest.approx(expected)
     assert pd.isna(table.loc["cow", "T"])
     overall = pd.read_csv(tmp_path / "out" / "global.csv")
     assert overall["T"][0] == pytest.approx(expected)
-    for column, measure in {"pooled_iou": pooled_iou, "pooled_dice": pooled_dice}.items():
-        for name in ("bee", "cow"):
-            found = map(read_mask, sorted((masks / name).iterdir()))
-            assert table.loc[name, column] == measure(found, map(read_annotation, davis.annotations(name)))
+    scores = evaluate(masks, davis, "bee,cow", pooled=True, progress=False).per_sequence.set_index("sequence")
+    for column in ("pooled_iou", "pooled_dice"):
+        assert table[column].to_dict() == pytest.approx(scores[column].to_dict())
         assert overall[column][0] == pytest.approx(table[column].mean())
     run_evaluate(
         parse(masks, "--davis", davis.root, "--out", tmp_path / "out", "--no-pictures", "--no-stability")

@@ -10,6 +10,7 @@ from osvos_keras.evaluation import evaluate
 from osvos_keras.evaluation.objects import VOID, Reader, find_reader
 from osvos_keras.io.masks import davis_palette, write_indexed
 from osvos_keras.metrics import contour_accuracy, mean_recall_decay, region_similarity
+from osvos_keras.plots.frames import gallery, read_cell
 from tests.conftest import write_sequence
 
 SIZE = 60, 80
@@ -66,6 +67,16 @@ def test_j_and_f_of_each_object_are_those_of_its_own_regions(masks, davis, annot
     for row in scores.per_object.itertuples():
         j = scores.per_frame.query("object == @row.object")["J"]
         assert (row.J_mean, row.J_recall, row.J_decay) == mean_recall_decay(j)
+
+
+def test_the_gallery_shows_a_first_frame_with_void(masks, davis, annotations):
+    annotations[0][:5] = VOID
+    write_indexed(davis.root / "Annotations/480p/trio/00000.png", annotations[0])
+    scores = scores_of(masks, davis)
+    gallery(davis, masks, ["trio"], scores)
+    _, mask, annotation = read_cell(davis, masks, davis.frames("trio")[0], True, scores=scores)
+    np.testing.assert_array_equal(mask, (annotations[0] > 0) & (annotations[0] != VOID))
+    np.testing.assert_array_equal(mask, annotation)
 
 
 def test_means_are_over_objects_not_over_sequences(masks, davis, tmp_path):

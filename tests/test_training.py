@@ -135,9 +135,12 @@ def test_damaged_backup_is_set_aside_and_training_starts_over(tiny, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train_online(tiny, "cow", ONLINE, tmp_path / "broken", callbacks=[stop_at(5)], **QUIET)
     backup = tmp_path / "broken" / "backup" / "latest.weights.h5"
-    backup.write_bytes(backup.read_bytes()[:1000])
+    damaged = backup.read_bytes()[:1000]
+    backup.write_bytes(damaged)
     again = train_online(tiny, "cow", ONLINE, tmp_path / "broken", **QUIET)
     np.testing.assert_allclose(weights_of(again), weights_of(whole), atol=1e-6)
+    (kept,) = backup.parent.iterdir()
+    assert kept.read_bytes() == damaged
 
 
 @narrow

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from osvos_keras.batch.cluster import describe, open_client, run_on, work
 from osvos_keras.batch.jobs import Job, find_finished, make_way, plan_jobs
 from osvos_keras.errors import ClusterError, ConfigError
-from osvos_keras.io.files import clear_temporaries, lock_folder, write_atomically
+from osvos_keras.io.files import clear_temporaries, lock_folder, write_csv
 
 FINISHED, SKIPPED, FAILED = "finished", "finished before", "failed"
 COLUMNS = ["sequence", "state", "J_mean", "F_mean", "seconds", "worker", "error"]
@@ -50,6 +50,7 @@ def run_each_sequence(
         ConfigError: unknown notebook or parameter, a value of the wrong type, or options that exclude each
             other.
         DataError: the data set lacks a sequence, or none is named.
+        WeightsError, NotebookError: as `plan_jobs`.
         FolderError: another run writes to RUN_DIR, or it cannot be written.
         ClusterError: the scheduler does not answer, or the connection was lost.
     """
@@ -68,7 +69,7 @@ def run_each_sequence(
         table = pd.DataFrame([rows[job.sequence] for job in jobs], columns=COLUMNS)
         _print_summary(table, time.perf_counter() - start)
         clear_temporaries(path.parent)  # left by killed processes
-        _save(table, path)
+        write_csv(path, table)
     print(path)
     return table
 
@@ -126,11 +127,6 @@ def _finish(job: Job, future: Future, result: Any, tell) -> dict[str, Any]:
     score = f"J {row['J_mean']:.3f}" if "J_mean" in row else "nothing to score"
     tell(job.sequence, FINISHED, f"{score}, {row['seconds']:.0f} s")
     return row
-
-
-def _save(table: pd.DataFrame, path: Path) -> None:
-    with write_atomically(path) as temporary:
-        table.to_csv(temporary, index=False)
 
 
 def _print_summary(table: pd.DataFrame, seconds: float) -> None:

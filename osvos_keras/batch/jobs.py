@@ -79,6 +79,7 @@ def plan_jobs(notebook: str | Path, sequences: str, given: Mapping[str, Any]) ->
             parameters SEQUENCE, DAVIS_ROOT and RUN_DIR.
         DataError: no sequence is named, one is named twice, or one is unknown.
         WeightsError: there are no such weights.
+        NotebookError: the notebook cannot be read.
     """
     notebook = find_notebook(notebook)
     defaults = read_parameters(notebook)

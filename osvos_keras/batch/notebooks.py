@@ -119,6 +119,7 @@ def check_run(
     Raises:
         ConfigError: unknown notebook or parameter, a value of the wrong type or out of range, or an output
             that is the notebook itself or not an `.ipynb` file.
+        DataError, WeightsError: a parameter names data or weights that are not there.
         NotebookError: the notebook cannot be read.
         FolderError: the output exists and is not an executed notebook.
     """

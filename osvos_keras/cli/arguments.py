@@ -1,4 +1,4 @@
-"""Command options for the settings of a training, used by `osvos parent` and `osvos segment`."""
+"""Options that several commands share: the data set, the run's folder, the settings of a training."""
 
 import argparse
 from collections.abc import Sequence
@@ -13,6 +13,27 @@ MEANINGS = {
     "batch": "frames per step",
     "seed": "seed of all random numbers",
 }
+
+
+def add_davis_arguments(command: argparse.ArgumentParser) -> None:
+    """Add `--davis` and `--resolution`."""
+    command.add_argument(
+        "--davis",
+        default="data/sample",
+        metavar="ROOT",
+        help="data set in DAVIS layout (default: %(default)s)",
+    )
+    command.add_argument(
+        "--resolution",
+        default="480p",
+        metavar="NAME",
+        help="folder of its frames, below JPEGImages (default: %(default)s)",
+    )
+
+
+def add_run_dir_argument(command: argparse.ArgumentParser) -> None:
+    """Add `--run-dir`."""
+    command.add_argument("--run-dir", default="runs/course", help="where results go (default: %(default)s)")
 
 
 def add_config_arguments(command: argparse.ArgumentParser, numbers: Sequence[str], weights: str) -> None:

@@ -6,6 +6,16 @@ Imports are inside the functions, so that `osvos --help` starts at once.
 import argparse
 from contextlib import suppress
 
+from osvos_keras.cli.arguments import add_davis_arguments
+
+
+def add_verify_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `osvos data verify`."""
+    add_davis_arguments(command)
+    command.add_argument(
+        "--sequences", help="a split or comma-separated names (default: every folder of frames)"
+    )
+
 
 def run_verify(args: argparse.Namespace) -> int:
     """`osvos data verify`. Returns the exit status: 1 if a file is wrong, else 0."""
@@ -32,6 +42,14 @@ def run_verify(args: argparse.Namespace) -> int:
     return 1 if errors else 0
 
 
+def add_lists_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `osvos data lists`."""
+    add_davis_arguments(command)
+    command.add_argument(
+        "--val", required=True, metavar="A,B,…", help="sequences for validation; all others are for training"
+    )
+
+
 def run_lists(args: argparse.Namespace) -> int:
     """`osvos data lists`. Returns the exit status 0."""
     from osvos_keras.dataset.lists import write_lists
@@ -40,6 +58,13 @@ def run_lists(args: argparse.Namespace) -> int:
     for path, kept in write_lists(Davis(args.davis, args.resolution), args.val).items():
         print(f"{path} (the old list is kept as {kept.name})" if kept else path)
     return 0
+
+
+def add_download_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `osvos data download`."""
+    command.add_argument("--to", default="data", help="folder for the data set (default: %(default)s)")
+    command.add_argument("--url", help="address of the archive (default: the official one)")
+    command.add_argument("--sha256", help="expected checksum of the archive (default: not checked)")
 
 
 def run_download(args: argparse.Namespace) -> int:

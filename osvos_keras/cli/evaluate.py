@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from osvos_keras.cli.arguments import add_davis_arguments, read_number
 from osvos_keras.errors import ConfigError
 from osvos_keras.io.paths import find_input, resolve_output
 
@@ -10,17 +11,9 @@ from osvos_keras.io.paths import find_input, resolve_output
 def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `osvos evaluate`, which `run_evaluate` takes parsed."""
     parser.add_argument("masks", help="folder of masks: MASKS/<sequence>/00000.png")
-    parser.add_argument(
-        "--davis",
-        default="data/sample",
-        metavar="ROOT",
-        help="data set in DAVIS layout (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--resolution", default="480p", help="folder below JPEGImages and Annotations (default: %(default)s)"
-    )
+    add_davis_arguments(parser)
     parser.add_argument("--sequences", default="val", help="a split, or names a,b,c (default: %(default)s)")
-    parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one per CPU core)")
+    parser.add_argument("--workers", metavar="N", help="threads (default: one per CPU core)")
     parser.add_argument(
         "--out",
         help="folder for tables and pictures (default: MASKS/../evaluation if MASKS is called masks, else "
@@ -51,8 +44,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     Raises:
         DataError, ConfigError, FolderError: as `report_scores`.
     """
-    if args.workers is not None and args.workers < 1:
-        raise ConfigError(f"--workers must be at least 1, not {args.workers}.")
+    workers = read_number(args, "workers", 1)
     if not args.sequences.strip(" ,"):
         raise ConfigError("--sequences names no sequence. Name a split or sequences, as in `dog,camel`.")
     masks, *others = map(find_input, (args.masks, *args.compare))
@@ -63,7 +55,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
 
     davis = Davis(args.davis, args.resolution)
     options = {
-        "workers": args.workers,
+        "workers": workers,
         "allow_missing": args.allow_missing,
         "stability": not args.no_stability,
         "pooled": args.pooled,

@@ -8,7 +8,13 @@ import os
 import signal
 from contextlib import nullcontext
 
-from osvos_keras.cli.arguments import add_config_arguments, read_config, read_number
+from osvos_keras.cli.arguments import (
+    add_config_arguments,
+    add_davis_arguments,
+    add_run_dir_argument,
+    read_config,
+    read_number,
+)
 from osvos_keras.config import POLICIES
 from osvos_keras.errors import ConfigError
 
@@ -21,7 +27,9 @@ NUMBERS = ("height", "epochs", "batch", "seed")  # settings that may differ from
 
 
 def add_parent_arguments(command: argparse.ArgumentParser) -> None:
-    """The options of `osvos parent`, beside `--davis` and `--run-dir`, which it shares with others."""
+    """Add the arguments of `osvos parent`."""
+    add_davis_arguments(command)
+    add_run_dir_argument(command)
     command.add_argument(
         "--sequences", default="train", help="a split or comma-separated names (default: %(default)s)"
     )
@@ -83,10 +91,9 @@ def run_parent(args: argparse.Namespace) -> int:
         print(WAITING.format(**machines), flush=True)
     processes = join(**machines) if machines else Processes()
     options = {"weights": args.weights, "policy": args.policy, "chunk": chunk, "processes": processes}
-    is_first = processes.rank == 0
-    with lock_folder(args.run_dir) if is_first else nullcontext():
+    with lock_folder(args.run_dir) if processes.is_first else nullcontext():
         train_parent(davis, sequences, config, folder, **options)
-    if is_first:
+    if processes.is_first:
         print(folder / WEIGHTS_FILE)
     return 0
 

@@ -22,8 +22,11 @@ from osvos_keras.davis import Davis
 from osvos_keras.device import choose_policy
 from osvos_keras.errors import ConfigError
 from osvos_keras.evaluation.folder import plan_sequence
+from osvos_keras.evaluation.mistakes import read_regions
+from osvos_keras.evaluation.objects import Reader
 from osvos_keras.inference import own_settings, segment_sequence
 from osvos_keras.io.files import list_files, lock_folder, sha256
+from osvos_keras.io.literals import check_range
 from osvos_keras.io.paths import resolve_output
 from osvos_keras.io.records import read_record, write_record
 from osvos_keras.metrics import region_similarity
@@ -64,12 +67,13 @@ def run_ablation(
         without the first and the last frame, and so the official one if `every` is 1.
 
     Raises:
-        ConfigError: no moment, or a negative one.
+        ConfigError: no moment, or a negative one; or `every` below 1.
         DataError, WeightsError, FolderError, TrainingError: as `train_online` and `segment_sequence`.
     """
     moments = sorted(set(moments))
     if not moments or moments[0] < 0:
         raise ConfigError(f"moments are {moments}; name numbers of steps, as in 0, 10, 30.")
+    check_range("every", every, 1, 2**31 - 1)
     trainings = [(start, sequence) for start in starts for sequence in sequences]
     digests = {start: sha256(find_weights(weights)) for start, weights in starts.items()}
     inputs = {name: sha256(*davis.frames(name), *davis.annotations(name)) for name in sequences}
@@ -155,5 +159,5 @@ class _Ablation:
         segment_sequence(model, self.davis, sequence, masks, settings, area, progress=False, frames=frames)
         seconds, names = time.perf_counter() - began, {path.stem for path in frames}
         plan = plan_sequence(masks, self.davis, sequence, allow_missing=True)
-        scored = [region_similarity(*pair.read()) for pair in plan if pair.frame in names]
-        return {"mask_seconds": seconds, "J": float(np.mean(scored))}
+        made = [read_regions(pair, Reader(None)) for pair in plan if pair.frame in names]
+        return {"mask_seconds": seconds, "J": float(np.mean([region_similarity(*both) for both in made]))}

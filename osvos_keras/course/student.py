@@ -67,4 +67,5 @@ def list_figures(notebook: nbformat.NotebookNode) -> list[str]:
 
 
 def encode(notebook: nbformat.NotebookNode) -> bytes:
+    """The content of a notebook's file."""
     return f"{nbformat.writes(notebook)}\n".encode()

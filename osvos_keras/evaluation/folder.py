@@ -4,7 +4,6 @@ DAVIS result layout: `<masks>/<sequence>/00000.png`, named as the frames are. Ot
 nested folders, names with the frame's number, JPEGs.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -14,9 +13,9 @@ import numpy as np
 
 from osvos_keras.davis import Davis
 from osvos_keras.errors import DataError
-from osvos_keras.io.files import list_files, make_folder
+from osvos_keras.io.files import last_number, list_files, make_folder
 from osvos_keras.io.images import open_image
-from osvos_keras.io.masks import read_annotation, read_mask, write_mask
+from osvos_keras.io.masks import read_mask, write_mask
 from osvos_keras.io.paths import find_input
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -31,15 +30,6 @@ class Pair:
     frame: str
     annotation: Path
     mask: Path | None
-
-    def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mask and annotation, (H, W) bool each."""
-        annotation = read_annotation(self.annotation)
-        if self.mask is None:
-            return np.zeros_like(annotation), annotation
-        mask = read_any_mask(self.mask)
-        check_size(self.mask, mask, annotation)
-        return mask, annotation
 
 
 def check_size(path: Path, mask: np.ndarray, annotation: np.ndarray) -> None:
@@ -89,7 +79,7 @@ def plan_sequence(
         raise DataError(f"{reason} Leave it out with --sequences.")
     annotations = davis.annotations(sequence)
     scored = annotations if first_and_last else annotations[1:-1]
-    there = _masks_by_frame(masks / sequence, annotations, notes)
+    there = _masks_by_frame(masks / sequence, annotations, [] if notes is None else notes)
     absent = [path.stem for path in scored if path.stem not in there]
     if absent and not allow_missing:
         raise DataError(
@@ -153,16 +143,16 @@ def _no_masks_message(masks: Path, found: Path, sequence: str) -> str:
     )
 
 
-def _masks_by_frame(folder: Path, annotations: Sequence[Path], notes: list[str] | None) -> dict[str, Path]:
+def _masks_by_frame(folder: Path, annotations: Sequence[Path], notes: list[str]) -> dict[str, Path]:
     """The masks in a folder by the name of their frame: the same name, or else the same number."""
     files = list_files(folder, ".png") or list_files(folder, ".jpg", ".jpeg")
     frames = {path.stem: path.stem for path in annotations}
     key = attrgetter("stem")
     if any(path.stem not in frames for path in files):
-        numbers = {_last_number(path): path.stem for path in annotations}
-        if len(numbers) == len(annotations) and all(_last_number(path) in numbers for path in files):
-            frames, key = numbers, _last_number
-            _note(notes, f"{folder}: masks are matched to frames by number ({files[0].name} and so on).")
+        numbers = {last_number(path.stem): path.stem for path in annotations}
+        if len(numbers) == len(annotations) and all(last_number(path.stem) in numbers for path in files):
+            frames, key = numbers, lambda path: last_number(path.stem)
+            notes.append(f"{folder}: masks are matched to frames by number ({files[0].name} and so on).")
     there = {}
     for path in files:
         frame = frames.get(key(path))
@@ -178,14 +168,8 @@ def _masks_by_frame(folder: Path, annotations: Sequence[Path], notes: list[str] 
             )
         there[frame] = path
     if files and files[0].suffix.lower() != ".png":
-        _note(notes, f"{folder}: masks are JPEGs; an object is where they are lighter than middle grey.")
+        notes.append(f"{folder}: masks are JPEGs; an object is where they are lighter than middle grey.")
     return there
-
-
-def _last_number(path: Path) -> int | None:
-    """The number that a file's name ends in, or the last one in it; None without one."""
-    numbers = re.findall("[0-9]+", path.stem)
-    return int(numbers[-1]) if numbers else None
 
 
 def read_any_mask(path: Path) -> np.ndarray:
@@ -202,11 +186,6 @@ def read_any_mask(path: Path) -> np.ndarray:
     return grey >= MIDDLE_GREY
 
 
-def _note(notes: list[str] | None, sentence: str) -> None:
-    if notes is not None:
-        notes.append(sentence)
-
-
 def repeat_first_mask(davis: Davis, sequences: str | Iterable[str], out: str | Path) -> Path:
     """Write the baseline "the first annotation, again in every frame" as masks into the folder `out`.
 
@@ -214,7 +193,7 @@ def repeat_first_mask(davis: Davis, sequences: str | Iterable[str], out: str | P
 
     Raises:
         DataError: unknown sequence, or a first frame or annotation that cannot be used.
-        OSError: `out` cannot be written.
+        FolderError: `out` cannot be written.
     """
     out = make_folder(out)
     for sequence in davis.select(sequences):

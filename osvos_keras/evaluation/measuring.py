@@ -9,7 +9,7 @@ import numpy as np
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation.folder import Pair
 from osvos_keras.evaluation.objects import Reader
-from osvos_keras.evaluation.scoring import FrameTask, in_pool, pool_of
+from osvos_keras.evaluation.scoring import FrameTask, in_threads
 
 
 @dataclass
@@ -48,14 +48,13 @@ def measure_methods(
     measured = {method: Measured(readers) for method in plans}
     tasks = _tasks(plans, davis, readers)
     seen: dict[str, Counter] = {method: Counter() for method in plans}
-    with pool_of(workers) as pool:
-        results = in_pool(pool, lambda task: task[-1].run(), tasks, "scoring", "frame", progress)
-        for (sequence, frame, _), result in zip(tasks, results, strict=True):
-            for method, score in result.items():
-                one = measured[method]
-                one.rows += [(sequence, number, frame, j, f) for number, j, f in score.rows]
-                one.pixels[sequence] = one.pixels.get(sequence, 0) + np.array(score.pixels)
-                seen[method].update((sequence, number) for number in score.seen)
+    results = in_threads(lambda task: task[-1].run(), tasks, "scoring", "frame", progress, workers)
+    for (sequence, frame, _), result in zip(tasks, results, strict=True):
+        for method, score in result.items():
+            one = measured[method]
+            one.rows += [(sequence, number, frame, j, f) for number, j, f in score.rows]
+            one.pixels[sequence] = one.pixels.get(sequence, 0) + np.array(score.pixels)
+            seen[method].update((sequence, number) for number in score.seen)
     for method, one in measured.items():
         one.notes = _unseen(seen[method], readers)
     return measured

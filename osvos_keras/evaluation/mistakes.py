@@ -90,6 +90,5 @@ def worst_frames(per_frame: pd.DataFrame, count: int = 5) -> pd.DataFrame:
 def read_regions(pair: Pair, reader: Reader) -> tuple[np.ndarray, np.ndarray]:
     """Mask and annotation of a pair, (H, W) bool each; of several objects all together, without void."""
     annotation = reader.annotation(pair.annotation)
-    mask = np.zeros_like(annotation) if pair.mask is None else reader.mask(pair.mask)
-    both = [found for _, found in reader.split(mask, annotation)]
+    both = [found for _, found in reader.split(reader.mask_like(pair.mask, annotation), annotation)]
     return tuple(np.logical_or.reduce(regions) for regions in zip(*both, strict=True))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from osvos_keras.errors import DataError
-from osvos_keras.evaluation.folder import read_any_mask
+from osvos_keras.evaluation.folder import check_size, read_any_mask
 from osvos_keras.io.images import open_image
 from osvos_keras.io.masks import davis_palette, read_annotation, read_values
 
@@ -52,6 +52,18 @@ class Reader:
                 f"{self.objects}. Write each object under its number there, and 0 elsewhere."
             )
         return numbers
+
+    def mask_like(self, path: Path | None, annotation: np.ndarray) -> np.ndarray:
+        """As `mask`, of the annotation's size; without a file it is empty.
+
+        Raises:
+            DataError: as `mask`, or the mask has another size.
+        """
+        if path is None:
+            return np.zeros_like(annotation)
+        mask = self.mask(path)
+        check_size(path, mask, annotation)
+        return mask
 
     def split(
         self, mask: np.ndarray, annotation: np.ndarray

@@ -4,16 +4,16 @@ Each annotation is read once, however many methods there are; a few images are i
 (Decoding and the metrics leave Python's lock, so processes would gain nothing.)
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
-from osvos_keras.evaluation.folder import Pair, check_size
+from osvos_keras.evaluation.folder import Pair
 from osvos_keras.evaluation.objects import Reader
 from osvos_keras.metrics import contour_accuracy, count_pixels, region_similarity
 
@@ -39,26 +39,23 @@ class FrameTask:
 
     Attributes:
         pairs: the frame's pair by the name of the method.
-        read: reads masks and annotations as the sequence's kind asks.
+        reader: reads masks and annotations as the sequence's kind asks.
         is_scored: whether J and F are wanted (the first and the last frame have their pixels counted only).
     """
 
     pairs: Mapping[str, Pair]
-    read: Reader
+    reader: Reader
     is_scored: bool
 
     def run(self) -> dict[str, FrameScore]:
-        annotation = self.read.annotation(next(iter(self.pairs.values())).annotation)
+        """What is measured of each method's mask, by the name of the method."""
+        annotation = self.reader.annotation(next(iter(self.pairs.values())).annotation)
         return {name: self._score(pair.mask, annotation) for name, pair in self.pairs.items()}
 
     def _score(self, path: Path | None, annotation: np.ndarray) -> FrameScore:
-        if path is None:
-            mask = np.zeros_like(annotation)
-        else:
-            mask = self.read.mask(path)
-            check_size(path, mask, annotation)
+        mask = self.reader.mask_like(path, annotation)
         rows, both, total, seen = [], 0, 0, set()
-        for number, (found, true) in self.read.split(mask, annotation):
+        for number, (found, true) in self.reader.split(mask, annotation):
             if self.is_scored:
                 rows.append((number, region_similarity(found, true), contour_accuracy(found, true)))
             pixels = count_pixels(found, true)
@@ -68,20 +65,10 @@ class FrameTask:
         return FrameScore(rows, frozenset(seen), (both, total))
 
 
-@contextmanager
-def pool_of(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool of threads that drops what waits when the block is left by an error or by Ctrl-C."""
-    pool = ThreadPoolExecutor(workers)
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
-
-
-def in_pool(
-    pool: ThreadPoolExecutor, work: Callable, items: Sequence, text: str, unit: str, progress: bool
-) -> Iterable:
-    """The results of `work` for each item, in order, with a bar."""
-    return tqdm(pool.map(work, items), text, len(items), unit=unit, disable=not progress or not items)
+def in_threads(
+    work: Callable, items: Sequence, text: str, unit: str, progress: bool, workers: int | None = None
+) -> list:
+    """The results of `work` for each item, in order, with a bar; no workers given: one for each CPU core."""
+    workers, disable = workers or os.cpu_count(), not progress or not items
+    options = {"desc": text, "unit": unit, "disable": disable, "tqdm_class": tqdm}
+    return thread_map(work, items, max_workers=workers, **options)

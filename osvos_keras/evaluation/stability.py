@@ -22,18 +22,8 @@ BATCH = 4  # pairs that are aligned at once; so many matrices of costs are in me
 ROWS = 64  # of such a matrix that are computed at once
 
 
-def temporal_stability(outlines: Sequence[np.ndarray | None]) -> float:
-    """T of consecutive outlines, lower is steadier; NaN if no two neighbours have an outline.
-
-    Args:
-        outlines: of the first annotation and then of the mask of every scored frame, as
-            `outlines.find_outline` returns them.
-    """
-    return mean_of_costs(pair_costs(outlines))
-
-
 def mean_of_costs(costs: Sequence[float]) -> float:
-    """T from the costs of `pair_costs`; NaN without any."""
+    """T, lower is steadier, from the costs of `pair_costs`; NaN without any."""
     return SCALE * float(np.nanmean(costs)) if np.isfinite(costs).any() else float("nan")
 
 
@@ -41,7 +31,8 @@ def pair_costs(outlines: Sequence[np.ndarray | None]) -> np.ndarray:
     """The mean cost of the matched points of each two neighbours; NaN where one has no outline.
 
     Args:
-        outlines: as for `temporal_stability`.
+        outlines: of the first annotation and then of the mask of every scored frame, as
+            `outlines.find_outline` returns them.
 
     Returns:
         (number of outlines - 1,) float64, from 0 to 1.

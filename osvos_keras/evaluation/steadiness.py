@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,19 +10,15 @@ from osvos_keras.davis import Davis
 from osvos_keras.evaluation.db_info import read_db_info
 from osvos_keras.evaluation.objects import Reader
 from osvos_keras.evaluation.outlines import find_outline
-from osvos_keras.evaluation.scoring import in_pool, pool_of
+from osvos_keras.evaluation.results import Scores
+from osvos_keras.evaluation.scoring import in_threads
 from osvos_keras.evaluation.stability import BATCH, mean_of_costs, pair_costs
 from osvos_keras.evaluation.tables import STATISTICS
-
-if TYPE_CHECKING:
-    from osvos_keras.evaluation import Scores
 
 CHUNK = 2 * BATCH  # pairs of outlines per task
 
 
-def add_stability(
-    scores: Mapping[str, "Scores"], davis: Davis, *, progress: bool = True
-) -> dict[str, "Scores"]:
+def add_stability(scores: Mapping[str, Scores], davis: Davis, *, progress: bool = True) -> dict[str, Scores]:
     """The scores with a column T, where `db_info.yml` says that it is defined; of one object only.
 
     Args:
@@ -46,10 +41,10 @@ def add_stability(
             parts = (line[start : start + CHUNK + 1] for start in range(0, len(masks), CHUNK))
             tasks += [(method, name, part) for part in parts]
     costs: dict[str, dict[str, list[float]]] = {method: {name: [] for name in names} for method in scores}
-    with pool_of(first.arguments["workers"]) as pool:
-        found = in_pool(pool, lambda task: _costs(task[2], readers[task[1]]), tasks, "T", "part", progress)
-        for (method, name, _), part in zip(tasks, found, strict=True):
-            costs[method][name] += part.tolist()
+    workers = first.arguments["workers"]
+    found = in_threads(lambda task: _costs(task[2], readers[task[1]]), tasks, "T", "part", progress, workers)
+    for (method, name, _), part in zip(tasks, found, strict=True):
+        costs[method][name] += part.tolist()
     return {method: _with_column(one, costs[method]) for method, one in scores.items()}
 
 
@@ -59,7 +54,7 @@ def _costs(line: list, reader: Reader) -> np.ndarray:
     return pair_costs(outlines)
 
 
-def _with_column(scores: "Scores", costs: Mapping[str, list[float]]) -> "Scores":
+def _with_column(scores: Scores, costs: Mapping[str, list[float]]) -> Scores:
     per_sequence, overall = scores.per_sequence.copy(), scores.overall.copy()
     if costs:
         values = [mean_of_costs(costs.get(name, [])) for name in per_sequence["sequence"]]

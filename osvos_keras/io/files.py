@@ -2,6 +2,7 @@
 
 import codecs
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -12,13 +13,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from osvos_keras.errors import DataError, FolderError, OsvosError
 from osvos_keras.io.paths import TEMPORARY, resolve_output
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+WHERE = "RUN_DIR, --run-dir, --out or --to"  # what names a folder to write to
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNWRITABLE = (
     *FULL,
@@ -63,6 +68,12 @@ def natural_key(name: str) -> list:
     return [[(int(part), "") if part.isdecimal() else (-1, part) for part in parts], parts]
 
 
+def last_number(name: str) -> int | None:
+    """The number that a file's name ends in, or the last one in it; None without one."""
+    numbers = re.findall(r"[0-9]+", name)
+    return int(numbers[-1]) if numbers else None
+
+
 def require_file(path: str | Path) -> int:
     """The size of a regular file in bytes. Call it before opening the file.
 
@@ -102,9 +113,13 @@ def read_lines(path: str | Path) -> list[str]:
     return re.split(r"\r\n|\r|\n", text)
 
 
-def clear_temporaries(folder: str | Path) -> None:
-    """Remove the half-written files of a killed process. The caller must hold the folder's lock."""
-    for path in Path(folder).glob(f"{TEMPORARY}*"):
+def clear_temporaries(folder: str | Path, name: str | None = None) -> None:
+    """Remove the half-written files of a killed process, or those that were to become `name`.
+
+    The caller must hold the folder's lock, or be the only one that writes `name`.
+    """
+    ending = "" if name is None else f"-{glob.escape(name)}"
+    for path in Path(folder).glob(f"{TEMPORARY}*{ending}"):
         _remove(path)
 
 
@@ -126,7 +141,7 @@ def make_folder(folder: str | Path) -> Path:
             pass
     except OSError as error:
         raise FolderError(
-            f"{folder}: cannot write there ({error.strerror}). Choose another folder (RUN_DIR, --out)."
+            f"{folder}: cannot write there ({error.strerror}). Choose another folder ({WHERE})."
         ) from error
     return folder
 
@@ -149,7 +164,7 @@ def lock_folder(folder: str | Path, wait: float = 0, name: str = ".lock") -> Ite
             yield folder
     except Timeout as error:
         raise FolderError(
-            f"{folder}: another run is writing there. Wait until it ends, or choose another folder (RUN_DIR)."
+            f"{folder}: another run is writing there. Wait until it ends, or choose another folder ({WHERE})."
         ) from error
 
 
@@ -194,6 +209,12 @@ def write_json(path: str | Path, data: Any) -> Path:
     with write_atomically(path) as temporary:
         temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     return Path(path)
+
+
+def write_csv(path: str | Path, table: "pd.DataFrame", index: bool = False) -> None:
+    """Write a table as CSV, atomically."""
+    with write_atomically(path) as temporary:
+        table.to_csv(temporary, index=index)
 
 
 def read_json(path: str | Path) -> dict[str, Any] | None:

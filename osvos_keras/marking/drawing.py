@@ -94,7 +94,7 @@ class MaskDrawing:
         Raises:
             MaskError: no object is drawn, the objects cover the whole frame, or their numbers have a gap. In
                 a correction objects may be absent, but none may be new.
-            OSError: the file cannot be written.
+            FolderError: the file cannot be written.
         """
         if count is not None:
             write_correction(path, self.objects, count)

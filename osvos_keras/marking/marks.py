@@ -188,7 +188,8 @@ def given_objects(
         polygons: the corners (x, y) of each, in pixels.
 
     Raises:
-        MaskError: nothing is marked; or a mask has another size, is empty, or covers the whole frame.
+        MaskError: nothing is marked, or more than `MAX_OBJECTS`; or a mask has another size, is empty, or
+            covers the whole frame.
         DataError: a file is missing or unreadable.
     """
     size = frame.shape[:2]
@@ -199,7 +200,7 @@ def given_objects(
     ]
     if not marked:
         raise MaskError("no object is marked: give a mask, a box or a polygon.")
-    objects = np.zeros(size, np.uint8)
+    objects = np.zeros(size, int)
     for source, mask in marked:
         check_mask(mask, source)
         free = (mask > 0) & (objects == 0)
@@ -208,7 +209,8 @@ def given_objects(
             raise MaskError(f"{source}: another object is already marked there. Mark a different object.")
     for number in range(1, objects.max() + 1):
         check_mask(objects == number, f"object {number}")
-    return objects
+    _check_count(int(objects.max()))
+    return objects.astype(np.uint8)
 
 
 def number_objects(marked: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
@@ -227,9 +229,13 @@ def number_objects(marked: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
     for index, objects in marked.items():
         numbered[index] = np.where(objects > 0, objects.astype(int) + count, 0)
         count += int(objects.max())
+    _check_count(count)
+    return {index: objects.astype(np.uint8) for index, objects in numbered.items()}
+
+
+def _check_count(count: int) -> None:
     if count > MAX_OBJECTS:
         raise MaskError(f"{count} objects are marked; mark at most {MAX_OBJECTS}.")
-    return {index: objects.astype(np.uint8) for index, objects in numbered.items()}
 
 
 def read_correction(path: str | Path, size: Sequence[int], count: int) -> np.ndarray:

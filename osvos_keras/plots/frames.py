@@ -16,10 +16,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from osvos_keras.davis import Davis
-from osvos_keras.evaluation import Scores
 from osvos_keras.evaluation.folder import Pair
 from osvos_keras.evaluation.mistakes import read_regions
 from osvos_keras.evaluation.objects import find_reader
+from osvos_keras.evaluation.results import Scores
 from osvos_keras.evaluation.tables import mean_over_objects
 from osvos_keras.io.images import read_frame
 from osvos_keras.io.paths import find_input
@@ -110,7 +110,9 @@ def gallery(
     """A row per sequence, with frames over time: the mask, and the annotation's outline.
 
     Args:
-        davis, masks, sequences: as for `evaluate`; an absent mask is drawn as empty.
+        davis: the data set.
+        masks: the folder of masks; an absent mask is drawn as empty.
+        sequences: a split, names, or names joined by commas.
         scores: scores of these masks; adds J below each frame and the means beside each row.
         columns: frames per sequence; the first one is the frame whose annotation was given.
         out: a PNG to write.
@@ -202,12 +204,13 @@ def read_cell(
     sequence, annotation = path.parent.name, davis.annotation_path(path)
     plan = {} if scores is None else {pair.frame: pair for pair in scores.plan.get(sequence, ())}
     mask = find_input(masks) / sequence / f"{path.stem}.png"
-    pair = Pair(path.stem, annotation, mask if mask.is_file() else None)
-    pair = Pair(path.stem, annotation, annotation) if is_first else plan.get(path.stem, pair)
+    pair = plan.get(path.stem, Pair(path.stem, annotation, mask if mask.is_file() else None))
+    pair = Pair(path.stem, annotation, None) if is_first else pair
     reader = find_reader(davis.annotation_path(davis.frames(sequence)[0]))
     frame = shrink(read_frame(path), width)
     if is_first or annotation.exists():
-        return frame, *(shrink(region, width) for region in read_regions(pair, reader))
+        mask, region = (shrink(one, width) for one in read_regions(pair, reader))
+        return frame, region if is_first else mask, region
     mask = np.zeros(frame.shape[:2], bool) if pair.mask is None else reader.mask(pair.mask) > 0
     return frame, shrink(mask, width), None
 

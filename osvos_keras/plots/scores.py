@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from osvos_keras.davis import Davis
-from osvos_keras.evaluation import Scores, compare, published_scores
+from osvos_keras.evaluation import compare, published_scores
+from osvos_keras.evaluation.results import Scores
 from osvos_keras.evaluation.tables import mean_over_objects
 from osvos_keras.plots.figures import (
     BLACK,

@@ -5,8 +5,8 @@ from textwrap import fill
 from matplotlib.figure import Figure
 
 from osvos_keras.davis import Davis
-from osvos_keras.evaluation import Scores
 from osvos_keras.evaluation.mistakes import describe_mistakes, read_regions, worst_frames
+from osvos_keras.evaluation.results import Scores
 from osvos_keras.io.images import read_frame
 from osvos_keras.plots.figures import new_figure
 from osvos_keras.plots.frames import show_overlay, shrink

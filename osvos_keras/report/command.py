@@ -1,26 +1,17 @@
 """What `osvos evaluate` does: score folders of masks, print and write the tables, then the pictures."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
 from osvos_keras.davis import Davis
-from osvos_keras.evaluation import (
-    Scores,
-    add_files,
-    compare,
-    evaluate_methods,
-    remove_files,
-    require_own_folder,
-)
+from osvos_keras.evaluation import compare, evaluate_methods
 from osvos_keras.evaluation.folder import require_folder
-from osvos_keras.evaluation.scoring import pool_of
+from osvos_keras.evaluation.results import Scores, add_files, remove_files, require_own_folder
 from osvos_keras.evaluation.steadiness import add_stability
-from osvos_keras.io.files import make_folder, write_atomically
+from osvos_keras.io.files import make_folder, write_csv
 from osvos_keras.io.paths import find_input
 
 
@@ -99,7 +90,8 @@ def _add_stability(
 def _by_method(folders: Sequence[Path]) -> dict[str, Path]:
     """Each folder under the shortest end of its path that tells it apart; a last `masks` says nothing."""
     parts = [
-        folder.parts[1:-1] if folder.name == "masks" and folder.parent not in folders else folder.parts[1:]
+        (folder.parent if folder.name == "masks" and folder.parent not in folders else folder).parts[1:]
+        or ("masks",)  # at the root of the disk
         for folder in folders
     ]
     for length in range(1, max(map(len, parts)) + 1):
@@ -142,8 +134,8 @@ def _print_comparison(scores: Mapping[str, Scores], out: Path) -> None:
     overall = pd.DataFrame({name: one.overall.iloc[0] for name, one in scores.items()}).T
     print(_as_text(overall, index=True))
     add_files(out, ["comparison.csv"])
-    with write_atomically(out / "comparison.csv") as temporary:
-        table.set_axis([f"{measure} {method}" for measure, method in table.columns], axis=1).to_csv(temporary)
+    named = table.set_axis([f"{measure} {method}" for measure, method in table.columns], axis=1)
+    write_csv(out / "comparison.csv", named, index=True)
 
 
 def write_pictures(
@@ -163,10 +155,9 @@ def write_pictures(
     add_files(out, ["report.html"])
     for path in pictures:
         add_files(path.parent, [path.name])
-    with pool_of(os.cpu_count() or 1) as pool:
-        write_html_report(scores, davis, out / "report.html", pool, progress)
-        for path, draw in tqdm(pictures.items(), "pictures", unit="picture", disable=not progress):
-            draw(path)
+    write_html_report(scores, davis, out / "report.html", progress)
+    for path, draw in tqdm(pictures.items(), "pictures", unit="picture", disable=not progress):
+        draw(path)
 
 
 def _pictures(
@@ -185,8 +176,7 @@ def _pictures(
     for name, one in scores.items():
         place, masks, names = places[name], one.arguments["masks"], one.arguments["sequences"]
         pictures[place / "worst.png"] = drawn(worst_pictures, davis, one)
-        draw_gallery = partial(gallery, davis, masks, names, one)
-        pictures[place / "gallery.png"] = lambda path, draw=draw_gallery: draw(out=path)
+        pictures[place / "gallery.png"] = drawn(gallery, davis, masks, names, one)
         pictures[place / "sequences.png"] = drawn(score_bars, one)
         if not one.attributes.empty:
             pictures[place / "attributes.png"] = drawn(attribute_bars, one)

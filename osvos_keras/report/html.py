@@ -4,7 +4,6 @@ import base64
 import io
 import json
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -13,11 +12,11 @@ from PIL import Image
 
 from osvos_keras import __version__
 from osvos_keras.davis import Davis
-from osvos_keras.evaluation import Scores
 from osvos_keras.evaluation.folder import Pair
 from osvos_keras.evaluation.mistakes import describe_mistakes, read_regions, worst_frames
 from osvos_keras.evaluation.objects import Reader
-from osvos_keras.evaluation.scoring import in_pool
+from osvos_keras.evaluation.results import Scores
+from osvos_keras.evaluation.scoring import in_threads
 from osvos_keras.evaluation.tables import mean_over_objects
 from osvos_keras.io.files import write_atomically
 from osvos_keras.io.images import orientation, read_frame
@@ -32,7 +31,6 @@ def write_html_report(
     scores: Mapping[str, Scores],
     davis: Davis,
     path: str | Path,
-    pool: ThreadPoolExecutor,
     progress: bool = True,
 ) -> Path:
     """Write the report of one method or several.
@@ -41,7 +39,6 @@ def write_html_report(
         scores: by the name of the method, of the same sequences.
         davis: the data set.
         path: the file.
-        pool: where frames are read and made small.
         progress: show a bar.
     """
     first = next(iter(scores.values()))
@@ -50,8 +47,7 @@ def write_html_report(
         for name, plan in first.plan.items()
         for index, frame in enumerate(_frames(davis, name, plan))
     ]
-    drawn = in_pool(pool, lambda task: _picture(*task), tasks, "report.html", "frame", progress)
-    pictures = iter(list(drawn))
+    pictures = iter(in_threads(lambda task: _picture(*task), tasks, "report.html", "frame", progress))
     sequences = [
         {"name": name, "frames": [next(pictures) for _ in plan]} for name, plan in first.plan.items()
     ]

@@ -25,7 +25,14 @@ from tqdm import tqdm
 
 from osvos_keras.davis import Davis
 from osvos_keras.errors import FolderError, VideoError
-from osvos_keras.io.files import clear_temporaries, list_files, make_folder, sha256, write_atomically
+from osvos_keras.io.files import (
+    clear_temporaries,
+    last_number,
+    list_files,
+    make_folder,
+    sha256,
+    write_atomically,
+)
 from osvos_keras.io.images import SUFFIXES, open_image, orientation, read_frame
 from osvos_keras.io.kept import require_absent, set_aside
 from osvos_keras.io.literals import check_range, check_type
@@ -38,7 +45,6 @@ from osvos_keras.video.pictures import (
     check_images,
     check_sides,
     list_images,
-    number_of,
     open_pictures,
     read_pictures,
 )
@@ -82,7 +88,7 @@ class Clip:
         found = [index for index, stem in enumerate(stems) if stem == bare]
         if not found and bare.isdecimal():
             digits = bare.lstrip("0") or "0"
-            found = [index for index, stem in enumerate(stems) if str(number_of(stem)) == digits]
+            found = [index for index, stem in enumerate(stems) if str(last_number(stem)) == digits]
         if len(found) != 1:
             problem = f"several frames are numbered {name}" if found else f"there is no frame {name}"
             raise VideoError(

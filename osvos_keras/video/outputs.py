@@ -1,11 +1,10 @@
 """The files of a clip outside its run folder: they never replace an input, and are written once."""
 
-import glob
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from osvos_keras.errors import ConfigError
-from osvos_keras.io.files import TEMPORARY, sha256
+from osvos_keras.io.files import clear_temporaries, sha256
 from osvos_keras.io.kept import checksums, keep_others
 from osvos_keras.io.paths import find_input
 from osvos_keras.io.records import read_record, write_record
@@ -96,14 +95,8 @@ def write_once(clip: Clip, masks: Path, kind: str, files: Sequence[Path], write:
     record = read_record(record_file, made_with)
     if record is None or record.get("files") != checksums(files):
         keep_others(files, (read_record(record_file) or {}).get("files"))
-        _clear_stale(files)
+        for path in files:
+            clear_temporaries(path.parent, path.name)  # other runs may write to the same folder
         write_record(record_file, made_with, files={str(path): None for path in files})  # begun
         write(*files)
         write_record(record_file, made_with, files=checksums(files))
-
-
-def _clear_stale(files: Sequence[Path]) -> None:
-    """Remove half-written files of a killed run of this clip; other runs may write to the same folder."""
-    for path in files:
-        for stale in path.parent.glob(f"{TEMPORARY}*-{glob.escape(path.name)}"):
-            stale.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageSequence
 
 from osvos_keras.errors import VideoError, VideoWarning
-from osvos_keras.io.files import list_files, natural_key
+from osvos_keras.io.files import last_number, list_files, natural_key
 from osvos_keras.io.images import (
     FORMATS,
     SUFFIXES,
@@ -141,7 +141,7 @@ def _pattern(path: Path) -> str:
 
 def _left_out_numbers(images: Sequence[Path]) -> str:
     """Name the places where the numbers in the names increase by more than the usual step."""
-    numbers = [number_of(path.stem) for path in images]
+    numbers = [last_number(path.stem) for path in images]
     if None in numbers:
         return ""
     steps = [after - before for before, after in pairwise(numbers)]
@@ -150,12 +150,6 @@ def _left_out_numbers(images: Sequence[Path]) -> str:
         f"{a.name} … {b.name}" for step, (a, b) in zip(steps, pairwise(images), strict=True) if step > usual
     ]
     return f"numbers are missing; the clip has no frames for them: {_listed(gaps)}." if gaps else ""
-
-
-def number_of(name: str) -> int | None:
-    """The last number in a frame's name; None if it has none."""
-    numbers = re.findall(r"[0-9]+", name)
-    return int(numbers[-1]) if numbers else None
 
 
 def _listed(names: Sequence[str]) -> str:

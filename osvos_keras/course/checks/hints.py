@@ -94,6 +94,7 @@ def _tasks() -> dict[str, str]:
 
 
 def first_hint(check: str) -> str:
+    """What the function of `checks.<check>` is to do, as its exercise says it."""
     return _tasks().get(check, SECOND[check])
 
 

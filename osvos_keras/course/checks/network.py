@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 from keras import ops
 
+from osvos_keras.conventions import OURS
 from osvos_keras.course.checks.compare import compare
 from osvos_keras.model import BilinearUpsample, PrepareFrame
 
-MEANS = np.array([103.939, 116.779, 123.68])  # blue, green, red
+MEANS = np.array(OURS.means)  # blue, green, red
 
 
 def prepare_frame(student: Callable) -> None:

@@ -1,7 +1,6 @@
-"""`osvos export`: a trained network for other programs."""
+"""The commands for weights: `osvos weights convert` and `osvos export`."""
 
 import argparse
-from pathlib import Path
 
 HOW_TO_OPEN = {
     "keras": "import keras, osvos_keras.model; model = keras.models.load_model({path!r})",
@@ -10,7 +9,28 @@ HOW_TO_OPEN = {
 }
 
 
+def add_convert_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `osvos weights convert`."""
+    command.add_argument("source", help="the checkpoint; its kind is recognized by its content")
+    command.add_argument("--to", required=True, metavar="FILE.weights.h5", help="the file to write")
+    command.add_argument("--half", action="store_true", help="store float16: half the size")
+    command.add_argument(
+        "--backbone-only",
+        action="store_true",
+        help="convert only VGG16's convolutions; the branches get random weights",
+    )
+
+
+def run_convert(args: argparse.Namespace) -> int:
+    """`osvos weights convert`. Returns the exit status 0."""
+    from osvos_keras.convert.layouts import convert_weights
+
+    print(convert_weights(args.source, args.to, half=args.half, backbone_only=args.backbone_only))
+    return 0
+
+
 def add_export_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `osvos export`."""
     from osvos_keras.convert.export import FORMATS
 
     command.add_argument("weights", metavar="WEIGHTS", help="parent, or the weights of a training (a file)")
@@ -39,7 +59,7 @@ def _find_settings(weights: str) -> str | None:
     from osvos_keras.io.records import read_record
     from osvos_keras.trained import RECORD, WEIGHTS_FILE
 
-    path = Path(find_input(weights))
+    path = find_input(weights)
     record = read_record(path.parent / RECORD) if path.name == WEIGHTS_FILE else None
     config = record["made_with"].get("config") if record else None
     if not isinstance(config, dict):
