@@ -185,9 +185,11 @@ class Davis:
 
     def input_files(self, sequence: str) -> list[Path]:
         """The frames of a sequence, then the annotations that are there; raises as `first_files`."""
-        self.first_files(sequence)  # raises
-        known = self.known_annotations(sequence)
-        return [*self.frames(sequence), *known.values()]
+        frames = self.frames(sequence)
+        annotations = [self.annotation_path(frame) for frame in frames]
+        if not annotations[0].exists():
+            self.first_files(sequence)  # raises
+        return [*frames, *(path for path in annotations if path.exists())]  # planning counts every listing
 
     def annotations(self, sequence: str) -> list[Path]:
         """The annotations of a sequence, one for each frame.

@@ -6,7 +6,7 @@ above 0, that is, its probability above one half.
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
@@ -29,7 +29,12 @@ from osvos_keras.pipeline import resized_size
 from osvos_keras.refinement import snap_contour
 from osvos_keras.threads import in_order, worker_threads
 
+Observer = Callable[[Path, np.ndarray], object]
 AHEAD = 8  # frames that are read before, or snapped and written after, the network's own
+
+
+def no_one(path: Path, logits: np.ndarray) -> None:
+    """Observes nothing."""
 
 
 class _Frame(NamedTuple):
@@ -162,6 +167,7 @@ def segment_sequence(
     learned_area: float | None = None,
     progress: bool = True,
     frames: Sequence[Path] | None = None,
+    observe: Observer = no_one,
 ) -> Path:
     """Write the masks of a sequence: `folder/<sequence>/00000.png`, 0 and 255, the frames' own size.
 
@@ -173,6 +179,7 @@ def segment_sequence(
         settings, learned_area, progress: as for `predict_sequence`; no learned area is that of the first
             annotation.
         frames: some of the sequence's frames; None takes all.
+        observe: called with the path and the logits (H, W) of every frame, in several threads.
 
     Returns:
         The sequence's folder of masks.
@@ -190,6 +197,7 @@ def segment_sequence(
 
     def write(found: tuple[Path, np.ndarray]) -> None:
         path, logits = found
+        observe(path, logits)
         write_mask(masks / f"{path.stem}.png", logits > 0)
 
     with worker_threads() as pool:

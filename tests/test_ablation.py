@@ -134,7 +134,7 @@ def test_moments_must_be_numbers_of_steps(tiny, tmp_path):
     for moments in ([], [-1, 3]):
         with pytest.raises(ConfigError, match="numbers of steps"):
             run_ablation(tiny, ["cow"], STARTS, CONFIG, moments, tmp_path)
-    with pytest.raises(ConfigError, match="every is 0; it must lie between 1"):
+    with pytest.raises(ConfigError, match="every is 0; it must be above zero"):
         run_ablation(tiny, ["cow"], STARTS, CONFIG, [1], tmp_path, every=0)
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -72,7 +73,13 @@ def start(notebook, tmp_path) -> subprocess.Popen:
     (tmp_path / "hold").touch()
     (tmp_path / "started").unlink(missing_ok=True)
     command = [sys.executable, "-m", "osvos_keras.cli", "run", notebook, "--out", tmp_path / "done.ipynb"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=PROJECT)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=PROJECT,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background ignores it
+    )
     end = time.monotonic() + 120
     while not (tmp_path / "started").exists():
         assert time.monotonic() < end and process.poll() is None

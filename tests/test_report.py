@@ -132,7 +132,7 @@ def test_a_spoiled_record_is_no_record(masks, davis, tmp_path, record):
     [
         (("--sequences", ","), "--sequences names no sequence"),
         (("--sequences", ""), "--sequences names no sequence"),
-        (("--workers", "0"), "--workers is 0; it must lie between 1 and"),
+        (("--workers", "0"), "--workers is 0; it must be above zero"),
         (("--out", ""), "a path is empty"),
     ],
 )

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from osvos_keras.cli.clips import plain_warnings
 from osvos_keras.cli.marks import parse_mark, parse_points
-from osvos_keras.cli.segment import plain_warnings
 from osvos_keras.config import OnlineConfig
 from osvos_keras.errors import ConfigError, MaskError, VideoWarning
 from osvos_keras.io.images import read_frame
@@ -24,6 +24,7 @@ from osvos_keras.trained import WEIGHTS_FILE
 from osvos_keras.video import overlay, segment
 from osvos_keras.video.clip import import_clip
 from osvos_keras.video.codec import read_video, write_gif, write_webm
+from osvos_keras.video.doubt import expected_similarity, least_sure
 from osvos_keras.video.objects import merge_logits
 from osvos_keras.video.overlay import contact_sheet, draw_objects, pick_frames, write_overlays
 from osvos_keras.video.segment import segment_clip
@@ -73,6 +74,40 @@ def test_command_leaves_masks_video_gif_and_sheet(done, capsys):
         assert sheet.width == 1000
     assert (run / "online" / "disk" / WEIGHTS_FILE).is_file()
     assert not list(folder.rglob(".tmp-*"))
+
+
+def test_the_masks_in_most_doubt_are_named(done, capsys):
+    folder, arguments = done
+    assert call(arguments) == 0
+    clip = import_clip(arguments[1], folder / "run/clip", progress=False)
+    (doubtful,) = least_sure(clip, folder / "run/masks/disk")  # all frames are neighbours
+    expected = json.loads((folder / "run/masks/disk.json").read_text())["expected"]
+    assert [path.stem for path in clip.frames] == sorted(expected)
+    assert doubtful == min(sorted(expected)[1:], key=expected.get)  # the first frame was learned
+    said = capsys.readouterr().err
+    assert f"least sure: the masks of {doubtful}. If one is wrong, correct it: osvos mark " in said
+    assert f"mark {arguments[1]} --frame {doubtful} --correct --run-dir {folder / 'run'}\n" in said
+
+
+@pytest.mark.parametrize("expected", [None, [], {"00001": "high"}, {"00009": 0.1}, {"00000": 0.1}])
+def test_without_doubt_no_frame_is_named(done, tmp_path, expected):
+    folder, arguments = done
+    clip = import_clip(arguments[1], folder / "run/clip", progress=False)
+    shutil.copy(folder / "run/masks/disk.json", tmp_path / "disk.json")
+    record = json.loads((tmp_path / "disk.json").read_text()) | {"expected": expected}
+    (tmp_path / "disk.json").write_text(json.dumps(record))
+    assert least_sure(clip, tmp_path / "disk") == []
+    assert least_sure(clip, tmp_path / "another") == []
+
+
+def test_the_expected_j_is_that_of_the_probabilities():
+    """Six pixels: two in the mask with p = 0.9 and 0.6, the others with p = 0.2, 0.2, 0 and 0."""
+    probability = np.array([[0.9, 0.6, 0.2], [0.2, 1e-30, 1e-30]])
+    logits = np.log(probability / (1 - probability)).astype(np.float32)
+    assert expected_similarity(logits) == pytest.approx((0.9 + 0.6) / (2 + 0.2 + 0.2))
+    sure = np.where([[1, 0, 0]], 90, -90).astype(np.float32)
+    assert expected_similarity(sure) == 1
+    assert expected_similarity(-abs(sure)) == 0
 
 
 def refuse(what):

@@ -3,8 +3,8 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,24 +66,33 @@ def run_notebook(
     notebook, parameters, output = check_run(notebook, parameters, output)
     make_folder(output.parent)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # inherited by the kernel
-    logging.getLogger("papermill").setLevel(
-        logging.ERROR
-    )  # `check_parameters` has done the checks it warns of
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # what it warns of was checked
     source, target = (str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, output))
+    with (
+        _explained(notebook, output),
+        open_kernel(output.with_suffix(".log")) as kernel,
+        keep_signals(),
+    ):
+        on_kernel(kernel)
+        papermill.execute_notebook(
+            source,  # papermill would substitute text in single braces
+            target,
+            parameters,
+            kernel_name="python3",  # the notebook may name none
+            language="python",
+            km=kernel,
+            **({} if lesson else {"skip_cells_with_tag": LESSON}),
+            progress_bar=progress,
+            coalesce_streams=True,  # a progress bar leaves its last state, not each
+        )
+    return output
+
+
+@contextmanager
+def _explained(notebook: Path, output: Path) -> Iterator[None]:
+    """Turn papermill's errors, and those of a full disk, into ones that say what to do."""
     try:
-        with open_kernel(output.with_suffix(".log")) as kernel, keep_signals():
-            on_kernel(kernel)
-            papermill.execute_notebook(
-                source,  # papermill would substitute text in single braces
-                target,
-                parameters,
-                kernel_name="python3",  # the notebook may name none
-                language="python",
-                km=kernel,
-                **({} if lesson else {"skip_cells_with_tag": LESSON}),
-                progress_bar=progress,
-                coalesce_streams=True,  # a progress bar leaves its last state, not each
-            )
+        yield
     except DeadKernelError as error:
         raise NotebookError(
             f"{notebook.name}: its kernel died: it was killed, or memory ran out. Run the same command again "
@@ -100,7 +109,6 @@ def run_notebook(
         raise FolderError(
             f"{output}: cannot be written ({error.strerror}). Make room, and run the same command again."
         ) from error
-    return output
 
 
 def check_run(

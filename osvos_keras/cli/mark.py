@@ -12,8 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from osvos_keras.cli.clips import RUNS, find_output, find_run_dir, plain_warnings, say
 from osvos_keras.cli.marks import Marks, add_mark_arguments, read_marked, read_marks
-from osvos_keras.cli.segment import RUNS, plain_warnings, say
 from osvos_keras.errors import ConfigError, MaskError
 
 if TYPE_CHECKING:
@@ -58,13 +58,12 @@ def run_mark(args: argparse.Namespace) -> int:
         OsvosError: something is wrong. Arguments and files are checked before the clip is read.
     """
     from osvos_keras.io.files import lock_folder, make_folder
-    from osvos_keras.io.paths import find_input, resolve_output
-    from osvos_keras.video.clip import find_clip_folder
+    from osvos_keras.io.paths import find_input
     from osvos_keras.video.outputs import check_places
 
     marks = _read_marks(args)
     mask, preview = _find_outputs(args, marks)
-    run_dir = find_clip_folder(args.clip, RUNS) if args.run_dir is None else resolve_output(args.run_dir)
+    run_dir = find_run_dir(args)
     given = {find_input(path) for path in marks.files}
     outputs = [preview] if args.out is None and mask in given else [mask, preview]
     check_places(args.clip, given, run_dir, outputs)
@@ -113,16 +112,14 @@ def _find_outputs(args: argparse.Namespace, marks: Marks) -> tuple[Path, Path]:
     from osvos_keras.io.paths import find_input, resolve_output
     from osvos_keras.video.clip import clip_name
 
-    for name in ("out", "preview"):
-        path = getattr(args, name)
-        if path is not None and resolve_output(path).suffix != ".png":
-            raise ConfigError(f"--{name} is {path}; it must end in .png.")
-    frame = "first" if args.frame is None else Path(args.frame).stem
-    mask = resolve_output(f"{clip_name(args.clip)}_{frame}.png" if args.out is None else args.out)
+    mask, preview = (find_output(args, option, ".png") for option in ("out", "preview"))
+    if mask is None:
+        frame = "first" if args.frame is None else Path(args.frame).stem
+        mask = resolve_output(f"{clip_name(args.clip)}_{frame}.png")
     if args.out is None and marks.masks and len(marks.frames) == 1:
         mask = find_input(marks.files[0])
     beside = Path(args.out or "mask.png").with_name(f"{mask.stem}_preview.png")
-    preview = resolve_output(beside if args.preview is None else args.preview)
+    preview = preview or resolve_output(beside)
     if mask == preview:
         raise ConfigError(f"--out and --preview are both {mask}. Give two files.")
     return mask, preview

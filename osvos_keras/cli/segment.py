@@ -5,16 +5,14 @@ Imports are inside the functions, so that `osvos --help` starts at once and Tens
 
 import argparse
 import logging
+import shlex
 import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from osvos_keras.cli.arguments import add_config_arguments, read_config, read_number
+from osvos_keras.cli.clips import RUNS, find_output, find_run_dir, plain_warnings, say
 from osvos_keras.cli.marks import (
     Marks,
     add_correction_argument,
@@ -24,13 +22,12 @@ from osvos_keras.cli.marks import (
     read_marks,
 )
 from osvos_keras.config import OnlineConfig
-from osvos_keras.errors import ConfigError, VideoWarning, note_if_stopped
+from osvos_keras.errors import ConfigError, note_if_stopped
 
 if TYPE_CHECKING:
     from osvos_keras.video.clip import Clip
 
 NUMBERS = ("height", "steps", "seed")  # settings that may differ from the preset's
-RUNS = "runs/segment"  # the folder for the run folders of clips
 OUTPUTS = {"out": ".webm", "cutout": ".webm", "coco": ".json"}  # options that name a file → its suffix
 OBJECTS = (
     "The object to follow. FRAME is the name or number of the frame in which it is marked, such as "
@@ -76,23 +73,19 @@ def run_segment(args: argparse.Namespace) -> int:
     """
     from osvos_keras.backend import check_backend
     from osvos_keras.io.files import lock_folder, make_folder
-    from osvos_keras.io.paths import resolve_output
-    from osvos_keras.video.clip import RATES, find_clip_folder
+    from osvos_keras.video.clip import RATES
     from osvos_keras.video.outputs import check_places
     from osvos_keras.video.overlay import overlay_files
     from osvos_keras.weights import find_conventions, find_weights
 
-    config, marks, outputs = (
-        read_config(args, "online", NUMBERS),
-        read_marks(args, args.correct),
-        find_outputs(args),
-    )
+    config, outputs = read_config(args, "online", NUMBERS), _find_outputs(args)
+    marks = read_marks(args, args.correct)
     if not marks.frames:
         raise ConfigError(
             f"no object is marked: give --mask, --box or --polygon, or see `osvos mark {args.clip}`."
         )
     args.fps = read_number(args, "fps", *RATES, float)
-    run_dir = find_clip_folder(args.clip, RUNS) if args.run_dir is None else resolve_output(args.run_dir)
+    run_dir = find_run_dir(args)
     check_backend()
     find_conventions(args.weights)  # raises for a damaged file
     given = [*marks.files, find_weights(args.weights)]
@@ -108,22 +101,10 @@ def run_segment(args: argparse.Namespace) -> int:
     return 0
 
 
-def find_outputs(args: argparse.Namespace) -> dict[str, Path]:
-    """The files that the options of `OUTPUTS` name: option → path.
-
-    Raises:
-        ConfigError: a name has another suffix than its format, or is not valid.
-    """
-    from osvos_keras.io.paths import resolve_output
-
-    given = {option: getattr(args, option) for option in OUTPUTS if getattr(args, option) is not None}
-    found = {option: resolve_output(path) for option, path in given.items()}
-    for option, path in found.items():
-        if path.suffix != OUTPUTS[option]:
-            raise ConfigError(
-                f"--{option} is {given[option]}; it must end in {OUTPUTS[option]}, the format of the file."
-            )
-    return found
+def _find_outputs(args: argparse.Namespace) -> dict[str, Path]:
+    """The files that the options of `OUTPUTS` name: option → path."""
+    found = {option: find_output(args, option, suffix) for option, suffix in OUTPUTS.items()}
+    return {option: path for option, path in found.items() if path}
 
 
 def _segment(
@@ -140,13 +121,24 @@ def _segment(
     drawn = ", ".join(map(str, write_previews(clip, marked, run_dir)))
     say(f"look at what is marked before it is trained on (Ctrl-C stops): {drawn}")
 
+    from osvos_keras.video.doubt import least_sure
     from osvos_keras.video.segment import segment_clip
 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of a graph for each network and size
     given = {"corrections": corrections, "weights": args.weights}
     masks = segment_clip(clip, marked, run_dir, config, **given)
     with note_if_stopped(lambda: f"the masks are done and kept in {masks}"):
-        return [masks, *_write_outputs(clip, masks, outputs)]
+        paths = [masks, *_write_outputs(clip, masks, outputs)]
+    _name_doubts(args, least_sure(clip, masks))
+    return paths
+
+
+def _name_doubts(args: argparse.Namespace, frames: list[str]) -> None:
+    """Say which masks to look at, and how to correct one."""
+    if frames:
+        place = ["--run-dir", args.run_dir] if args.run_dir else []
+        command = shlex.join(["osvos", "mark", args.clip, "--frame", frames[0], "--correct", *place])
+        say(f"least sure: the masks of {', '.join(frames)}. If one is wrong, correct it: {command}")
 
 
 def _write_outputs(clip: "Clip", masks: Path, outputs: dict[str, Path]) -> list[Path]:
@@ -159,23 +151,3 @@ def _write_outputs(clip: "Clip", masks: Path, outputs: dict[str, Path]) -> list[
         if option in outputs:
             written.append(write(clip, masks, outputs[option]))
     return written
-
-
-@contextmanager
-def plain_warnings() -> Iterator[None]:
-    """Show each warning of this project in one line, without the place in the code."""
-    with warnings.catch_warnings():
-        shown = warnings.showwarning
-
-        def show(message, category, *place):
-            say(message) if category.__module__ == VideoWarning.__module__ else shown(
-                message, category, *place
-            )
-
-        warnings.showwarning = show
-        yield
-
-
-def say(text: object) -> None:
-    """Print a line for the person to stderr; stdout is for the paths alone."""
-    tqdm.write(f"osvos: {text}", file=sys.stderr)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from osvos_keras.config import InferenceConfig
 from osvos_keras.davis import Davis
-from osvos_keras.inference import AHEAD, predict_sequence
+from osvos_keras.inference import AHEAD, Observer, no_one, predict_sequence
 from osvos_keras.io.files import clear_temporaries, make_folder
 from osvos_keras.io.masks import write_indexed
 from osvos_keras.io.paths import resolve_output
@@ -36,6 +36,7 @@ def segment_objects(
     learned_areas: Sequence[float],
     settings: InferenceConfig | None = None,
     progress: bool = True,
+    observe: Observer = no_one,
 ) -> Path:
     """As `segment_sequence`, for several objects: a network and a learned area for each, in their order.
 
@@ -50,6 +51,8 @@ def segment_objects(
 
     def write(found: Sequence[tuple[Path, np.ndarray]]) -> None:
         path = found[0][0]
+        for _, logits in found:
+            observe(path, logits)
         write_indexed(masks / f"{path.stem}.png", merge_logits([logits for _, logits in found]))
 
     with worker_threads() as pool:

@@ -4,7 +4,7 @@
 <run>/online/<name>/            the network; of several objects object_1/, object_2/ …
 <run>/corrected/<name>/         the same networks after they have learned from corrections too
 <run>/masks/<name>/00000.png    0 and 255; of several objects DAVIS 2017's palette
-<run>/masks/<name>.json         what they were made from, and their checksums when all are there
+<run>/masks/<name>.json         what they were made from; when all are there, their checksums and expected J
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 
 from osvos_keras.config import OnlineConfig
 from osvos_keras.errors import MaskError, note_if_stopped
@@ -28,6 +29,7 @@ from osvos_keras.io.records import read_record, write_record
 from osvos_keras.trained import WEIGHTS_FILE
 from osvos_keras.training import train_online
 from osvos_keras.video.clip import Clip, write_annotations
+from osvos_keras.video.doubt import expected_similarity
 from osvos_keras.video.estimate import Estimate
 from osvos_keras.video.objects import segment_objects
 from osvos_keras.weights import find_weights
@@ -84,13 +86,10 @@ def segment_clip(
     lessons = _plan_lessons(marked, corrections, count)
     models = _train(clip, lessons, run_dir, config, weights, policy, progress)
     areas = _learned_areas(given, count)
-    where = (clip.davis, clip.name, masks.parent)
     with note_if_stopped(lambda: f"the training is done and kept in {run_dir}, the masks are made again"):
-        if count == 1:
-            segment_sequence(models[0], *where, learned_area=areas[0], progress=progress)
-        else:
-            segment_objects(models, *where, learned_areas=areas, progress=progress)
-    write_record(done, made_with, masks={name: sha256(masks / name) for name in names})  # complete
+        expected = _write_masks(clip, models, areas, masks.parent, progress)
+    checksums = {name: sha256(masks / name) for name in names}
+    write_record(done, made_with, masks=checksums, expected=expected)  # complete
     return masks
 
 
@@ -218,3 +217,23 @@ def _train(
             start, estimate.steps = folder / WEIGHTS_FILE, estimate.steps - config.steps
         models.append(model)
     return models
+
+
+def _write_masks(
+    clip: Clip, models: Sequence[keras.Model], areas: Sequence[float], folder: Path, progress: bool
+) -> dict[str, float]:
+    """Write the mask of every frame; return the J that is expected of it, by the frame's name.
+
+    Of several objects it is that of the least sure one.
+    """
+    found = []
+
+    def observe(path: Path, logits: np.ndarray) -> None:
+        found.append((path.stem, expected_similarity(logits)))
+
+    where, options = (clip.davis, clip.name, folder), {"progress": progress, "observe": observe}
+    if len(models) == 1:
+        segment_sequence(models[0], *where, learned_area=areas[0], **options)
+    else:
+        segment_objects(models, *where, learned_areas=areas, **options)
+    return pd.DataFrame(found, columns=["frame", "J"]).groupby("frame")["J"].min().to_dict()
