@@ -130,7 +130,8 @@ def _fit(
 ) -> None:
     """Keras's own `fit`, from the steps that the model has done to the last."""
     start, chunk, is_first = count_steps(model), saver.every, processes.is_first
-    observers = [History(folder / "history.csv" if is_first else None, start, chunk), saver]  # see History
+    history = History(folder / "history.csv" if is_first else None, start, chunk)
+    observers = [history, saver]  # in this order: see History
     if progress and is_first:
         observers.append(ProgressBar(training.title, start, training.steps))
     if tensorboard and is_first:

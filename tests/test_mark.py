@@ -263,7 +263,15 @@ def test_a_correction_begins_with_the_mask_that_was_made(frames, segmented, tmp_
     assert f"command again, with this added: --correct 2={mask}\n" in said
     write_indexed(mask, 2 - segmented // 2)
     assert mark("--frame", "2", "--correct") == 0  # what a person changed is not made again
+    assert f"{mask} is there already, and stays as it is" in capsys.readouterr().err
     np.testing.assert_array_equal(read_correction(mask, SIZE, 2), 2 - segmented // 2)
+
+
+def test_an_object_may_be_absent_from_a_correction(frames, segmented, tmp_path, no_display):
+    write_indexed(tmp_path / "clip_2.png", 0 * segmented)
+    assert mark("--frame", "2", "--correct") == 0
+    shown = picture(tmp_path / "clip_2_preview.png")
+    np.testing.assert_array_equal(shown, read_frame(frames[2]))
 
 
 def test_the_tool_corrects_the_mask_that_was_made(frames, segmented, tmp_path, person):

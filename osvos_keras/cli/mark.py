@@ -139,8 +139,8 @@ def _mark(args: argparse.Namespace, marks: Marks, run_dir: Path, mask: Path, out
         objects = read_marked(clip, marks, index)[index]
     else:
         count = count_marked(clip) if args.correct else None
-        if args.correct and not mask.exists():
-            _copy_mask(run_dir / "masks" / clip.name / f"{path.stem}.png", mask)
+        if args.correct:
+            _begin_correction(run_dir / "masks" / clip.name / f"{path.stem}.png", mask)
         objects, outputs = _draw(path, mask, count), outputs[-1:]
     with replacing(run_dir, outputs):
         for output in outputs[:-1]:
@@ -150,10 +150,13 @@ def _mark(args: argparse.Namespace, marks: Marks, run_dir: Path, mask: Path, out
         say(f"object {number} covers {(objects == number).mean():.1%} of frame {path.stem}.")
 
 
-def _copy_mask(made: Path, mask: Path) -> None:
-    """Copy the mask that `osvos segment` made to where a person corrects it."""
+def _begin_correction(made: Path, mask: Path) -> None:
+    """Copy the mask that `osvos segment` made to where a person corrects it, unless something is there."""
     from osvos_keras.io.files import write_atomically
 
+    if mask.exists():
+        say(f"{mask} is there already, and stays as it is. To begin with the new mask, move it away.")
+        return
     if not made.is_file():
         raise MaskError(f"{made}: `osvos segment` has made no mask of this frame yet. Run it first.")
     with write_atomically(mask) as temporary:
