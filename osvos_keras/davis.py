@@ -9,7 +9,6 @@ Segmentation", CVPR 2016.
 """
 
 import difflib
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from osvos_keras.errors import DataError
-from osvos_keras.io.files import list_files, natural_key
+from osvos_keras.io.files import find_irregular, list_files, natural_key
 from osvos_keras.io.images import SUFFIXES, image_size, read_frame
 from osvos_keras.io.masks import read_annotation
 from osvos_keras.io.paths import check_name, find_input
@@ -252,13 +251,8 @@ class Davis:
 
 def _require_whole(folder: Path, frames: Sequence[Path]) -> None:
     """See that every image of a folder is among `frames`, and that no two masks will have one name."""
-    listed = {path.name for path in frames}
-    with os.scandir(folder) as entries:
-        for name in {entry.name for entry in entries} - listed:
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                raise DataError(
-                    f"{folder / name}: a broken link, a folder or a pipe, where a frame should be. Remove it."
-                )
+    for path in find_irregular(folder, frames, *SUFFIXES):
+        raise DataError(f"{path}: a broken link, a folder or a pipe, where a frame should be. Remove it.")
     for stem, count in Counter(path.stem for path in frames).items():
         if count > 1:
             names = ", ".join(path.name for path in frames if path.stem == stem)

@@ -14,14 +14,14 @@ from osvos_keras.callbacks import Backup, History, ProgressBar
 from osvos_keras.compilation import compile_for_training, count_steps, freeze_blocks
 from osvos_keras.config import OnlineConfig, ParentConfig
 from osvos_keras.device import choose_policy, choose_steps_per_execution
-from osvos_keras.errors import TrainingError
+from osvos_keras.errors import ConfigError, TrainingError
 from osvos_keras.io.files import lock_folder
 from osvos_keras.io.paths import resolve_output
 from osvos_keras.model import build_osvos
 from osvos_keras.multihost import Processes
 from osvos_keras.pipeline import naming_files
 from osvos_keras.trained import WEIGHTS_FILE, flatten, load_finished, load_or_start, settle_policy
-from osvos_keras.weights import find_conventions, save_weights
+from osvos_keras.weights import find_conventions, find_weights, save_weights
 
 LOCK_WAIT = 10  # seconds in which the kernel of a killed worker has ended
 ONE_PROCESS = Processes()
@@ -65,6 +65,7 @@ def run_training(
         as `train_parent`, but for what is wrong with its data.
     """
     folder, is_first = resolve_output(folder), processes.is_first
+    _check_start(training.weights, folder)
     with lock_folder(folder, wait=LOCK_WAIT) if is_first else nullcontext():
         alone = processes.world_size == 1  # else the processes agree on what their devices suggest
         policy = settle_policy(policy, training.made_with, folder) if alone else choose_policy(policy)
@@ -79,6 +80,16 @@ def run_training(
         if not alone:
             network.set_weights(processes.broadcast(network.get_weights()))
         return network
+
+
+def _check_start(weights: str | Path | None, folder: Path) -> None:
+    """See that a training does not start from weights that it would set aside or write over."""
+    path = None if weights is None else find_weights(weights)
+    if path and (path == folder / WEIGHTS_FILE or path.is_relative_to(folder / "backup")):
+        raise ConfigError(
+            f"{path}: these weights lie where the training writes. Copy them elsewhere, or train in another "
+            "folder (RUN_DIR or --run-dir)."
+        )
 
 
 def _finish(

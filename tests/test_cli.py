@@ -8,7 +8,9 @@ import sys
 import pytest
 
 from osvos_keras import cli
-from osvos_keras.errors import DataError
+from osvos_keras.errors import ConfigError, DataError
+from osvos_keras.io.files import list_files
+from osvos_keras.io.paths import PROJECT, resolve_output
 
 ERRORS = [
     (DataError("a.png: no such file."), "osvos: error: a.png: no such file."),
@@ -55,6 +57,25 @@ def test_debug_shows_the_traceback(monkeypatch):
     fail_with(monkeypatch, RuntimeError("first"))
     with pytest.raises(RuntimeError):
         cli.main(["--debug", "student"])
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_nothing(tmp_path, closed):
+    """As in a cron job: `osvos student` writes its files, and none of them gets a stream's number."""
+    command = f"{sys.executable} -m osvos_keras.cli student --to {tmp_path / 'out'} {closed}"
+    done = subprocess.run(["bash", "-c", command], cwd=PROJECT, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list_files(tmp_path / "out", ".ipynb")) == 8
+
+
+def test_a_working_folder_that_is_gone_is_said(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert resolve_output(tmp_path / "file") == tmp_path / "file"
+    with pytest.raises(ConfigError, match="the working folder is gone"):
+        resolve_output("file")
 
 
 def test_a_reader_that_closes_the_pipe_ends_it_quietly():

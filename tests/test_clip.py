@@ -278,6 +278,13 @@ def test_two_images_of_one_name_are_refused(tmp_path):
         import_clip(source, tmp_path / "run", progress=False)
 
 
+def test_a_link_to_a_frame_that_is_gone_is_refused(tmp_path):
+    source = write_folder(tmp_path / "clip", ["00000.jpg", "00001.jpg"])
+    (source / "00002.jpg").symlink_to("gone")
+    with pytest.raises(VideoError, match=r"00002\.jpg: a broken link, a folder or a pipe, where a frame"):
+        import_clip(source, tmp_path / "run", progress=False)
+
+
 def test_what_is_odd_in_a_folder_is_said(tmp_path):
     source = write_folder(tmp_path / "clip", ["00000.png", "00001.png", "00002.png"])
     Image.fromarray(picture(0)[..., 0]).save(source / "mask.png")

@@ -211,6 +211,17 @@ def test_the_estimate_is_steps_and_masks_times_what_they_took(clip, tmp_path, mo
     assert "about 6 s to the last mask: 2 training steps" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("narrow")
+def test_trainings_too_short_to_be_timed_have_no_estimate(clip, tmp_path, capsys):
+    """Steps of two trainings are not compared: their numbers may be equal, or fall."""
+    objects = np.zeros(SIZE, np.uint8)
+    objects[5:40, 5:25], objects[5:40, 35:55] = 1, 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the random network may find nothing
+        segment_clip(clip, {0: objects}, tmp_path / "run", OnlineConfig(height=24, steps=3))
+    assert "about" not in capsys.readouterr().out
+
+
 FOOTAGE = (PROJECT / "docs/footage.md").read_text()
 
 

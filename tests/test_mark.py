@@ -69,8 +69,14 @@ def test_any_frame_and_all_places_can_be_chosen(frames, tmp_path, capsys):
     expected = draw_objects(read_frame(frames[2]), polygon_mask(CORNERS, SIZE).astype(np.uint8))
     np.testing.assert_array_equal(picture(tmp_path / "p/b.png"), expected)
     assert len(list((tmp_path / "r/clip/JPEGImages/480p/clip").iterdir())) == 4
-    assert f"segment clip --mask 00002.jpg={tmp_path / 'm/a.png'} --run-dir r\n" in capsys.readouterr().err
+    assert f"segment clip --mask 00002.jpg={tmp_path / 'm/a.png'} --run-dir=r\n" in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {"clip", "data", "m", "p", "r"}
+
+
+def test_a_name_that_looks_like_an_option_is_written_as_a_path(frames, tmp_path, capsys):
+    (tmp_path / "clip").rename(tmp_path / "-clip")
+    assert call(["mark", "--box", "9,11,31,33", "--run-dir=-run", "--", "-clip"]) == 0
+    assert "segment ./-clip --mask" in (said := capsys.readouterr().err) and said.endswith("--run-dir=-run\n")
 
 
 def test_several_objects_are_one_palette_file_in_colours_with_their_numbers(frames, tmp_path):

@@ -86,7 +86,7 @@ def test_the_masks_in_most_doubt_are_named(done, capsys):
     assert doubtful == min(sorted(expected)[1:], key=expected.get)  # the first frame was learned
     said = capsys.readouterr().err
     assert f"least sure: the masks of {doubtful}. If one is wrong, correct it: osvos mark " in said
-    assert f"mark {arguments[1]} --frame {doubtful} --correct --run-dir {folder / 'run'}\n" in said
+    assert f"mark {arguments[1]} --frame {doubtful} --correct --run-dir={folder / 'run'}\n" in said
 
 
 @pytest.mark.parametrize("expected", [None, [], {"00001": "high"}, {"00009": 0.1}, {"00000": 0.1}])
@@ -548,20 +548,21 @@ def test_from_another_folder_everything_goes_below_it_and_clips_of_one_name_stay
     first = {path.name: path.read_bytes() for path in masks.iterdir()}
     assert list(first) and set(first) == {f"frame{number}.png" for number in range(1, 5)}
     assert out.split() == [str(masks), *(str(tmp_path / name) for name in
-                           ("result.webm", "result.gif", "result_sheet.png"))]  # fmt: skip
+                           ("clip_result.webm", "clip_result.gif", "clip_result_sheet.png"))]  # fmt: skip
     assert "osvos: 4 frames, frame1 to frame4; each mask has its frame's name." in told
-    video = (tmp_path / "result.webm").read_bytes()
+    video = (tmp_path / "clip_result.webm").read_bytes()
     assert call(["segment", "cam2/clip", "--mask", "last.png", *QUICK]) == 0
     assert {path.name: path.read_bytes() for path in masks.iterdir()} == first
     assert len(list((tmp_path / "runs/segment/clip-2/masks/clip").iterdir())) == 4
-    assert (tmp_path / "result-1.webm").read_bytes() == video
+    assert (tmp_path / "clip_result-1.webm").read_bytes() == video
     assert (
-        "result.webm: no earlier run of this clip wrote it; it is kept as result-1.webm."
+        "clip_result.webm: no earlier run of this clip wrote it; it is kept as clip_result-1.webm."
         in capsys.readouterr().err
     )
     assert {path.name for path in tmp_path.iterdir()} == {
-        "cam1", "cam2", "first.png", "last.png", "runs", "result.webm", "result.gif", "result_sheet.png",
-        "result-1.webm", "result-1.gif", "result_sheet-1.png",
+        "cam1", "cam2", "first.png", "last.png", "runs",
+        "clip_result.webm", "clip_result.gif", "clip_result_sheet.png",
+        "clip_result-1.webm", "clip_result-1.gif", "clip_result_sheet-1.png",
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -120,6 +121,18 @@ def test_changed_annotation_trains_again(tiny, tmp_path):
     assert not np.array_equal(
         weights_of(first), weights_of(train_online(tiny, "cow", ONLINE, tmp_path, **QUIET))
     )
+
+
+@narrow
+def test_a_training_cannot_start_from_weights_that_it_would_set_aside(tiny, tmp_path):
+    train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
+    own = (tmp_path / WEIGHTS_FILE).read_bytes()
+    with pytest.raises(ConfigError, match=f"{WEIGHTS_FILE}: these weights lie where the training writes"):
+        train_online(tiny, "cow", ONLINE, tmp_path, weights=tmp_path / WEIGHTS_FILE, **QUIET)
+    assert (tmp_path / WEIGHTS_FILE).read_bytes() == own
+    train_online(tiny, "cow", ONLINE, tmp_path / "more", weights=tmp_path / WEIGHTS_FILE, **QUIET)
+    copied = shutil.copy(tmp_path / WEIGHTS_FILE, tmp_path / "mine.weights.h5")
+    train_online(tiny, "cow", ONLINE, tmp_path, weights=copied, **QUIET)
 
 
 @narrow

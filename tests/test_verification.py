@@ -157,6 +157,8 @@ def test_lists_of_a_single_sequence(tmp_path):
 @pytest.mark.parametrize("val", ["", ","])
 def test_an_empty_list_of_validation_sequences_is_refused(tiny, val):
     before = tiny.list_path("val").read_text()
+    with pytest.raises(SystemExit, match="2"):  # the bundled sample's lists are not for writing
+        main(["data", "lists", "--val", "cat"])
     assert "names no sequence" in run("lists", "--davis", tiny.root, "--val", val)
     assert tiny.list_path("val").read_text() == before
 

@@ -130,4 +130,4 @@ def test_a_clip_is_segmented_with_the_parent_that_the_wheel_carries(binaries, tm
     run(binaries / "osvos", "segment", "clip", "--box", "9,11,31,33", *small, cwd=tmp_path)
     masks = list_files(tmp_path / "runs" / "segment" / "clip" / "masks" / "clip", ".png")
     assert [read_mask(path).shape for path in masks] == [(45, 61)] * 4
-    assert (tmp_path / "result.webm").stat().st_size > 1000
+    assert (tmp_path / "clip_result.webm").stat().st_size > 1000

@@ -125,6 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     After Ctrl-C the status is 130, as in a shell, and the sentence says what is kept.
     """
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal without the character "…" shows "?"
             stream.reconfigure(errors="replace")
@@ -147,6 +148,17 @@ def main(arguments: list[str] | None = None) -> None:
     if status == STOPPED:  # printed here, where no frame of the command is left: its bars are closed
         print("; ".join(["osvos: stopped", *kept, "run the same command again to go on."]), file=sys.stderr)
     sys.exit(status)
+
+
+def _open_streams() -> None:
+    """Open the streams that the caller closed (`osvos … >&-`), so that no file of ours gets their numbers."""
+    for number, (name, mode) in enumerate({"stdin": "r", "stdout": "w", "stderr": "w"}.items()):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 def _end(number: int, _) -> NoReturn:

@@ -15,14 +15,10 @@ MEANINGS = {
 }
 
 
-def add_davis_arguments(command: argparse.ArgumentParser) -> None:
-    """Add `--davis` and `--resolution`."""
-    command.add_argument(
-        "--davis",
-        default="data/sample",
-        metavar="ROOT",
-        help="data set in DAVIS layout (default: %(default)s)",
-    )
+def add_davis_arguments(command: argparse.ArgumentParser, default: str | None = "data/sample") -> None:
+    """Add `--davis`, which must be given if it has no default, and `--resolution`."""
+    text = "data set in DAVIS layout" + (" (default: %(default)s)" if default else "")
+    command.add_argument("--davis", default=default, required=not default, metavar="ROOT", help=text)
     command.add_argument(
         "--resolution",
         default="480p",

@@ -1,6 +1,7 @@
 """What the commands for clips share: the run's folder, names of files, and lines for the person."""
 
 import argparse
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator
@@ -20,6 +21,13 @@ def find_run_dir(args: argparse.Namespace) -> Path:
     from osvos_keras.video.clip import find_clip_folder
 
     return find_clip_folder(args.clip, RUNS) if args.run_dir is None else resolve_output(args.run_dir)
+
+
+def command_line(name: str, args: argparse.Namespace, *options: str) -> str:
+    """Another command for the same clip and run folder, as a person types it."""
+    clip = f"./{args.clip}" if args.clip.startswith("-") else args.clip
+    place = [f"--run-dir={args.run_dir}"] if args.run_dir else []
+    return shlex.join(["osvos", name, clip, *options, *place])
 
 
 def find_output(args: argparse.Namespace, option: str, suffix: str) -> Path | None:

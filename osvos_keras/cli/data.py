@@ -44,7 +44,7 @@ def run_verify(args: argparse.Namespace) -> int:
 
 def add_lists_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `osvos data lists`."""
-    add_davis_arguments(command)
+    add_davis_arguments(command, default=None)  # the bundled sample's lists are not for writing
     command.add_argument(
         "--val", required=True, metavar="A,B,…", help="sequences for validation; all others are for training"
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from osvos_keras.cli.clips import RUNS, find_output, find_run_dir, plain_warnings, say
+from osvos_keras.cli.clips import RUNS, command_line, find_output, find_run_dir, plain_warnings, say
 from osvos_keras.cli.marks import Marks, add_mark_arguments, read_marked, read_marks
 from osvos_keras.errors import ConfigError, MaskError
 
@@ -81,8 +81,7 @@ def _next_command(args: argparse.Namespace, mask: Path) -> str:
     if args.correct:
         added = shlex.join(["--correct", f"{frame}{mask}"])
         return f"give the same `osvos segment` command again, with this added: {added}"
-    place = ["--run-dir", args.run_dir] if args.run_dir else []
-    return "go on with: " + shlex.join(["osvos", "segment", args.clip, "--mask", f"{frame}{mask}", *place])
+    return f"go on with: {command_line('segment', args, '--mask', f'{frame}{mask}')}"
 
 
 def _read_marks(args: argparse.Namespace) -> Marks:

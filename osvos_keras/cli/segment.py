@@ -5,14 +5,13 @@ Imports are inside the functions, so that `osvos --help` starts at once and Tens
 
 import argparse
 import logging
-import shlex
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osvos_keras.cli.arguments import add_config_arguments, read_config, read_number
-from osvos_keras.cli.clips import RUNS, find_output, find_run_dir, plain_warnings, say
+from osvos_keras.cli.clips import RUNS, command_line, find_output, find_run_dir, plain_warnings, say
 from osvos_keras.cli.marks import (
     Marks,
     add_correction_argument,
@@ -43,9 +42,8 @@ def add_segment_arguments(command: argparse.ArgumentParser) -> None:
     add_correction_argument(command)
     command.add_argument(
         "--out",
-        default="result.webm",
         metavar="FILE.webm",
-        help="the overlay video; the GIF and the contact sheet go beside it (default: %(default)s)",
+        help="the overlay video; the GIF and the contact sheet go beside it (default: <clip>_result.webm)",
     )
     command.add_argument(
         "--cutout", metavar="FILE.webm", help="also write a video of the objects on a transparent background"
@@ -102,8 +100,12 @@ def run_segment(args: argparse.Namespace) -> int:
 
 
 def _find_outputs(args: argparse.Namespace) -> dict[str, Path]:
-    """The files that the options of `OUTPUTS` name: option → path."""
+    """The files that the options of `OUTPUTS` name: option → path. There is always an overlay video."""
+    from osvos_keras.io.paths import resolve_output
+    from osvos_keras.video.clip import clip_name
+
     found = {option: find_output(args, option, suffix) for option, suffix in OUTPUTS.items()}
+    found["out"] = found["out"] or resolve_output(f"{clip_name(args.clip)}_result.webm")
     return {option: path for option, path in found.items() if path}
 
 
@@ -136,8 +138,7 @@ def _segment(
 def _name_doubts(args: argparse.Namespace, frames: list[str]) -> None:
     """Say which masks to look at, and how to correct one."""
     if frames:
-        place = ["--run-dir", args.run_dir] if args.run_dir else []
-        command = shlex.join(["osvos", "mark", args.clip, "--frame", frames[0], "--correct", *place])
+        command = command_line("mark", args, "--frame", frames[0], "--correct")
         say(f"least sure: the masks of {', '.join(frames)}. If one is wrong, correct it: {command}")
 
 

@@ -45,7 +45,7 @@ def run_export(args: argparse.Namespace) -> int:
     from osvos_keras.convert.export import FORMATS, export_network
 
     path = export_network(args.weights, args.to, args.format)
-    (format,) = (name for name, ending in FORMATS.items() if ending == path.suffix.lower())
+    (format,) = (name for name, ending in FORMATS.items() if ending == path.suffix)
     print(path)
     print(f"Open it in Python: {HOW_TO_OPEN[format].format(path=str(path))}")
     if settings := _find_settings(args.weights):

@@ -57,8 +57,7 @@ def _choose_format(target: Path, format: str | None) -> str:
     """The format that is asked for, or the one that the target's ending says."""
     if format is not None and format not in FORMATS:
         raise ConfigError(f"the format is {format!r}; choose from {', '.join(FORMATS)} (--format).")
-    ending = target.suffix.lower()
-    found = [name for name, own in FORMATS.items() if own == ending and format in (None, name)]
+    found = [name for name, own in FORMATS.items() if own == target.suffix and format in (None, name)]
     if not found:
         fitting = "'.keras', '.onnx' or none (a SavedModel)" if format is None else repr(FORMATS[format])
         raise ConfigError(f"{target}: the name ends in {target.suffix!r}, where {fitting} is needed (--to).")

@@ -10,7 +10,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,16 @@ def list_files(folder: str | Path, *suffixes: str) -> list[Path]:
             and (entry.is_file(follow_symlinks=False) or Path(entry.path).is_file())
         ]
     return [folder / name for name in sorted(names, key=natural_key)]
+
+
+def find_irregular(folder: Path, files: Iterable[Path], *suffixes: str) -> list[Path]:
+    """What has such a suffix in a folder and is not among its `files`, as `list_files` gives them.
+
+    These are broken links, folders and pipes.
+    """
+    with os.scandir(folder) as entries:
+        names = {entry.name for entry in entries} - {path.name for path in files}
+    return [folder / name for name in sorted(names) if name.lower().endswith(suffixes) and name[0] != "."]
 
 
 def natural_key(name: str) -> list:

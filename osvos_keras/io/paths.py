@@ -22,7 +22,10 @@ def working_folder() -> Path:
     the checkout, so that they mean the same there as for `osvos run` in the checkout. For notebooks that
     `osvos notebooks` wrote, paths count from their own folder, where `osvos run` finds them too.
     """
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError as error:
+        raise ConfigError("the working folder is gone: it was removed. Change to another one.") from error
     return PROJECT if here == NOTEBOOKS and PROJECT != INSTALLED else here
 
 
@@ -65,7 +68,8 @@ def _resolve(path: str | Path) -> Path:
     if "\0" in str(path):
         raise ConfigError(f"{str(path)!r}: a path cannot hold a NUL character.")
     try:
-        full = working_folder() / Path(path).expanduser()
+        full = Path(path).expanduser()
+        full = full if full.is_absolute() else working_folder() / full
         for name in full.parts:
             check_length(name)
         with suppress(FileNotFoundError, NotADirectoryError, PermissionError):

@@ -162,12 +162,15 @@ def box_mask(
             background.
     """
     inside = box_region(box, frame.shape[:2])
+    place = f"box {tuple(box)} in a frame of {frame.shape[1]}×{frame.shape[0]} pixels"
+    if not inside.any():
+        raise MaskError(f"{place}: holds no pixel of it. Draw the box around the object.")
     labels = np.where(inside, np.uint8(cv2.GC_PR_FGD), np.uint8(cv2.GC_BGD))
     if strokes is not None:
         labels[strokes > 0] = cv2.GC_FGD
         labels[strokes < 0] = cv2.GC_BGD
     objects = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
-    check_mask(objects, f"box {tuple(box)} in a frame of {frame.shape[1]}×{frame.shape[0]} pixels")
+    check_mask(objects, place)
     return grab_cut(frame, labels, iterations)
 
 
@@ -195,7 +198,7 @@ def given_objects(
     size = frame.shape[:2]
     marked = [
         *((str(path), read_objects(find_input(path), size)) for path in masks),
-        *((f"box {tuple(box)}", box_mask(frame, box)) for box in boxes),
+        *((f"what GrabCut finds in the box {tuple(box)}", box_mask(frame, box)) for box in boxes),
         *((f"polygon {polygon}", polygon_mask(polygon, size)) for polygon in polygons),
     ]
     if not marked:

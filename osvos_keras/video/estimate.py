@@ -29,6 +29,10 @@ class Estimate(keras.callbacks.Callback):
         self.frames, self.masks, self.steps = frames, networks * len(frames), steps
         self.timed = []
 
+    def on_train_begin(self, logs=None):
+        if len(self.timed) <= MEASURED:
+            self.timed = []  # steps of one training alone are compared
+
     def on_train_batch_end(self, batch, logs=None):
         if len(self.timed) <= MEASURED:
             self.timed.append((count_steps(self.model), time.perf_counter()))
