@@ -27,6 +27,7 @@ from osvos_keras.course.ablation import read_ablation
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation import evaluate
 from osvos_keras.inference import predict_logits
+from osvos_keras.io.files import list_files
 from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import read_mask
 from osvos_keras.io.paths import resolve_output
@@ -223,7 +224,8 @@ def draw_ablation(run: Path) -> Figure:
     if table.empty:
         return _draw_boxes(["parent alone", "online training alone", "both"])
     sequence, steps = table["sequence"].iloc[0], table["steps"].agg(["min", "max"])
-    path = DAVIS.frames(sequence)[len(DAVIS.frames(sequence)) * 2 // 3]
+    made = list_files(run / "ablation" / f"parent_{steps['max']}" / sequence, ".png")
+    path = DAVIS.frames(sequence)[0].with_name(f"{made[len(made) * 2 // 3].stem}.jpg")
     figure = new_figure(WIDTH, 6.2)
     pictures, curve = figure.subfigures(2, 1, height_ratios=(1.4, 1))
     for row, start in zip(pictures.subplots(2, 2), ("ImageNet", "parent"), strict=True):

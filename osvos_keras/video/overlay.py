@@ -98,14 +98,15 @@ def pick_frames(times: Sequence[float], rate: float = GIF_RATE, most: int = GIF_
 
 def contact_sheet(clip: Clip, masks: Path, count: int = 8, columns: int = 4) -> Figure:
     """A figure of evenly spaced frames with their masks, including the first and the last frame."""
-    indices = np.unique(np.linspace(0, len(clip.frames) - 1, count).round().astype(int))
+    frames = clip.frames
+    indices = np.unique(np.linspace(0, len(frames) - 1, count).round().astype(int))
     pictures = list(read_overlays(clip, masks, indices, SHEET_WIDTH))
     height, width = pictures[0].shape[:2]
     rows = -(-len(indices) // columns)
     figure = new_figure(10, rows * (10 / columns * height / width + 0.3))
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax, index, picture in zip(axes, indices, pictures, strict=False):
-        show_frame(picture, ax, f"{clip.frames[index].stem}, {clip.times[index]:.1f} s")
+        show_frame(picture, ax, f"{frames[index].stem}, {clip.times[index]:.1f} s")
         ax.title.set_size(8)
     for ax in axes[len(pictures) :]:
         ax.set_axis_off()

@@ -70,11 +70,11 @@ def write_previews(clip: Clip, marked: Mapping[int, np.ndarray], run_dir: Path) 
     Warns:
         VideoWarning: an existing file that no run of this clip wrote was renamed.
     """
-    frames = {clip.frames[index]: objects for index, objects in marked.items()}
-    paths = {run_dir / PREVIEWS / f"{frame.stem}.png": frame for frame in frames}
+    frames = clip.frames
+    paths = {run_dir / PREVIEWS / f"{frames[index].stem}.png": index for index in marked}
     with replacing(run_dir, paths):
-        for path, frame in paths.items():
-            write_preview(path, read_frame(frame), frames[frame])
+        for path, index in paths.items():
+            write_preview(path, read_frame(frames[index]), marked[index])
     return list(paths)
 
 

@@ -143,9 +143,9 @@ def _count_objects(clip: Clip, marked: Mapping[int, np.ndarray]) -> int:
 
 def _check_maps(clip: Clip, given: Mapping[int, np.ndarray], count: int) -> None:
     """See that each map is one of a frame that is there, and shows only objects that are marked."""
+    last = len(clip.frames) - 1
     for index, objects in given.items():
-        if not 0 <= index < len(clip.frames):
-            last = len(clip.frames) - 1
+        if not 0 <= index <= last:
             raise MaskError(f"{clip.name}: there is no frame {index}; its frames are 0 to {last}.")
         if objects.max() > count:
             raise MaskError(
@@ -204,15 +204,15 @@ def _train(
     progress: bool,
 ) -> list[keras.Model]:
     """A network for each object; each of its trainings goes on from the one before."""
-    models, count = [], len(lessons)
-    estimate = Estimate(clip.frames, count, config.steps * sum(map(len, lessons)))
+    models, count, frames = [], len(lessons), clip.frames
+    estimate = Estimate(frames, count, config.steps * sum(map(len, lessons)))
     options = {"policy": policy, "progress": progress, "callbacks": [estimate] if progress else []}
     for number, lesson in enumerate(lessons, start=1):
         start = weights
         for stage, masks in lesson.items():
             folder = run_dir / stage / clip.name
             folder = folder if count == 1 else folder / f"object_{number}"
-            pairs = [(read_frame(clip.frames[index]), mask) for index, mask in masks.items()]
+            pairs = [(read_frame(frames[index]), mask) for index, mask in masks.items()]
             model = train_online(clip.davis, clip.name, config, folder, pairs=pairs, weights=start, **options)
             start, estimate.steps = folder / WEIGHTS_FILE, estimate.steps - config.steps
         models.append(model)
