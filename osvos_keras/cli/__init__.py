@@ -34,7 +34,7 @@ COMMANDS = {
         parent.run_parent,
     ),
     "mark": (
-        "Mark the objects in a frame of your own clip, and draw what is marked, before anything trains.",
+        "Mark or correct the objects in a frame of your own clip, and draw them, before anything trains.",
         mark.add_mark_command_arguments,
         mark.run_mark,
     ),
