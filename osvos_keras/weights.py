@@ -41,6 +41,7 @@ KERAS_MD5 = "6d6bbae143d832006294945121d1f1fc"
 PREPARE_GROUP = "layers/prepare_frame/vars"
 TIMEOUT = 10  # seconds without a byte before a download is given up
 SEAL_BYTES = 512  # the smallest user block
+SIGNATURE = b"\x89HDF\r\n\x1a\n"  # HDF5's own first bytes
 REMEDY = (
     "WEIGHTS is 'imagenet', 'parent', or the path of weights that a training here or `osvos weights convert` "
     "wrote."
@@ -192,9 +193,10 @@ class _Memory(io.BytesIO):
 def _read(path: Path) -> tuple[bytes, bool]:
     """A weights file's content, and whether it has a seal, which it then fits."""
     content = read_bytes(path)
-    if not content.startswith(SEAL):
-        return content, False
     body = content[SEAL_BYTES:]
+    is_behind_seal = body.startswith(SIGNATURE) and not content.startswith(SIGNATURE)  # if a damaged one
+    if not (content.startswith(SEAL) or is_behind_seal):
+        return content, False
     if content[:SEAL_BYTES] != _seal(body):
         raise WeightsError(
             f"{path}: damaged: its content is no longer what was written. Make it again, or restore a copy."

@@ -187,8 +187,8 @@ def test_keras_itself_loads_a_sealed_file(intact, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["flip", "zeros", "cut"])
-def test_damage_anywhere_is_a_weights_error_or_changes_nothing(intact, tmp_path, damage):
-    model, values, content = intact
+def test_damage_anywhere_is_a_weights_error(intact, tmp_path, damage):
+    model, _, content = intact
     path = tmp_path / "a.weights.h5"
     positions = np.random.default_rng(0).choice(len(content), 445, replace=False)
     for position in [*positions, len(content) - 1, 511, 0]:
@@ -200,14 +200,8 @@ def test_damage_anywhere_is_a_weights_error_or_changes_nothing(intact, tmp_path,
         if changed == content and damage != "cut":
             continue
         path.write_bytes(changed[:position] if damage == "cut" else changed)
-        try:
+        with pytest.raises(WeightsError, match=str(path)):
             load_weights(model, path)
-        except WeightsError as error:
-            assert str(path) in str(error)
-        else:
-            assert position < 20  # the word by which a seal is known; all behind the seal is intact
-            for found, expected in zip(values_of(model), values, strict=True):
-                np.testing.assert_array_equal(found, expected)
 
 
 def test_damaged_file_without_a_seal_is_a_weights_error_too(intact, tmp_path):
