@@ -193,10 +193,10 @@ class _Memory(io.BytesIO):
 def _read(path: Path) -> tuple[bytes, bool]:
     """A weights file's content, and whether it has a seal, which it then fits."""
     content = read_bytes(path)
-    body = content[SEAL_BYTES:]
-    is_behind_seal = body.startswith(SIGNATURE) and not content.startswith(SIGNATURE)  # if a damaged one
-    if not (content.startswith(SEAL) or is_behind_seal):
+    is_behind_seal = content.startswith(SIGNATURE, SEAL_BYTES) and not content.startswith(SIGNATURE)
+    if not (content.startswith(SEAL) or is_behind_seal):  # the seal's own first word may be damaged
         return content, False
+    body = content[SEAL_BYTES:]
     if content[:SEAL_BYTES] != _seal(body):
         raise WeightsError(
             f"{path}: damaged: its content is no longer what was written. Make it again, or restore a copy."

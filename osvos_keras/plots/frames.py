@@ -202,15 +202,17 @@ def read_cell(
     differ from the frame's.
     """
     sequence, annotation = path.parent.name, davis.annotation_path(path)
+    reader = find_reader(davis.annotation_path(davis.frames(sequence)[0]))
+    frame = shrink(read_frame(path), width)
+    if is_first:
+        _, region = read_regions(Pair(path.stem, annotation, None), reader)
+        region = shrink(region, width)
+        return frame, region, region
     plan = {} if scores is None else {pair.frame: pair for pair in scores.plan.get(sequence, ())}
     mask = find_input(masks) / sequence / f"{path.stem}.png"
     pair = plan.get(path.stem, Pair(path.stem, annotation, mask if mask.is_file() else None))
-    pair = Pair(path.stem, annotation, None) if is_first else pair
-    reader = find_reader(davis.annotation_path(davis.frames(sequence)[0]))
-    frame = shrink(read_frame(path), width)
-    if is_first or annotation.exists():
-        mask, region = (shrink(one, width) for one in read_regions(pair, reader))
-        return frame, region if is_first else mask, region
+    if annotation.exists():
+        return frame, *(shrink(region, width) for region in read_regions(pair, reader))
     mask = np.zeros(frame.shape[:2], bool) if pair.mask is None else reader.mask(pair.mask) > 0
     return frame, shrink(mask, width), None
 
