@@ -13,6 +13,7 @@ from keras import ops
 
 from osvos_keras.config import ParentConfig
 from osvos_keras.conventions import CONVENTIONS, OURS, Conventions, read_record
+from osvos_keras.convolution import Conv2D
 from osvos_keras.weights import find_conventions, find_weights, load_weights
 
 # Each side output: the VGG16 layer it leaves from (the last before the next pooling), and how
@@ -221,7 +222,8 @@ def _side_branches(
 def _convolution(
     channels: int, size: int, scale: float, name: str, seed: int, **options
 ) -> keras.layers.Conv2D:
-    return keras.layers.Conv2D(
+    kind = Conv2D if size == 3 else keras.layers.Conv2D
+    return kind(
         channels,
         size,
         padding="same",
