@@ -7,8 +7,8 @@ BackupAndRestore writes weights and epoch into two files, neither of them atomic
 
 import math
 import time
-from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Container
+from contextlib import suppress
 from pathlib import Path
 
 import keras
@@ -16,7 +16,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from osvos_keras.compilation import count_steps
-from osvos_keras.errors import DataError, TrainingError, WeightsError, note_if_stopped
+from osvos_keras.errors import DataError, TrainingError, WeightsError
 from osvos_keras.io.files import write_csv
 from osvos_keras.weights import load_weights, save_state, set_aside
 
@@ -33,8 +33,8 @@ class Backup(keras.callbacks.Callback):
         self.path = folder and folder / "latest.weights.h5"
         self.every = every
 
-    def restore(self, model: keras.Model) -> int:
-        """Load the backup, if there is one, into a compiled model; return the steps it has done.
+    def restore(self, model: keras.Model) -> None:
+        """Load the backup, if there is one, into a compiled model.
 
         A damaged backup is set aside, and training starts over.
         """
@@ -48,7 +48,6 @@ class Backup(keras.callbacks.Callback):
                 for variable, value in zip(variables, before, strict=True):
                     variable.assign(value)  # some may have been loaded
                 set_aside(self.path, error)
-        return count_steps(model)
 
     def on_train_batch_end(self, batch, logs=None):
         step = count_steps(self.model)
@@ -72,16 +71,10 @@ class Backup(keras.callbacks.Callback):
         with suppress(OSError):  # not empty, or absent
             self.path.parent.rmdir()
 
-    @contextmanager
-    def kept_if_stopped(self, model: keras.Model, steps: int) -> Iterator[None]:
+    def keep(self, model: keras.Model, steps: int) -> str:
         """Make a backup at Ctrl-C. TensorFlow does a step as a whole, so weights and counter agree."""
-
-        def keep() -> str:
-            self.save(model)
-            return f"{count_steps(model)} of {steps} training steps are done and kept in {self.path.parent}"
-
-        with note_if_stopped(keep):
-            yield
+        self.save(model)
+        return f"{count_steps(model)} of {steps} training steps are done and kept in {self.path.parent}"
 
 
 class History(keras.callbacks.Callback):

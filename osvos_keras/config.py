@@ -128,20 +128,16 @@ class OnlineConfig(_Config):
 def _check_settings(config: InferenceConfig | _Config) -> None:
     for name, kinds in setting_types(type(config)).items():
         value = check_type(name, getattr(config, name), kinds)
-        _check_value(name, value)
+        if name in RANGES and value is not None:
+            check_range(name, value, *RANGES[name])
+        if name in CHOICES and value not in CHOICES[name]:
+            raise ConfigError(f"{name} is {value!r}; choose from {', '.join(CHOICES[name])}.")
         object.__setattr__(config, name, value)  # frozen: a whole number has become a float
 
 
 def setting_types(config: type) -> dict[str, tuple[type, ...]]:
     """The name of every setting of a configuration, and the types that it may have."""
     return {name: typing.get_args(hint) or (hint,) for name, hint in typing.get_type_hints(config).items()}
-
-
-def _check_value(name: str, value: int | float | str | None) -> None:
-    if name in RANGES and value is not None:
-        check_range(name, value, *RANGES[name])
-    if name in CHOICES and value not in CHOICES[name]:
-        raise ConfigError(f"{name} is {value!r}; choose from {', '.join(CHOICES[name])}.")
 
 
 _PIXELS = 480 * 854
@@ -190,7 +186,7 @@ def get_config(
     Args:
         phase: which one.
         preset: one of `PRESETS`.
-        settings: changes as a person types them: `"learning_rate=3e-5 balance=1"`.
+        settings: changes as a person types them: `"learning_rate=3e-5 balance=1"`; commas may separate too.
         **changes: other changes; None leaves what the preset has, unless None is a value of the setting.
 
     Raises:
@@ -201,7 +197,8 @@ def get_config(
         raise ConfigError(f"PRESET is {preset!r}; the presets are {', '.join(PRESETS)}.")
     own = PRESETS[preset][phase]
     types = setting_types(type(own))
-    given = parse_settings(check_type("SETTINGS", settings, (str,)))
+    pairs = re.sub(r"\s*=\s*", "=", check_type("SETTINGS", settings, (str,))).replace(",", " ").split()
+    given = parse_pairs(pairs, 'SETTINGS="learning_rate=3e-5 balance=1"')
     for name in [*changes, *given]:
         check_known(name, types, f"the {phase} phase has no setting")
     for name in given.keys() & changes.keys():
@@ -211,13 +208,3 @@ def get_config(
     changes = {name: n for name, n in changes.items() if n is not None or NoneType in types[name]}
     typed = {name: read_literal(text, types[name]) for name, text in given.items()}
     return dataclasses.replace(own, **changes, **typed)
-
-
-def parse_settings(settings: str) -> dict[str, str]:
-    """`"learning_rate=3e-5 balance=1"` as a dict; commas and spaces may separate.
-
-    Raises:
-        ConfigError: a part of it is not NAME=VALUE, or a name occurs twice.
-    """
-    pairs = re.sub(r"\s*=\s*", "=", settings).replace(",", " ").split()
-    return parse_pairs(pairs, 'SETTINGS="learning_rate=3e-5 balance=1"')

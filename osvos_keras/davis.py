@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from osvos_keras.errors import DataError
-from osvos_keras.io.files import find_irregular, list_files, natural_key
+from osvos_keras.io.files import list_files, natural_key, require_regular
 from osvos_keras.io.images import SUFFIXES, image_size, read_frame
 from osvos_keras.io.masks import read_annotation
 from osvos_keras.io.paths import check_name, find_input
-from osvos_keras.lists import find_list, read_list
+from osvos_keras.lists import read_list
 
 NO_SEQUENCES = ("__MACOSX", "__pycache__")
 
@@ -56,10 +56,6 @@ class Davis:
     def _images(self) -> Path:
         return self.root.joinpath("JPEGImages", self.resolution)
 
-    @property
-    def _annotations(self) -> Path:
-        return self.root.joinpath("Annotations", self.resolution)
-
     def all_sequences(self) -> list[str]:
         """Every sequence that has a folder of frames, in order, as `frame2` before `frame10`.
 
@@ -78,8 +74,10 @@ class Davis:
         return sorted(names, key=natural_key)
 
     def list_path(self, split: str) -> Path:
-        """Where the list of `split` lies, or would lie: see `find_list`."""
-        return find_list(self.root, self.resolution, split)
+        """Where the list of `split` lies, or would lie: as in DAVIS 2016 or 2017, or the original OSVOS."""
+        places = f"ImageSets/{self.resolution}/{split}.txt", f"ImageSets/2016/{split}.txt"
+        paths = [self.root / place for place in (*places, f"{split}.txt", f"{split}_seqs.txt")]
+        return next((path for path in paths if path.is_file()), paths[0])
 
     def sequences(self, split: str) -> list[str]:
         """The sequences of a split (`"train"`, `"val"`), in the order of its list.
@@ -170,7 +168,7 @@ class Davis:
 
     def annotation_path(self, frame: Path) -> Path:
         """Where the annotation of a frame lies, or would lie: `.png`, or `.PNG` if that is there."""
-        path = self._annotations / frame.parent.name / f"{frame.stem}.png"
+        path = self.root.joinpath("Annotations", self.resolution, frame.parent.name, f"{frame.stem}.png")
         return path if path.is_file() or not (loud := path.with_suffix(".PNG")).is_file() else loud
 
     def known_annotations(self, sequence: str) -> dict[Path, Path]:
@@ -251,8 +249,7 @@ class Davis:
 
 def _require_whole(folder: Path, frames: Sequence[Path]) -> None:
     """See that every image of a folder is among `frames`, and that no two masks will have one name."""
-    for path in find_irregular(folder, frames, *SUFFIXES):
-        raise DataError(f"{path}: a broken link, a folder or a pipe, where a frame should be. Remove it.")
+    require_regular(folder, frames, *SUFFIXES)
     for stem, count in Counter(path.stem for path in frames).items():
         if count > 1:
             names = ", ".join(path.name for path in frames if path.stem == stem)

@@ -14,7 +14,7 @@ from osvos_keras.callbacks import Backup, History, ProgressBar
 from osvos_keras.compilation import compile_for_training, count_steps, freeze_blocks
 from osvos_keras.config import OnlineConfig, ParentConfig
 from osvos_keras.device import choose_policy, choose_steps_per_execution
-from osvos_keras.errors import ConfigError, TrainingError
+from osvos_keras.errors import ConfigError, TrainingError, note_if_stopped
 from osvos_keras.io.files import lock_folder
 from osvos_keras.io.paths import resolve_output
 from osvos_keras.model import build_osvos
@@ -37,10 +37,6 @@ class Training:
     steps: int
     make_dataset: Callable[[int], tf.data.Dataset]  # the batches from a step on
 
-    @property
-    def title(self) -> str:
-        return f"{self.made_with['phase']} {self.made_with['sequences'][0]}"
-
 
 def run_training(
     training: Training,
@@ -59,7 +55,7 @@ def run_training(
         folder: where weights, history, settings and backups go.
         policy, strategy, processes: as in `train_parent`.
         chunk: steps between backups.
-        **options: `progress`, `tensorboard` and `callbacks`, as in `train_online`.
+        **options: `progress` and `callbacks`, as in `train_online`.
 
     Raises:
         as `train_parent`, but for what is wrong with its data.
@@ -136,7 +132,6 @@ def _fit(
     saver: Backup,
     *,
     progress: bool = True,
-    tensorboard: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> None:
     """Keras's own `fit`, from the steps that the model has done to the last."""
@@ -144,11 +139,10 @@ def _fit(
     history = History(folder / "history.csv" if is_first else None, start, chunk)
     observers = [history, saver]  # in this order: see History
     if progress and is_first:
-        observers.append(ProgressBar(training.title, start, training.steps))
-    if tensorboard and is_first:
-        observers.append(keras.callbacks.TensorBoard(folder / "tensorboard", update_freq=chunk))
+        title = f"{training.made_with['phase']} {training.made_with['sequences'][0]}"
+        observers.append(ProgressBar(title, start, training.steps))
     alone = processes.world_size == 1
-    keeping = saver.kept_if_stopped(model, training.steps) if alone else nullcontext()
+    keeping = note_if_stopped(lambda: saver.keep(model, training.steps)) if alone else nullcontext()
     with _explained(training.config), keeping:
         data = training.make_dataset(start)
         # Not shuffled by Keras: the pipeline's own order is the one that counts.

@@ -33,10 +33,6 @@ Observer = Callable[[Path, np.ndarray], object]
 AHEAD = 8  # frames that are read before, or snapped and written after, the network's own
 
 
-def no_one(path: Path, logits: np.ndarray) -> None:
-    """Observes nothing."""
-
-
 class _Frame(NamedTuple):
     path: Path
     frame: np.ndarray  # (H, W, 3) uint8, its own size
@@ -167,7 +163,7 @@ def segment_sequence(
     learned_area: float | None = None,
     progress: bool = True,
     frames: Sequence[Path] | None = None,
-    observe: Observer = no_one,
+    observe: Observer = lambda path, logits: None,
 ) -> Path:
     """Write the masks of a sequence: `folder/<sequence>/00000.png`, 0 and 255, the frames' own size.
 

@@ -11,17 +11,6 @@ from osvos_keras.errors import DataError
 from osvos_keras.io.files import read_lines
 
 
-def find_list(root: Path, resolution: str, split: str) -> Path:
-    """Where the list of `split` lies: where DAVIS 2016 has it, DAVIS 2017, or the original OSVOS."""
-    own = root / "ImageSets" / resolution / f"{split}.txt"
-    others = (
-        root / "ImageSets" / "2016" / f"{split}.txt",
-        root / f"{split}.txt",
-        root / f"{split}_seqs.txt",
-    )
-    return next((path for path in (own, *others) if path.is_file()), own)
-
-
 def read_list(path: str | Path, root: Path, frames: Path) -> list[str]:
     """The sequences that a list names, each once, in its order; none if nothing is in it.
 

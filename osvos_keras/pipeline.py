@@ -4,6 +4,7 @@ Every training sample is a function of (seed, step) alone: no shuffle buffer, no
 data set can start at any step and give what an uninterrupted one gives from there on.
 """
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -145,22 +146,14 @@ def _pair_reader(frames: Sequence[Path], annotations: Sequence[Path], height: in
         frame, annotation = (tf.gather(column, index) for column in paths)
         return load_frame(frame, height), load_annotation(annotation, height)
 
-    sizes = {image_size(path) for path in frames}
-    if len(sizes) > 1 or _bytes_of_pairs(len(frames), *sizes, height) > MEMORY_FRACTION * _free_memory():
+    sizes = {resized_size(path, height) for path in frames}
+    needed = 4 * len(frames) * math.prod(*sizes) if len(sizes) == 1 else math.inf  # of three channels and one
+    if needed > MEMORY_FRACTION * psutil.virtual_memory().available:
         return decode
     indices = tf.data.Dataset.range(len(frames))
     with naming_files():
         decoded = next(iter(indices.map(as_it_is(decode), tf.data.AUTOTUNE).batch(len(frames))))
     return lambda index: tuple(tf.gather(column, index) for column in decoded)
-
-
-def _bytes_of_pairs(count: int, size: tuple[int, int], height: int) -> float:
-    scale = height / size[0] if height else 1
-    return count * size[0] * size[1] * scale**2 * 4  # three channels and the annotation
-
-
-def _free_memory() -> int:
-    return psutil.virtual_memory().available
 
 
 def online_dataset(frames, annotations, config: OnlineConfig, start: int = 0) -> tf.data.Dataset:

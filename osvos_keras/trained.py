@@ -23,7 +23,7 @@ from osvos_keras.model import build_osvos
 from osvos_keras.weights import set_aside
 
 WEIGHTS_FILE, RECORD = "osvos.weights.h5", "config.json"
-LEFT = (WEIGHTS_FILE, RECORD, "history.csv", "backup", "tensorboard")
+LEFT = (WEIGHTS_FILE, RECORD, "history.csv", "backup")
 
 
 def load_finished(folder: str | Path) -> keras.Model:

@@ -54,7 +54,7 @@ def train_parent(
             was begun with in `folder`).
         strategy: how to spread over devices; None is `choose_strategy()`.
         processes: this process and those to train with, from `multihost.join`.
-        **options: `chunk`, `progress`, `tensorboard` and `callbacks`, as in `train_online`.
+        **options: `chunk`, `progress` and `callbacks`, as in `train_online`.
 
     Returns:
         The trained network, all outputs, every layer trainable. It carries `config.inference`.
@@ -114,8 +114,8 @@ def train_online(
         policy: Keras dtype policy, or `"auto"` for the device's best (or the one that the same training
             was begun with in `folder`).
         strategy: how to spread over devices; None is TensorFlow's present one. One frame cannot be split.
-        **options: `chunk`, steps between backups; `progress`, whether to show a bar;
-            `tensorboard`, whether to write its logs; `callbacks`, more Keras callbacks.
+        **options: `chunk`, steps between backups; `progress`, whether to show a bar; `callbacks`, more
+            Keras callbacks.
 
     Returns:
         As `train_parent`.

@@ -102,28 +102,16 @@ def _download_imagenet(bundled: Path) -> Path:
     """Keras's own file, through its cache."""
     import keras
 
+    before, name = socket.getdefaulttimeout(), Path(KERAS_URL).name
+    socket.setdefaulttimeout(TIMEOUT)  # else Keras's downloader would wait for ever for a silent server
     try:
-        with _socket_timeout(TIMEOUT):
-            return Path(
-                keras.utils.get_file(
-                    Path(KERAS_URL).name, KERAS_URL, cache_subdir="models", file_hash=KERAS_MD5
-                )
-            )
+        return Path(keras.utils.get_file(name, KERAS_URL, cache_subdir="models", file_hash=KERAS_MD5))
     except Exception as error:  # urllib, ssl, http and Keras each raise their own
         raise WeightsError(
             f"{bundled}: the bundled VGG16 weights are missing and the download failed ({error}). Restore "
             "the file (git checkout -- data/weights, or install osvos-keras again), or place Keras's file in "
             "~/.keras/models."
         ) from error
-
-
-@contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    """A silent server is an error after some seconds; Keras's downloader would wait for ever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
     finally:
         socket.setdefaulttimeout(before)
 

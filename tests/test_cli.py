@@ -23,9 +23,10 @@ ERRORS = [
 
 def fail_with(monkeypatch, error):
     def fail(args):
+        """Fail."""
         raise error
 
-    monkeypatch.setitem(cli.COMMANDS, "student", ("fails", lambda command: None, fail))
+    monkeypatch.setitem(cli.COMMANDS, "student", (lambda command: None, fail))
 
 
 @pytest.mark.parametrize(("error", "message"), ERRORS, ids=lambda value: type(value).__name__)

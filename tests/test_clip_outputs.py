@@ -20,10 +20,10 @@ from osvos_keras.config import OnlineConfig, get_config
 from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import read_annotation, read_indexed, write_indexed, write_mask
 from osvos_keras.io.paths import PROJECT
-from osvos_keras.video import coco, cutout, estimate
+from osvos_keras.video import coco, estimate, overlay
 from osvos_keras.video.clip import Clip, import_clip
 from osvos_keras.video.coco import describe_masks, encode_runs, write_coco
-from osvos_keras.video.cutout import RIM, cut_out, write_cutout
+from osvos_keras.video.overlay import RIM, cut_out, write_cutout
 from osvos_keras.video.segment import segment_clip
 from tests.conftest import NARROW, write_sequence
 from tests.exercises import read
@@ -140,7 +140,7 @@ def test_coco_holds_every_object_of_every_frame(clip, masks, tmp_path):
         assert one["area"] == mask.sum() and one["iscrowd"] == 0
 
 
-@pytest.mark.parametrize(("module", "write"), [(cutout, write_cutout), (coco, write_coco)])
+@pytest.mark.parametrize(("module", "write"), [(overlay, write_cutout), (coco, write_coco)])
 def test_a_file_is_written_once_follows_its_masks_and_replaces_nothing_else(
     clip, masks, tmp_path, monkeypatch, module, write
 ):
@@ -150,7 +150,7 @@ def test_a_file_is_written_once_follows_its_masks_and_replaces_nothing_else(
         write(clip, masks, out)
     first = out.read_bytes()
     with monkeypatch.context() as patch:
-        name = "write_webm" if module is cutout else "describe_masks"
+        name = "write_webm" if module is overlay else "describe_masks"
         patch.setattr(module, name, lambda *_: pytest.fail("written again"))
         write(clip, masks, out)
     write_indexed(masks / "00002.png", np.eye(*SIZE, dtype=np.uint8))

@@ -6,7 +6,7 @@ import pytest
 
 from osvos_keras.batch.parameters import find_notebook
 from osvos_keras.cli import main
-from osvos_keras.course.copies import write_notebooks
+from osvos_keras.course.copies import read_course, write_copies
 from osvos_keras.errors import FolderError
 from osvos_keras.io.files import list_files
 from osvos_keras.io.paths import NOTEBOOKS, PROJECT, find_input, resolve_output
@@ -16,18 +16,18 @@ ONLINE = "04_online_training"
 
 def test_a_file_that_a_person_changed_is_kept_and_nothing_else_written(tmp_path):
     changed = tmp_path / f"{ONLINE}.ipynb"
-    write_notebooks(tmp_path)
-    assert changed in write_notebooks(tmp_path)  # the same again does no harm
+    write_copies(tmp_path, read_course())
+    assert changed in write_copies(tmp_path, read_course())  # the same again does no harm
     changed.write_text(changed.read_text().replace("ONLINE_STEPS", "MY_STEPS"))
     shutil.rmtree(tmp_path / "figures")
     before = changed.read_bytes()
     with pytest.raises(FolderError, match=rf"{ONLINE}\.ipynb: is there and differs .* Choose another folder"):
-        write_notebooks(tmp_path)
+        write_copies(tmp_path, read_course())
     assert changed.read_bytes() == before and not (tmp_path / "figures").exists()
 
 
 def test_a_name_means_the_copy_in_the_working_folder_and_else_the_projects(tmp_path, monkeypatch):
-    write_notebooks(tmp_path / "course")
+    write_copies(tmp_path / "course", read_course())
     monkeypatch.chdir(tmp_path)
     assert find_notebook(ONLINE) == NOTEBOOKS / f"{ONLINE}.ipynb"
     monkeypatch.chdir("course")
@@ -36,7 +36,7 @@ def test_a_name_means_the_copy_in_the_working_folder_and_else_the_projects(tmp_p
 
 def test_in_the_copies_folder_results_stay_there_and_the_sample_is_found(tmp_path, monkeypatch):
     """JupyterLab starts a kernel in the notebook's folder; so does `osvos run` that is started there."""
-    write_notebooks(tmp_path)
+    write_copies(tmp_path, read_course())
     monkeypatch.chdir(tmp_path)
     assert resolve_output("runs/course") == tmp_path / "runs" / "course"
     assert find_input("data/sample") == PROJECT / "data" / "sample"

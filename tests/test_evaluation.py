@@ -178,7 +178,7 @@ BAD_FILES = {
     "transparency": (half_transparent, "partly transparent.*without transparency"),
     "truncated": (truncated, "truncated.*Copy the file again"),
     "not an image": (lambda path: path.write_text("mask"), "not an image"),
-    "another size": (lambda path: Image.new("L", (60, 45)).save(path), "60×45.*61×45.*frame's own size"),
+    "another size": (lambda path: Image.new("L", (60, 45)).save(path), "60×45.*61×45.*frame's size"),
 }
 
 

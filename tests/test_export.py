@@ -123,18 +123,15 @@ def test_command_says_how_to_open_a_keras_file_and_how_its_training_saw_frames(t
 
 
 @pytest.mark.parametrize(
-    ("name", "format", "message"),
+    ("name", "message"),
     [
-        ("osvos.h5", None, r"osvos\.h5: the name ends in '\.h5', where '\.keras', '\.onnx' or none"),
-        ("osvos.KERAS", None, r"osvos\.KERAS: the name ends in '\.KERAS', where '\.keras', '\.onnx' or none"),
-        ("osvos.onnx", "keras", r"osvos\.onnx: the name ends in '\.onnx', where '\.keras' is needed"),
-        ("osvos.onnx", "saved_model", r"osvos\.onnx: the name ends in '\.onnx', where '' is needed"),
-        ("osvos", "tflite", r"the format is 'tflite'; choose from keras, onnx, saved_model"),
+        ("osvos.h5", r"osvos\.h5: the name ends in '\.h5', where '\.keras', '\.onnx' or none"),
+        ("osvos.KERAS", r"osvos\.KERAS: the name ends in '\.KERAS', where '\.keras', '\.onnx' or none"),
     ],
 )
-def test_unknown_ending_or_format(tmp_path, name, format, message):
+def test_unknown_ending(tmp_path, name, message):
     with pytest.raises(ConfigError, match=message):
-        export_network("parent", tmp_path / name, format)
+        export_network("parent", tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 

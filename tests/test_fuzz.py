@@ -197,10 +197,11 @@ def test_notebooks(tmp_path, content):
     value=st.text(max_size=40),
 )
 def test_parameters(name, value):
-    from osvos_keras.batch.parameters import check_parameters, find_notebook, parse_parameters
+    from osvos_keras.batch.parameters import check_parameters, find_notebook
+    from osvos_keras.io.literals import parse_pairs
 
     notebook = find_notebook("04_online_training")
-    accept("parameter", lambda: check_parameters(notebook, parse_parameters([f"{name}={value}"])))
+    accept("parameter", lambda: check_parameters(notebook, parse_pairs([f"{name}={value}"], "-p A=1")))
 
 
 @pytest.fixture(scope="module")

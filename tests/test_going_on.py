@@ -8,7 +8,7 @@ import pytest
 from osvos_keras.batch.notebooks import run_notebook
 from osvos_keras.batch.parameters import read_notebook
 from osvos_keras.course import checks
-from osvos_keras.course.checks import going_on
+from osvos_keras.course.checks import compare
 from osvos_keras.errors import NotebookError
 from osvos_keras.io.paths import NOTEBOOKS
 from tests.exercises import EXERCISES
@@ -16,7 +16,7 @@ from tests.exercises import EXERCISES
 
 @pytest.fixture(autouse=True)
 def nothing_right_yet(monkeypatch):
-    monkeypatch.setattr(going_on, "_right", set())
+    monkeypatch.setattr(compare, "_right", set())
 
 
 @pytest.mark.parametrize("key", EXERCISES)

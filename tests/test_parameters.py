@@ -9,10 +9,11 @@ from osvos_keras.batch.parameters import (
     check_parameters,
     find_notebook,
     inspect_parameters,
-    parse_parameters,
     read_parameters,
 )
+from osvos_keras.cli.run import EXAMPLE
 from osvos_keras.errors import ConfigError, DataError, NotebookError
+from osvos_keras.io.literals import parse_pairs
 from osvos_keras.io.paths import NOTEBOOKS
 
 ONLINE = NOTEBOOKS / "04_online_training.ipynb"
@@ -94,11 +95,11 @@ def test_unknown_notebook_names_those_there_are():
 
 
 def test_pairs_are_checked():
-    assert parse_parameters(["A=1", "B=x=y", "C="]) == {"A": "1", "B": "x=y", "C": ""}
+    assert parse_pairs(["A=1", "B=x=y", "C="], EXAMPLE) == {"A": "1", "B": "x=y", "C": ""}
     with pytest.raises(ConfigError, match="'A' is not NAME=VALUE, as in -p ONLINE_STEPS=50"):
-        parse_parameters(["A"])
+        parse_pairs(["A"], EXAMPLE)
     with pytest.raises(ConfigError, match="A is given twice: '1' and '2'"):
-        parse_parameters(["A=1", "B=1", "A=2"])
+        parse_pairs(["A=1", "B=1", "A=2"], EXAMPLE)
 
 
 @pytest.mark.parametrize(

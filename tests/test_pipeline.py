@@ -235,7 +235,7 @@ def test_each_epoch_visits_every_frame_once_in_its_own_order(tiny, monkeypatch):
 def test_samples_are_the_same_whether_frames_fit_into_memory_or_not(tiny, monkeypatch):
     config = ParentConfig(height=30, epochs=1, batch=2)
     kept = parent_dataset(tiny, ["ant", "bee"], config)
-    monkeypatch.setattr(pipeline, "_free_memory", lambda: 1000)
+    monkeypatch.setattr(pipeline, "MEMORY_FRACTION", 0)
     decoded_anew = parent_dataset(tiny, ["ant", "bee"], config)
     for (frames, targets, _), (frames_again, targets_again, _) in zip(kept, decoded_anew, strict=True):
         np.testing.assert_array_equal(frames, frames_again)

@@ -196,12 +196,6 @@ def interrupt(*_):
     raise KeyboardInterrupt
 
 
-@narrow
-def test_tensorboard_logs_if_asked(tiny, tmp_path):
-    train_online(tiny, "cow", ONLINE, tmp_path, tensorboard=True, **QUIET)
-    assert list((tmp_path / "tensorboard").rglob("events.out.tfevents.*"))
-
-
 # A process of its own, since it is killed; slow, so that the kill surely falls between the first
 # backup and the end.
 KILLED = """

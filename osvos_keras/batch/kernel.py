@@ -11,20 +11,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from ipykernel.kernelspec import RESOURCES, get_kernel_dict
 from jupyter_client import AsyncKernelManager
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_core.utils import run_sync
 
 SCRATCH = "osvos-"  # the start of the name of a run's temporary folder
 STARTING = 60  # seconds; an older folder without a lock was left by a killed run
-
-
-class ThisPython(KernelSpecManager):
-    """Knows one kernel: the Python that runs this code. The installed kernel `python3` may be another one."""
-
-    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
 
 
 @contextmanager
@@ -39,7 +31,8 @@ def open_kernel(log: Path) -> Iterator[AsyncKernelManager]:
     with open_scratch() as scratch, log.open("a") as file:
         # The asynchronous manager, because only with it papermill's client notices that a kernel died.
         kernel = AsyncKernelManager(
-            kernel_spec_manager=ThisPython(),
+            # No folders: `python3` is then this Python. The installed kernel of that name may be another one.
+            kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
             transport="tcp" if os.name == "nt" else "ipc",
             connection_file=str(scratch / "kernel.json"),  # the sockets lie beside it
         )

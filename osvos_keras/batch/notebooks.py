@@ -19,7 +19,7 @@ from osvos_keras.batch.kernel import keep_signals, open_kernel
 from osvos_keras.batch.parameters import TRAINING, check_parameters, find_notebook, read_parameters
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, DataError, FolderError, NotebookError
-from osvos_keras.io.files import FULL, lock_folder, make_folder, read_json
+from osvos_keras.io.files import FULL, explain_unwritable, lock_folder, make_folder, read_json
 from osvos_keras.io.literals import check_known
 from osvos_keras.io.paths import resolve_output
 
@@ -70,6 +70,7 @@ def run_notebook(
     source, target = (str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, output))
     with (
         _explained(notebook, output),
+        explain_unwritable(output, FULL),
         open_kernel(output.with_suffix(".log")) as kernel,
         keep_signals(),
     ):
@@ -90,7 +91,7 @@ def run_notebook(
 
 @contextmanager
 def _explained(notebook: Path, output: Path) -> Iterator[None]:
-    """Turn papermill's errors, and those of a full disk, into ones that say what to do."""
+    """Turn papermill's errors into ones that say what to do."""
     try:
         yield
     except DeadKernelError as error:
@@ -102,12 +103,6 @@ def _explained(notebook: Path, output: Path) -> Iterator[None]:
         raise NotebookError(
             f"{notebook.name} failed: {error.ename}: {error.evalue}\n"
             f"The executed notebook shows where: {output}"
-        ) from error
-    except OSError as error:
-        if error.errno not in FULL or isinstance(error, FolderError):
-            raise
-        raise FolderError(
-            f"{output}: cannot be written ({error.strerror}). Make room, and run the same command again."
         ) from error
 
 

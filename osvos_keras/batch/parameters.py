@@ -1,7 +1,7 @@
 """Notebooks and their parameters: finding and reading them, and checking the values that a person gives."""
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -13,7 +13,7 @@ from osvos_keras.config import get_config
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, NotebookError
 from osvos_keras.io.files import list_files
-from osvos_keras.io.literals import check_known, check_type, parse_pairs, read_literal
+from osvos_keras.io.literals import check_known, check_type, read_literal
 from osvos_keras.io.paths import NOTEBOOKS, check_name, find_input
 from osvos_keras.weights import find_conventions
 
@@ -157,12 +157,3 @@ def _check_data(values: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         davis.frames(given["SEQUENCE"])
     if "SEQUENCES" in given:
         davis.select(given["SEQUENCES"])
-
-
-def parse_parameters(pairs: Iterable[str]) -> dict[str, str]:
-    """`NAME=VALUE` strings as a dict.
-
-    Raises:
-        ConfigError: a string has no `=`, or a name occurs twice.
-    """
-    return parse_pairs(pairs, "-p ONLINE_STEPS=50")

@@ -16,83 +16,28 @@ from osvos_keras.cli import course, data, evaluate, mark, parent, run, segment, 
 from osvos_keras.errors import OsvosError
 
 STOPPED = 128 + signal.SIGINT  # the exit status after Ctrl-C
-# Of each command: what it does, its arguments, and the function that runs it; or the commands in its group.
+# Of each command: its arguments, and the function that runs it, whose documentation says what it does; or the
+# commands in its group.
 COMMANDS = {
-    "course": (
-        "Run every notebook in order, and print the scores.",
-        course.add_course_arguments,
-        course.run_course_command,
-    ),
-    "run": (
-        "Run one notebook headless with checked parameters, once or once per sequence.",
-        run.add_run_arguments,
-        run.run_notebook_command,
-    ),
-    "parent": (
-        "Train the parent network outside a notebook, on one machine or several.",
-        parent.add_parent_arguments,
-        parent.run_parent,
-    ),
-    "mark": (
-        "Mark or correct the objects in a frame of your own clip, and draw them, before anything trains.",
-        mark.add_mark_command_arguments,
-        mark.run_mark,
-    ),
-    "segment": (
-        "Segment your own clip (a video, a GIF or a folder of images), given a first mask.",
-        segment.add_segment_arguments,
-        segment.run_segment,
-    ),
-    "evaluate": (
-        "Score a folder of masks as the DAVIS 2016 benchmark does.",
-        evaluate.add_evaluate_arguments,
-        evaluate.run_evaluate,
-    ),
-    "data": (
-        "Check, list or download a data set in DAVIS layout.",
-        {
-            "verify": (
-                "Read every file and report the faulty ones.",
-                data.add_verify_arguments,
-                data.run_verify,
-            ),
-            "lists": (
-                "Write train.txt and val.txt from the folders.",
-                data.add_lists_arguments,
-                data.run_lists,
-            ),
-            "download": (
-                "Fetch and unpack DAVIS 2016 (about 1.9 GB).",
-                data.add_download_arguments,
-                data.run_download,
-            ),
-        },
-    ),
-    "weights": (
-        "Convert published weights.",
-        {
-            "convert": (
-                "Convert OSVOS-PyTorch's weights, or MindSpore's OSVOS or VGG16 (.pth, .ckpt, .safetensors).",
-                weights.add_convert_arguments,
-                weights.run_convert,
-            ),
-        },
-    ),
-    "notebooks": (
-        "Write the course's notebooks to a folder of your own, to open in JupyterLab or to run there.",
-        course.add_notebooks_arguments,
-        course.run_notebooks,
-    ),
-    "export": (
-        "Write a trained network for other programs: a Keras file, a SavedModel or ONNX.",
-        weights.add_export_arguments,
-        weights.run_export,
-    ),
-    "student": (
-        "Write the notebooks as exercises, without their solutions.",
-        course.add_student_arguments,
-        course.run_student,
-    ),
+    "course": (course.add_course_arguments, course.run_course_command),
+    "run": (run.add_run_arguments, run.run_notebook_command),
+    "parent": (parent.add_parent_arguments, parent.run_parent),
+    "mark": (mark.add_mark_command_arguments, mark.run_mark),
+    "segment": (segment.add_segment_arguments, segment.run_segment),
+    "evaluate": (evaluate.add_evaluate_arguments, evaluate.run_evaluate),
+    "data": {
+        "verify": (data.add_verify_arguments, data.run_verify),
+        "lists": (data.add_lists_arguments, data.run_lists),
+        "download": (data.add_download_arguments, data.run_download),
+    },
+    "weights": {"convert": (weights.add_convert_arguments, weights.run_convert)},
+    "notebooks": (course.add_notebooks_arguments, course.run_notebooks),
+    "export": (weights.add_export_arguments, weights.run_export),
+    "student": (course.add_student_arguments, course.run_student),
+}
+GROUPS = {
+    "data": "Check, list or download a data set in DAVIS layout.",
+    "weights": "Convert published weights.",
 }
 
 
@@ -108,12 +53,13 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_commands(parser: argparse.ArgumentParser, table: dict[str, tuple]) -> None:
+def _add_commands(parser: argparse.ArgumentParser, table: dict[str, tuple | dict]) -> None:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for name, (text, *entry) in table.items():
+    for name, entry in table.items():
+        text = GROUPS[name] if name in GROUPS else entry[1].__doc__.splitlines()[0]
         command = commands.add_parser(name, help=text, description=text)
-        if len(entry) == 1:
-            _add_commands(command, *entry)
+        if name in GROUPS:
+            _add_commands(command, entry)
         else:
             add_arguments, run_command = entry
             add_arguments(command)
@@ -134,7 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     try:
         args = make_parser().parse_args(arguments)
-        status = args.run(args)
+        status = args.run(args) or 0
         sys.stdout.flush()
     except KeyboardInterrupt as stopped:
         status, kept = STOPPED, getattr(stopped, "__notes__", [])

@@ -3,7 +3,8 @@
 import argparse
 
 from osvos_keras.cli.arguments import add_davis_arguments, add_run_dir_argument
-from osvos_keras.cli.run import add_parameters
+from osvos_keras.cli.run import EXAMPLE, add_parameters
+from osvos_keras.io.literals import parse_pairs
 
 
 def add_course_arguments(command: argparse.ArgumentParser) -> None:
@@ -13,13 +14,11 @@ def add_course_arguments(command: argparse.ArgumentParser) -> None:
     add_parameters(command)
 
 
-def run_course_command(args: argparse.Namespace) -> int:
-    """`osvos course`. Returns the exit status 0."""
+def run_course_command(args: argparse.Namespace) -> None:
+    """Run every notebook in order, and print the scores."""
     from osvos_keras.batch.notebooks import run_course
-    from osvos_keras.batch.parameters import parse_parameters
 
-    run_course(args.davis, args.run_dir, parse_parameters(args.parameters), args.resolution)
-    return 0
+    run_course(args.davis, args.run_dir, parse_pairs(args.parameters, EXAMPLE), args.resolution)
 
 
 def add_notebooks_arguments(command: argparse.ArgumentParser) -> None:
@@ -27,12 +26,11 @@ def add_notebooks_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--to", required=True, metavar="FOLDER", help="folder for them")
 
 
-def run_notebooks(args: argparse.Namespace) -> int:
-    """`osvos notebooks`. Returns the exit status 0."""
-    from osvos_keras.course.copies import write_notebooks
+def run_notebooks(args: argparse.Namespace) -> None:
+    """Write the course's notebooks to a folder of your own, to open in JupyterLab or to run there."""
+    from osvos_keras.course.copies import read_course, write_copies
 
-    print(*write_notebooks(args.to), sep="\n")
-    return 0
+    print(*write_copies(args.to, read_course()), sep="\n")
 
 
 def add_student_arguments(command: argparse.ArgumentParser) -> None:
@@ -45,11 +43,10 @@ def add_student_arguments(command: argparse.ArgumentParser) -> None:
     )
 
 
-def run_student(args: argparse.Namespace) -> int:
-    """`osvos student`. Returns the exit status 0."""
+def run_student(args: argparse.Namespace) -> None:
+    """Write the notebooks as exercises, without their solutions."""
     if args.nbgrader:
         from osvos_keras.course.grading import write_course as write
     else:
         from osvos_keras.course.student import write_student_edition as write
     print(*write(args.to), sep="\n")
-    return 0

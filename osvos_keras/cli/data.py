@@ -18,7 +18,10 @@ def add_verify_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run_verify(args: argparse.Namespace) -> int:
-    """`osvos data verify`. Returns the exit status: 1 if a file is wrong, else 0."""
+    """Read every file and report the faulty ones.
+
+    Returns the exit status: 1 if a file is wrong, else 0.
+    """
     from tqdm import tqdm
 
     from osvos_keras.dataset.verification import verify
@@ -50,14 +53,13 @@ def add_lists_arguments(command: argparse.ArgumentParser) -> None:
     )
 
 
-def run_lists(args: argparse.Namespace) -> int:
-    """`osvos data lists`. Returns the exit status 0."""
+def run_lists(args: argparse.Namespace) -> None:
+    """Write train.txt and val.txt from the folders."""
     from osvos_keras.dataset.lists import write_lists
     from osvos_keras.davis import Davis
 
     for path, kept in write_lists(Davis(args.davis, args.resolution), args.val).items():
         print(f"{path} (the old list is kept as {kept.name})" if kept else path)
-    return 0
 
 
 def add_download_arguments(command: argparse.ArgumentParser) -> None:
@@ -67,8 +69,8 @@ def add_download_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--sha256", help="expected checksum of the archive (default: not checked)")
 
 
-def run_download(args: argparse.Namespace) -> int:
-    """`osvos data download`. Returns the exit status 0."""
+def run_download(args: argparse.Namespace) -> None:
+    """Fetch and unpack DAVIS 2016 (about 1.9 GB)."""
     from osvos_keras.dataset.download import DAVIS_2016_URL, download_davis
     from osvos_keras.io.paths import resolve_output
 
@@ -77,4 +79,3 @@ def run_download(args: argparse.Namespace) -> int:
         f"{davis.root}: {len(davis.all_sequences())} sequences. "
         f"Check them with `osvos data verify --davis {davis.root}`."
     )
-    return 0

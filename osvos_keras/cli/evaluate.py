@@ -38,8 +38,8 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_evaluate(args: argparse.Namespace) -> int:
-    """`osvos evaluate`: the exit status, 0.
+def run_evaluate(args: argparse.Namespace) -> None:
+    """Score a folder of masks as the DAVIS 2016 benchmark does.
 
     Raises:
         DataError, ConfigError, FolderError: as `report_scores`.
@@ -62,7 +62,6 @@ def run_evaluate(args: argparse.Namespace) -> int:
         "pictures": not args.no_pictures,
     }
     report_scores([masks, *others], davis, args.sequences, out, **options)
-    return 0
 
 
 def default_output(masks: Path) -> Path:

@@ -51,8 +51,8 @@ def add_mark_command_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--run-dir", help=f"folder for the frames (default: {RUNS}/<name of the clip>)")
 
 
-def run_mark(args: argparse.Namespace) -> int:
-    """`osvos mark`. Returns the exit status 0.
+def run_mark(args: argparse.Namespace) -> None:
+    """Mark or correct the objects in a frame of your own clip, and draw them, before anything trains.
 
     Raises:
         OsvosError: something is wrong. Arguments and files are checked before the clip is read.
@@ -73,7 +73,6 @@ def run_mark(args: argparse.Namespace) -> int:
         _mark(args, marks, run_dir, mask, outputs)
     print(mask, preview, sep="\n")
     say(f"if {preview.name} is right, {_next_command(args, mask)}")
-    return 0
 
 
 def _next_command(args: argparse.Namespace, mask: Path) -> str:

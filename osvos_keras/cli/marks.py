@@ -50,18 +50,6 @@ def add_mark_arguments(command: argparse.ArgumentParser, description: str, prefi
         marks.add_argument(f"--{name}", action="append", default=[], metavar=metavar, help=text)
 
 
-def add_correction_argument(command: argparse.ArgumentParser) -> None:
-    """Add `--correct`."""
-    command.add_argument(
-        "--correct",
-        action="append",
-        default=[],
-        metavar="FRAME=PNG",
-        help="a correct mask of another frame, used for training too: it shows all objects that are visible "
-        "there; may be repeated",
-    )
-
-
 def parse_points(text: str) -> list[tuple[float, ...]]:
     """`"10,20 30,40"` as [(10, 20), (30, 40)].
 

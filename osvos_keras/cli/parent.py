@@ -59,8 +59,8 @@ def _add_machines(command: argparse.ArgumentParser) -> None:
     several.add_argument("--wait", default=300, metavar="SECONDS", help=text)
 
 
-def run_parent(args: argparse.Namespace) -> int:
-    """Train; the command's exit status.
+def run_parent(args: argparse.Namespace) -> None:
+    """Train the parent network outside a notebook, on one machine or several.
 
     Raises:
         OsvosError: whatever is wrong.
@@ -95,7 +95,6 @@ def run_parent(args: argparse.Namespace) -> int:
         train_parent(davis, sequences, config, folder, **options)
     if processes.is_first:
         print(folder / WEIGHTS_FILE)
-    return 0
 
 
 def _read_machines(args: argparse.Namespace) -> dict | None:

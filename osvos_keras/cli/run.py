@@ -7,8 +7,10 @@ import argparse
 
 from osvos_keras.cli.arguments import read_number
 from osvos_keras.errors import ConfigError
+from osvos_keras.io.literals import parse_pairs
 
 RETRIES = 2
+EXAMPLE = "-p ONLINE_STEPS=50"
 
 
 def add_run_arguments(command: argparse.ArgumentParser) -> None:
@@ -68,15 +70,16 @@ def _add_each_sequence(command: argparse.ArgumentParser) -> None:
 
 
 def run_notebook_command(args: argparse.Namespace) -> int:
-    """`osvos run`. Returns the exit status: 1 if a sequence failed, else 0.
+    """Run one notebook headless with checked parameters, once or once per sequence.
+
+    Returns the exit status: 1 if a sequence failed, else 0.
 
     Raises:
         OsvosError: an argument is wrong, or the run of a single notebook failed.
     """
     from osvos_keras.batch.notebooks import run_alone
-    from osvos_keras.batch.parameters import parse_parameters
 
-    parameters = parse_parameters(args.parameters)
+    parameters = parse_pairs(args.parameters, EXAMPLE)
     if args.each_sequence is not None:
         return _run_each_sequence(args, parameters)
     for option in ("workers", "scheduler", "tls_ca_file", "tls_cert", "tls_key", "retries"):

@@ -14,7 +14,6 @@ from osvos_keras.cli.arguments import add_config_arguments, read_config, read_nu
 from osvos_keras.cli.clips import RUNS, command_line, find_output, find_run_dir, plain_warnings, say
 from osvos_keras.cli.marks import (
     Marks,
-    add_correction_argument,
     add_mark_arguments,
     read_corrections,
     read_marked,
@@ -39,7 +38,14 @@ def add_segment_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `osvos segment`."""
     command.add_argument("clip", help="a video, an animated GIF or a folder of images")
     add_mark_arguments(command, OBJECTS, prefix="[FRAME=]")
-    add_correction_argument(command)
+    command.add_argument(
+        "--correct",
+        action="append",
+        default=[],
+        metavar="FRAME=PNG",
+        help="a correct mask of another frame, used for training too: it shows all objects that are visible "
+        "there; may be repeated",
+    )
     command.add_argument(
         "--out",
         metavar="FILE.webm",
@@ -63,8 +69,8 @@ def add_segment_arguments(command: argparse.ArgumentParser) -> None:
     )
 
 
-def run_segment(args: argparse.Namespace) -> int:
-    """`osvos segment`. Returns the exit status 0.
+def run_segment(args: argparse.Namespace) -> None:
+    """Segment your own clip (a video, a GIF or a folder of images), given a first mask.
 
     Raises:
         OsvosError: something is wrong. Arguments and files are checked before TensorFlow is imported.
@@ -96,7 +102,6 @@ def run_segment(args: argparse.Namespace) -> int:
             paths = _segment(args, config, marks, run_dir, outputs)
         for path in paths:
             print(path)
-    return 0
 
 
 def _find_outputs(args: argparse.Namespace) -> dict[str, Path]:
@@ -144,8 +149,7 @@ def _name_doubts(args: argparse.Namespace, frames: list[str]) -> None:
 
 def _write_outputs(clip: "Clip", masks: Path, outputs: dict[str, Path]) -> list[Path]:
     from osvos_keras.video.coco import write_coco
-    from osvos_keras.video.cutout import write_cutout
-    from osvos_keras.video.overlay import write_overlays
+    from osvos_keras.video.overlay import write_cutout, write_overlays
 
     written = write_overlays(clip, masks, outputs["out"])
     for option, write in {"cutout": write_cutout, "coco": write_coco}.items():

@@ -3,9 +3,9 @@
 import argparse
 
 HOW_TO_OPEN = {
-    "keras": "import keras, osvos_keras.model; model = keras.models.load_model({path!r})",
-    "onnx": "import onnxruntime; session = onnxruntime.InferenceSession({path!r})",
-    "saved_model": "import tensorflow; model = tensorflow.saved_model.load({path!r})  # model.serve(frames)",
+    ".keras": "import keras, osvos_keras.model; model = keras.models.load_model({path!r})",
+    ".onnx": "import onnxruntime; session = onnxruntime.InferenceSession({path!r})",
+    "": "import tensorflow; model = tensorflow.saved_model.load({path!r})  # model.serve(frames)",
 }
 
 
@@ -21,36 +21,30 @@ def add_convert_arguments(command: argparse.ArgumentParser) -> None:
     )
 
 
-def run_convert(args: argparse.Namespace) -> int:
-    """`osvos weights convert`. Returns the exit status 0."""
+def run_convert(args: argparse.Namespace) -> None:
+    """Convert OSVOS-PyTorch's weights, or MindSpore's OSVOS or VGG16 (.pth, .ckpt, .safetensors)."""
     from osvos_keras.convert.layouts import convert_weights
 
     print(convert_weights(args.source, args.to, half=args.half, backbone_only=args.backbone_only))
-    return 0
 
 
 def add_export_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `osvos export`."""
-    from osvos_keras.convert.export import FORMATS
-
     command.add_argument("weights", metavar="WEIGHTS", help="parent, or the weights of a training (a file)")
     command.add_argument(
         "--to", required=True, metavar="PATH", help="FILE.keras, FILE.onnx, or a folder for a SavedModel"
     )
-    command.add_argument("--format", choices=FORMATS, help="default: what the ending of PATH says")
 
 
-def run_export(args: argparse.Namespace) -> int:
-    """Write the network, and say how to open it and how it saw frames in its training."""
-    from osvos_keras.convert.export import FORMATS, export_network
+def run_export(args: argparse.Namespace) -> None:
+    """Write a trained network for other programs: a Keras file, a SavedModel or ONNX."""
+    from osvos_keras.convert.export import export_network
 
-    path = export_network(args.weights, args.to, args.format)
-    (format,) = (name for name, ending in FORMATS.items() if ending == path.suffix)
+    path = export_network(args.weights, args.to)
     print(path)
-    print(f"Open it in Python: {HOW_TO_OPEN[format].format(path=str(path))}")
+    print(f"Open it in Python: {HOW_TO_OPEN[path.suffix].format(path=str(path))}")
     if settings := _find_settings(args.weights):
         print(f"Show it frames as its training did ({settings}; height 0: the frames' own).")
-    return 0
 
 
 def _find_settings(weights: str) -> str | None:

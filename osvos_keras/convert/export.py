@@ -8,13 +8,13 @@ from osvos_keras.errors import ConfigError, FolderError, WeightsError
 from osvos_keras.io.files import make_folder, write_atomically
 from osvos_keras.io.paths import resolve_output
 
-# Each format and the ending of its name; a SavedModel is a folder without one.
-FORMATS = {"keras": ".keras", "onnx": ".onnx", "saved_model": ""}
+# The endings of a name and their formats; a SavedModel is a folder without one.
+FORMATS = {".keras": "keras", ".onnx": "onnx", "": "saved_model"}
 ONNX_PACKAGES = ("tf2onnx", "onnx")  # what Keras's own export needs
 ATTEMPTS = 5  # of an export to ONNX; about one in fourteen was wrong: see `_write_onnx`
 
 
-def export_network(weights: str | Path, target: str | Path, format: str | None = None) -> Path:
+def export_network(weights: str | Path, target: str | Path) -> Path:
     """Write the network of some weights, whole or not at all.
 
     Whatever the format, it takes frames (B, H, W, 3) float32, RGB, 0–255, of any height and width, and
@@ -23,20 +23,24 @@ def export_network(weights: str | Path, target: str | Path, format: str | None =
 
     Args:
         weights: `"parent"` or the path of weights, as `build_osvos` takes them.
-        target: the file or folder to write, which must not exist yet.
-        format: one of `FORMATS`; None is what the ending of `target` says.
+        target: the file or folder to write, which must not exist yet; its ending decides the format.
 
     Returns:
         The absolute path of what was written.
 
     Raises:
-        ConfigError: the target exists; its ending is unknown or does not fit the format; the format is
-            unknown; a package or Keras's TensorFlow backend is missing.
+        ConfigError: the target exists; its ending is unknown; a package or Keras's TensorFlow backend is
+            missing.
         WeightsError: the weights are missing, damaged or not a trained network's.
         FolderError: the target cannot be written.
     """
     target = resolve_output(target)
-    format = _choose_format(target, format)
+    if target.suffix not in FORMATS:
+        raise ConfigError(
+            f"{target}: the name ends in {target.suffix!r}, where '.keras', '.onnx' or none (a SavedModel) "
+            "is needed (--to)."
+        )
+    format = FORMATS[target.suffix]
     _check_packages(format)
     if target.exists():
         raise ConfigError(f"{target}: exists already. Remove it, or choose another name (--to).")
@@ -51,17 +55,6 @@ def export_network(weights: str | Path, target: str | Path, format: str | None =
     with write_atomically(target) as temporary:
         _write(model, temporary, format)
     return target
-
-
-def _choose_format(target: Path, format: str | None) -> str:
-    """The format that is asked for, or the one that the target's ending says."""
-    if format is not None and format not in FORMATS:
-        raise ConfigError(f"the format is {format!r}; choose from {', '.join(FORMATS)} (--format).")
-    found = [name for name, own in FORMATS.items() if own == target.suffix and format in (None, name)]
-    if not found:
-        fitting = "'.keras', '.onnx' or none (a SavedModel)" if format is None else repr(FORMATS[format])
-        raise ConfigError(f"{target}: the name ends in {target.suffix!r}, where {fitting} is needed (--to).")
-    return found[0]
 
 
 def _check_packages(format: str) -> None:

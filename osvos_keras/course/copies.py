@@ -8,22 +8,10 @@ from osvos_keras.io.files import list_files, make_folder, write_atomically
 from osvos_keras.io.paths import NOTEBOOKS, resolve_output
 
 
-def write_notebooks(folder: str | Path) -> list[Path]:
-    """Write the course into `folder`, from where it runs in JupyterLab and by `osvos run`.
-
-    Returns:
-        the notebooks written.
-
-    Raises:
-        ConfigError, FolderError: as `write_copies`.
-    """
-    return write_copies(folder, read_course(NOTEBOOKS))
-
-
-def read_course(notebooks: Path) -> dict[Path, bytes]:
-    """The content of every notebook and figure, by its path below the folder `notebooks`."""
-    files = [*list_files(notebooks / "figures", ".png"), *list_files(notebooks, ".ipynb")]
-    return {path.relative_to(notebooks): path.read_bytes() for path in files}
+def read_course() -> dict[Path, bytes]:
+    """The content of every notebook and figure, by its path below the folder of the notebooks."""
+    files = [*list_files(NOTEBOOKS / "figures", ".png"), *list_files(NOTEBOOKS, ".ipynb")]
+    return {path.relative_to(NOTEBOOKS): path.read_bytes() for path in files}
 
 
 def write_copies(folder: str | Path, contents: Mapping[Path, bytes]) -> list[Path]:

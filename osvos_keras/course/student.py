@@ -14,7 +14,7 @@ import nbformat
 from osvos_keras.batch.parameters import read_notebook
 from osvos_keras.course.copies import read_course, write_copies
 from osvos_keras.errors import ConfigError
-from osvos_keras.io.paths import NOTEBOOKS, find_input
+from osvos_keras.io.paths import NOTEBOOKS
 
 try:
     from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, ClearSolutions, LockCells
@@ -43,7 +43,7 @@ def blank(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def write_student_edition(folder: str | Path, notebooks: str | Path = NOTEBOOKS) -> list[Path]:
+def write_student_edition(folder: str | Path) -> list[Path]:
     """Write the student edition of all notebooks, with their figures, into `folder`.
 
     Returns:
@@ -52,11 +52,10 @@ def write_student_edition(folder: str | Path, notebooks: str | Path = NOTEBOOKS)
     Raises:
         ConfigError, FolderError: as `write_copies`.
     """
-    notebooks = find_input(notebooks)
-    contents = read_course(notebooks)
+    contents = read_course()
     for name in contents:
         if name.suffix == ".ipynb":
-            contents[name] = encode(blank(read_notebook(notebooks / name)))
+            contents[name] = encode(blank(read_notebook(NOTEBOOKS / name)))
     return write_copies(folder, contents)
 
 

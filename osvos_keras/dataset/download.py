@@ -1,14 +1,11 @@
 """Download of DAVIS 2016: resumable, checked by SHA-256, and unpacked safely."""
 
 import http.client
-import lzma
 import re
 import shutil
-import struct
 import urllib.error
 import urllib.request
 import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -17,22 +14,12 @@ from tqdm import tqdm
 
 from osvos_keras.davis import Davis
 from osvos_keras.errors import DataError, FolderError, OsvosError
-from osvos_keras.io.files import FULL, lock_folder, sha256
+from osvos_keras.io.files import FULL, explain_unwritable, lock_folder, sha256
 
 DAVIS_2016_URL = "https://graphics.ethz.ch/Downloads/Data/Davis/DAVIS-data.zip"
 TIMEOUT = 30  # seconds without a byte
 BLOCK = 1 << 20  # bytes
 LARGEST_RATIO = 100  # unpacked to packed size; photographs hardly shrink, so a higher ratio is no data set
-BROKEN = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    OverflowError,
-)
 
 
 def download_davis(folder: str | Path, url: str = DAVIS_2016_URL, checksum: str | None = None) -> Davis:
@@ -99,7 +86,8 @@ def _download(url: str, path: Path) -> None:
                 start = 0  # the server ignores the range and sends the whole file
             expected = None if response.length is None else response.length + start
             _check_room(path.parent, (expected or 0) - start, f"for {url}")
-            _receive(response, part, start, expected)
+            with explain_unwritable(part, FULL):
+                _receive(response, part, start, expected)
     except urllib.error.HTTPError as error:
         if not start or error.code != 416:
             raise _failed(url, error, part) from error
@@ -107,10 +95,6 @@ def _download(url: str, path: Path) -> None:
     except OsvosError:
         raise
     except (OSError, ValueError, http.client.HTTPException) as error:
-        if getattr(error, "errno", None) in FULL:
-            raise FolderError(
-                f"{part}: the disk is full. Make room and run the same command again to go on."
-            ) from error
         raise _failed(url, error, part) from error
     part.replace(path)
 
@@ -161,7 +145,7 @@ def _unpack(archive: Path, target: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)  # left by another archive or by a killed run
     part.mkdir()
     try:
-        with zipfile.ZipFile(archive) as zipped:
+        with explain_unwritable(target, FULL), zipfile.ZipFile(archive) as zipped:
             members = zipped.infolist()
             _check_members(archive, part, members)
             for member in tqdm(members, desc="unpack", unit="file"):
@@ -172,16 +156,12 @@ def _unpack(archive: Path, target: Path) -> None:
                 return
     except OsvosError:
         raise
-    except BROKEN as error:
+    except OSError as error:
+        raise DataError(f"{archive}: its files cannot be unpacked ({error}). Check --url.") from error
+    except Exception as error:  # a damaged archive raises exceptions of many kinds
         raise DataError(
             f"{archive}: not a whole zip archive ({error}). Delete it and run the same command again."
         ) from error
-    except OSError as error:
-        if error.errno in FULL:
-            raise FolderError(
-                f"{target.parent}: the disk is full. Make room and run the same command again."
-            ) from error
-        raise DataError(f"{archive}: its files cannot be unpacked ({error}). Check --url.") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     raise DataError(f"{archive}: it has no folder JPEGImages, so it is not DAVIS. Check --url.")

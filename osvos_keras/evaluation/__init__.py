@@ -17,7 +17,7 @@ import pandas as pd
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, DataError
 from osvos_keras.evaluation.folder import Pair, find_masks, plan_sequence, why_unscorable
-from osvos_keras.evaluation.measuring import measure_methods
+from osvos_keras.evaluation.measuring import measure_methods, name_unseen
 from osvos_keras.evaluation.objects import find_reader
 from osvos_keras.evaluation.results import Scores
 from osvos_keras.evaluation.steadiness import add_stability
@@ -93,13 +93,14 @@ def evaluate_methods(
         "stability": False,
         "pooled": pooled,
     }
-    scores = {}
-    for method, measured in measure_methods(plans, davis, readers, workers, progress=progress).items():
+    scores, table = {}, measure_methods(plans, davis, readers, workers, progress=progress)
+    numbered = any(reader.objects is not None for reader in readers.values())
+    for method, measured in table.groupby("method", sort=False):
         plan = plans[method]
         scores[method] = Scores(
-            **make_tables(measured, davis, pooled=pooled),
+            **make_tables(measured, davis, numbered=numbered, pooled=pooled),
             missing=tuple(f"{name}/{pair.frame}" for name in names for pair in plan[name] if not pair.mask),
-            notes=(*notes[method], *measured.notes),
+            notes=(*notes[method], *name_unseen(measured, readers)),
             arguments={"masks": str(find_input(folders[method])), **arguments},
             plan=plan,
             readers=readers,

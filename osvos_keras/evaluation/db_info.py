@@ -18,19 +18,14 @@ class SequenceInfo:
     eval_t: bool = False
 
 
-def find_db_info(davis: Davis) -> Path | None:
-    """The file: at the root, or in `Annotations`, where the official archive has it."""
-    folders = (davis.root, davis.root / "Annotations", davis.root / "Annotations" / davis.resolution)
-    return next((path for folder in folders if (path := folder / "db_info.yml").is_file()), None)
-
-
 def read_db_info(davis: Davis) -> dict[str, SequenceInfo]:
     """What `db_info.yml` says of each sequence; {} without the file.
 
     Raises:
         DataError: the file cannot be understood; the message says what was found.
     """
-    path = find_db_info(davis)
+    folders = (davis.root, davis.root / "Annotations", davis.root / "Annotations" / davis.resolution)
+    path = next((path for folder in folders if (path := folder / "db_info.yml").is_file()), None)
     if path is None:
         return {}
     try:

@@ -32,15 +32,6 @@ class Pair:
     mask: Path | None
 
 
-def check_size(path: Path, mask: np.ndarray, annotation: np.ndarray) -> None:
-    """Raise a DataError unless the mask at `path` has its annotation's size."""
-    if mask.shape != annotation.shape:
-        raise DataError(
-            f"{path}: {mask.shape[1]}×{mask.shape[0]} pixels, but its annotation has "
-            f"{annotation.shape[1]}×{annotation.shape[0]}. Write masks at the frame's own size."
-        )
-
-
 def why_unscorable(davis: Davis, sequence: str) -> str | None:
     """Why a sequence cannot be scored at all, although nothing in it is wrong; None if it can."""
     paths = [davis.annotation_path(frame) for frame in davis.frames(sequence)]

@@ -1,32 +1,22 @@
-"""Every frame of every method measured, collected by method: what the tables are made of."""
+"""Every frame of every method measured, in a pool of threads: what the tables are made of.
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+Each annotation is read once, however many methods there are; a few images are in memory at a time.
+(Decoding and the metrics leave Python's lock, so processes would gain nothing.)
+"""
 
-import numpy as np
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import pandas as pd
+from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation.folder import Pair
 from osvos_keras.evaluation.objects import Reader
-from osvos_keras.evaluation.scoring import FrameTask, in_threads
+from osvos_keras.metrics import contour_accuracy, count_pixels, region_similarity
 
-
-@dataclass
-class Measured:
-    """What was measured of one method.
-
-    Attributes:
-        rows: sequence, object, frame, J, F.
-        pixels: by sequence, the sums of `count_pixels` over frames and objects.
-        readers: by sequence, how it was read.
-        notes: sentences on objects that no mask shows.
-    """
-
-    readers: Mapping[str, Reader]
-    rows: list[tuple[str, int, str, float, float]] = field(default_factory=list)
-    pixels: dict[str, np.ndarray] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+COLUMNS = ["method", "sequence", "object", "frame", "J", "F", "both", "total", "seen"]
 
 
 def measure_methods(
@@ -36,46 +26,64 @@ def measure_methods(
     workers: int,
     *,
     progress: bool,
-) -> dict[str, Measured]:
-    """Measure the frames of every method, each annotation read once.
+) -> pd.DataFrame:
+    """A row for each object in each frame of every method; each annotation is read once.
 
     Args:
         plans: by method and sequence, the same frames for all methods.
         davis, readers: the data set, and how each sequence is read.
         workers: threads.
         progress: show bars.
+
+    Returns:
+        method, sequence, object, frame; J and F, NaN in a first and last frame, which are not scored; `both`
+        and `total`, as `count_pixels` gives them; `seen`, whether the mask shows the object.
     """
-    measured = {method: Measured(readers) for method in plans}
-    tasks = _tasks(plans, davis, readers)
-    seen: dict[str, Counter] = {method: Counter() for method in plans}
-    results = in_threads(lambda task: task[-1].run(), tasks, "scoring", "frame", progress, workers)
-    for (sequence, frame, _), result in zip(tasks, results, strict=True):
-        for method, score in result.items():
-            one = measured[method]
-            one.rows += [(sequence, number, frame, j, f) for number, j, f in score.rows]
-            one.pixels[sequence] = one.pixels.get(sequence, 0) + np.array(score.pixels)
-            seen[method].update((sequence, number) for number in score.seen)
-    for method, one in measured.items():
-        one.notes = _unseen(seen[method], readers)
-    return measured
+
+    def measure(task: tuple[str, tuple[Pair, ...]]) -> list[tuple]:
+        sequence, pairs = task
+        is_scored = pairs[0].annotation not in ends[sequence]
+        return [
+            (method, sequence, *row)
+            for method, rows in zip(plans, _measure(pairs, readers[sequence], is_scored), strict=True)
+            for row in rows
+        ]
+
+    ends = {name: [davis.annotation_path(davis.frames(name)[index]) for index in (0, -1)] for name in readers}
+    tasks = [
+        (sequence, pairs)
+        for sequence in readers
+        for pairs in zip(*(plan[sequence] for plan in plans.values()), strict=True)
+    ]
+    found = in_threads(measure, tasks, "scoring", "frame", progress, workers)
+    return pd.DataFrame([row for rows in found for row in rows], columns=COLUMNS)
 
 
-def _tasks(plans, davis: Davis, readers: Mapping[str, Reader]) -> list[tuple[str, str, FrameTask]]:
-    """(sequence, frame, task) of every frame."""
-    tasks = []
-    for sequence, reader in readers.items():
-        ends = {davis.annotation_path(path) for path in (davis.frames(sequence)[index] for index in (0, -1))}
-        for pairs in zip(*(plan[sequence] for plan in plans.values()), strict=True):
-            is_scored = pairs[0].annotation not in ends
-            task = FrameTask(dict(zip(plans, pairs, strict=True)), reader, is_scored)
-            tasks.append((sequence, pairs[0].frame, task))
-    return tasks
+def _measure(pairs: Sequence[Pair], reader: Reader, is_scored: bool) -> Iterator[list[tuple]]:
+    """Of each method's mask of one frame, a row for each object: the columns from `object` on."""
+    annotation = reader.annotation(pairs[0].annotation)
+    for pair in pairs:
+        rows = []
+        for number, both in reader.split(reader.mask_like(pair.mask, annotation), annotation):
+            scores = (region_similarity(*both), contour_accuracy(*both)) if is_scored else (None, None)
+            rows.append((number, pair.frame, *scores, *count_pixels(*both), both[0].any()))
+        yield rows
 
 
-def _unseen(seen: Counter, readers: Mapping[str, Reader]) -> list[str]:
+def name_unseen(measured: pd.DataFrame, readers: Mapping[str, Reader]) -> list[str]:
+    """Sentences on numbered objects that no mask of a method shows."""
+    seen = measured.groupby(["sequence", "object"], sort=False)["seen"].any()
     return [
         f"{sequence}: no mask shows object {number}, which counts as missed wherever it is."
-        for sequence, reader in readers.items()
-        for number in range(1, (reader.objects or 0) + 1)
-        if (sequence, number) not in seen
+        for sequence, number in seen.index[~seen]
+        if readers[sequence].objects is not None
     ]
+
+
+def in_threads(
+    work: Callable, items: Sequence, text: str, unit: str, progress: bool, workers: int | None = None
+) -> list:
+    """The results of `work` for each item, in order, with a bar; no workers given: one for each CPU core."""
+    workers, disable = workers or os.cpu_count(), not progress or not items
+    options = {"desc": text, "unit": unit, "disable": disable, "tqdm_class": tqdm}
+    return thread_map(work, items, max_workers=workers, **options)

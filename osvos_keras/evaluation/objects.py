@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from osvos_keras.davis import size_message
 from osvos_keras.errors import DataError
-from osvos_keras.evaluation.folder import check_size, read_any_mask
+from osvos_keras.evaluation.folder import read_any_mask
 from osvos_keras.io.images import open_image
 from osvos_keras.io.masks import davis_palette, read_annotation, read_values
 
@@ -62,7 +63,8 @@ class Reader:
         if path is None:
             return np.zeros_like(annotation)
         mask = self.mask(path)
-        check_size(path, mask, annotation)
+        if mask.shape != annotation.shape:
+            raise DataError(size_message(path, mask.shape, annotation.shape))
         return mask
 
     def split(
@@ -103,13 +105,12 @@ def read_numbers(path: Path) -> np.ndarray:
     if values.dtype == np.uint8:
         return values
     codes = davis_palette().astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    found = np.unique(values)
-    order = np.argsort(codes)
-    place = order[np.searchsorted(codes, found, sorter=order).clip(max=len(codes) - 1)]
-    if (codes[place] != found).any():
-        unknown = int(found[codes[place] != found][0])
-        raise DataError(
-            f"{path}: holds #{unknown:06x} among other values, which are no numbers or "
-            "colours of DAVIS's objects. Write each object's number, as a grey or palette PNG."
-        )
-    return place[np.searchsorted(found, values)].astype(np.uint8)
+    numbers = {code: number for number, code in enumerate(codes.tolist())}
+    found, places = np.unique(values, return_inverse=True)
+    for code in found.tolist():
+        if code not in numbers:
+            raise DataError(
+                f"{path}: holds #{code:06x} among other values, which are no numbers or "
+                "colours of DAVIS's objects. Write each object's number, as a grey or palette PNG."
+            )
+    return np.uint8([numbers[code] for code in found.tolist()])[places].reshape(values.shape)

@@ -8,10 +8,10 @@ import numpy as np
 
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation.db_info import read_db_info
+from osvos_keras.evaluation.measuring import in_threads
 from osvos_keras.evaluation.objects import Reader
 from osvos_keras.evaluation.outlines import find_outline
 from osvos_keras.evaluation.results import Scores
-from osvos_keras.evaluation.scoring import in_threads
 from osvos_keras.evaluation.stability import BATCH, mean_of_costs, pair_costs
 from osvos_keras.evaluation.tables import STATISTICS
 

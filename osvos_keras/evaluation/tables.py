@@ -4,25 +4,26 @@ import pandas as pd
 
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation.db_info import read_db_info
-from osvos_keras.evaluation.measuring import Measured
 from osvos_keras.metrics import dice_of_pixels, iou_of_pixels, mean_recall_decay
 
 STATISTICS = ["J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay", "J&F"]
 
 
-def make_tables(measured: Measured, davis: Davis, *, pooled: bool) -> dict[str, pd.DataFrame]:
+def make_tables(
+    measured: pd.DataFrame, davis: Davis, *, numbered: bool, pooled: bool
+) -> dict[str, pd.DataFrame]:
     """per_frame, per_object, per_sequence, overall and attributes, as `Scores` describes them."""
-    per_frame = pd.DataFrame(measured.rows, columns=["sequence", "object", "frame", "J", "F"])
+    per_frame = measured[["sequence", "object", "frame", "J", "F"]].dropna().reset_index(drop=True)
     per_object = _summarise(per_frame)
     per_sequence = per_object.groupby("sequence", sort=False)[STATISTICS].mean().reset_index()
     overall = per_object[STATISTICS].mean().to_frame().T
     if pooled:
-        pixels = [tuple(map(int, measured.pixels[name])) for name in per_sequence["sequence"]]
+        pixels = measured.groupby("sequence", sort=False)[["both", "total"]].sum().to_numpy().tolist()
         per_sequence["pooled_iou"] = [iou_of_pixels(*counts) for counts in pixels]
         per_sequence["pooled_dice"] = [dice_of_pixels(*counts) for counts in pixels]
     for column in per_sequence.columns[1 + len(STATISTICS) :]:
         overall[column] = per_sequence[column].mean()
-    if all(reader.objects is None for reader in measured.readers.values()):
+    if not numbered:
         per_frame, per_object = per_frame.drop(columns="object"), per_object[:0]
     return {
         "per_frame": per_frame,

@@ -10,7 +10,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,14 +62,15 @@ def list_files(folder: str | Path, *suffixes: str) -> list[Path]:
     return [folder / name for name in sorted(names, key=natural_key)]
 
 
-def find_irregular(folder: Path, files: Iterable[Path], *suffixes: str) -> list[Path]:
-    """What has such a suffix in a folder and is not among its `files`, as `list_files` gives them.
-
-    These are broken links, folders and pipes.
-    """
+def require_regular(folder: Path, files: Iterable[Path], *suffixes: str) -> None:
+    """Raise a DataError if a folder holds such a name beside its `files`, as `list_files` gives them."""
     with os.scandir(folder) as entries:
         names = {entry.name for entry in entries} - {path.name for path in files}
-    return [folder / name for name in sorted(names) if name.lower().endswith(suffixes) and name[0] != "."]
+    for name in sorted(names):
+        if name.lower().endswith(suffixes) and name[0] != ".":
+            raise DataError(
+                f"{folder / name}: a broken link, a folder or a pipe, where a frame should be. Remove it."
+            )
 
 
 def natural_key(name: str) -> list:
@@ -192,16 +193,24 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        if error.errno not in UNWRITABLE or isinstance(error, OsvosError):
-            raise
-        raise FolderError(f"{path}: cannot be written ({_why_unwritable(path.parent, error)}).") from error
+        with explain_unwritable(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            temporary.replace(path)
     finally:
         with suppress(OSError):  # never made, or its folder was not
             _remove(temporary)
+
+
+@contextmanager
+def explain_unwritable(path: Path, reasons: Sequence[int] = UNWRITABLE) -> Iterator[None]:
+    """Turn errors of the system for these reasons into a FolderError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in reasons or isinstance(error, OsvosError):
+            raise
+        raise FolderError(f"{path}: cannot be written ({_why_unwritable(path.parent, error)}).") from error
 
 
 def _why_unwritable(folder: Path, error: OSError) -> str:

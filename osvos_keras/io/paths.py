@@ -71,7 +71,10 @@ def _resolve(path: str | Path) -> Path:
         full = Path(path).expanduser()
         full = full if full.is_absolute() else working_folder() / full
         for name in full.parts:
-            check_length(name)
+            if len(os.fsencode(name)) > LONGEST_NAME:
+                raise ConfigError(
+                    f"{name[:40]}…: a name of {len(os.fsencode(name))} bytes. Use at most {LONGEST_NAME}."
+                )
         with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             full.stat()  # finds a loop of links; `resolve` does not in Python 3.13
         return full.resolve()
@@ -81,18 +84,6 @@ def _resolve(path: str | Path) -> Path:
         ) from error
     except (RuntimeError, OSError) as error:  # no home folder of that user; links in a circle
         raise ConfigError(f"{path}: not a path that can be followed ({error}).") from error
-
-
-def check_length(name: str) -> None:
-    """Check that a name is not too long for a file system.
-
-    Raises:
-        ConfigError: it is.
-    """
-    if len(os.fsencode(name)) > LONGEST_NAME:
-        raise ConfigError(
-            f"{name[:40]}…: a name of {len(os.fsencode(name))} bytes. Use at most {LONGEST_NAME}."
-        )
 
 
 def check_name(name: str, what: str) -> None:

@@ -14,6 +14,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.path import Path as Polygon
 from matplotlib.transforms import Bbox
 
+from osvos_keras.davis import size_message
 from osvos_keras.errors import MaskError
 from osvos_keras.io.masks import read_values, write_indexed, write_mask
 from osvos_keras.io.paths import find_input
@@ -42,10 +43,7 @@ def read_objects(path: str | Path, size: Sequence[int]) -> np.ndarray:
     """
     values = read_values(path)
     if values.shape != tuple(size):
-        raise MaskError(
-            f"{path}: {values.shape[1]}×{values.shape[0]} pixels, but its frame has {size[1]}×{size[0]}. "
-            "Draw the mask on the frame itself, at its full size."
-        )
+        raise MaskError(size_message(path, values.shape, size))
     found = np.unique(values[values != 0])
     if len(found) <= 1:
         return (values != 0).astype(np.uint8)
@@ -146,16 +144,13 @@ def box_region(box: Sequence[float], size: Sequence[int]) -> np.ndarray:
     return region
 
 
-def box_mask(
-    frame: np.ndarray, box: Sequence[float], strokes: np.ndarray | None = None, iterations: int = 5
-) -> np.ndarray:
+def box_mask(frame: np.ndarray, box: Sequence[float], strokes: np.ndarray | None = None) -> np.ndarray:
     """The object in a rough box, cut out by GrabCut, as (H, W) bool; see `refinement.grab_cut`.
 
     Args:
         frame: (H, W, 3) uint8 RGB.
         box: (x0, y0, x1, y1) in pixels; x1 and y1 are exclusive. All pixels outside it are background.
         strokes: hints, (H, W) int8: 1 is certainly object, -1 certainly background, 0 unknown.
-        iterations: iterations of GrabCut; after many, the object may be lost.
 
     Raises:
         MaskError: the box is not valid (see `check_box`), holds no pixel of the frame, or leaves no
@@ -171,7 +166,7 @@ def box_mask(
         labels[strokes < 0] = cv2.GC_BGD
     objects = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
     check_mask(objects, place)
-    return grab_cut(frame, labels, iterations)
+    return grab_cut(frame, labels, iterations=5)  # after many, the object may be lost
 
 
 def given_objects(

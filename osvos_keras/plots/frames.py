@@ -7,6 +7,7 @@ cell, use `display(figure)`); a script saves it with `save_figure`.
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 
 import cv2
 import numpy as np
@@ -17,17 +18,18 @@ from matplotlib.figure import Figure
 
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation.folder import Pair
-from osvos_keras.evaluation.mistakes import read_regions
+from osvos_keras.evaluation.mistakes import describe_mistakes, read_regions, worst_frames
 from osvos_keras.evaluation.objects import find_reader
 from osvos_keras.evaluation.results import Scores
 from osvos_keras.evaluation.tables import mean_over_objects
 from osvos_keras.io.images import read_frame
 from osvos_keras.io.paths import find_input
-from osvos_keras.plots.figures import BLUE, SKY, figure_for, new_figure, save_figure
+from osvos_keras.plots.figures import BLUE, SKY, figure_for, new_figure
 
 MASK_COLOUR, OUTLINE_COLOUR = SKY, BLUE  # rare colours of objects
 CELL_INCHES = 1.92  # width of a picture in a gallery; five give a page of 1000 pixels
 CELL_WIDTH = 240  # its pixels: enough for an overview, and small on disk
+WORST_WIDTH = 440  # pixels per picture of the worst frames
 
 
 def _picture_for(ax: Axes | None, image: np.ndarray) -> tuple[Figure | None, Axes]:
@@ -105,7 +107,6 @@ def gallery(
     sequences: str | Iterable[str],
     scores: Scores | None = None,
     columns: int = 5,
-    out: str | Path | None = None,
 ) -> Figure:
     """A row per sequence, with frames over time: the mask, and the annotation's outline.
 
@@ -115,31 +116,21 @@ def gallery(
         sequences: a split, names, or names joined by commas.
         scores: scores of these masks; adds J below each frame and the means beside each row.
         columns: frames per sequence; the first one is the frame whose annotation was given.
-        out: a PNG to write.
     """
     rows = {}
     for name in davis.select(sequences):
         count = len(davis.frames(name))
         rows[name] = np.unique(np.linspace(0, max(count - 2, 0), columns).round().astype(int))
-    figure = _grid(davis, masks, rows, scores)
-    return _written(figure, out)
+    return _grid(davis, masks, rows, scores)
 
 
-def best_median_worst(
-    davis: Davis,
-    masks: str | Path,
-    scores: Scores,
-    sequences: str | Iterable[str] | None = None,
-    out: str | Path | None = None,
-) -> Figure:
+def best_median_worst(davis: Davis, masks: str | Path, scores: Scores) -> Figure:
     """A row per sequence: the frames with the best, the median and the worst J.
 
     Args: as for `gallery`.
     """
-    names = scores.per_sequence["sequence"] if sequences is None else davis.select(sequences)
-    rows = {name: _extremes(scores.per_frame, name) for name in names}
-    figure = _grid(davis, masks, rows, scores, headings=("best frame", "median frame", "worst frame"))
-    return _written(figure, out)
+    rows = {name: _extremes(scores.per_frame, name) for name in scores.per_sequence["sequence"]}
+    return _grid(davis, masks, rows, scores, headings=("best frame", "median frame", "worst frame"))
 
 
 def _extremes(per_frame: pd.DataFrame, sequence: str) -> np.ndarray:
@@ -225,9 +216,26 @@ def _row_label(sequence: str, scores: Scores | None) -> str:
     return sequence + "".join(f"\nJ {j:.3f}  F {f:.3f}" for j, f in means)
 
 
-def _written(figure: Figure, out: str | Path | None) -> Figure:
-    if out is not None:
-        save_figure(figure, out)
+def worst_pictures(davis: Davis, scores: Scores, count: int = 5) -> Figure:
+    """A picture of each of the worst frames, with sequence, frame, J and the mistakes in words.
+
+    Neighbours of a shown frame are left out, because they show the same mistake.
+    """
+    worst = worst_frames(scores.per_frame, count)
+    columns = min(len(worst), 3)
+    rows = -(-len(worst) // columns)
+    figure = new_figure(4.4 * columns, 3.2 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax, row in zip(axes, worst.itertuples(), strict=False):
+        pair = next(pair for pair in scores.plan[row.sequence] if pair.frame == row.frame)
+        frame = next(path for path in davis.frames(row.sequence) if path.stem == row.frame)
+        mask, annotation = read_regions(pair, scores.readers[row.sequence])
+        images = [shrink(image, WORST_WIDTH) for image in (read_frame(frame), mask, annotation)]
+        show_overlay(*images, ax=ax)
+        ax.set_title(f"{row.sequence}, frame {row.frame}: J {row.J:.2f}", fontsize=10)
+        ax.set_xlabel(fill(describe_mistakes(mask, annotation), 52), fontsize=9)
+    for ax in axes[len(worst) :]:
+        ax.set_visible(False)
     return figure
 
 
@@ -241,10 +249,10 @@ def shrink(image: np.ndarray, width: int) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def _veil(frame: np.ndarray, mask: np.ndarray, alpha: float = 0.5) -> np.ndarray:
+def _veil(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The frame, tinted inside the mask: (H, W, 3) uint8."""
     veiled = frame.astype(np.float32)
-    veiled[mask] = (1 - alpha) * veiled[mask] + alpha * 255 * np.array(to_rgb(MASK_COLOUR), np.float32)
+    veiled[mask] = 0.5 * veiled[mask] + 0.5 * 255 * np.array(to_rgb(MASK_COLOUR), np.float32)
     return veiled.round().astype(np.uint8)
 
 

@@ -31,6 +31,10 @@ from osvos_keras.plots.frames import read_cell, show_overlay
 
 LINE_COLOURS = [BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE]  # without yellow: it is faint on white
 BAR_COLOURS = [BLUE, ORANGE, GREEN, SKY, VERMILION, PURPLE]
+LABELS = {
+    "J_mean": "region similarity J (mean over frames, 0 to 1)",
+    "F_mean": "contour accuracy F (mean over frames, 0 to 1)",
+}
 ATTRIBUTES = {
     "AC": "appearance change",
     "BC": "background clutter",
@@ -51,9 +55,9 @@ ATTRIBUTES = {
 }
 
 
-def loss_curves(history: pd.DataFrame, ax: Axes | None = None, title: str = "") -> Figure | Axes:
+def loss_curves(history: pd.DataFrame, title: str = "") -> Figure:
     """Every column of a training history whose name ends in `loss`, over `step`, on a log scale."""
-    figure, ax = figure_for(ax, 7, 4)
+    figure, ax = figure_for(None, 7, 4)
     steps = history["step"]
     names = [name for name in history.columns if name.endswith("loss")]
     for colour, name in zip(cycle(LINE_COLOURS), names):
@@ -63,19 +67,11 @@ def loss_curves(history: pd.DataFrame, ax: Axes | None = None, title: str = "") 
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(alpha=0.3)
     ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))  # beside the lines, which fill the axes
-    return figure or ax
+    return figure
 
 
-def score_over_time(
-    per_frame: pd.DataFrame,
-    sequence: str,
-    davis: Davis | None = None,
-    masks: str | Path | None = None,
-    ax: Axes | None = None,
-) -> Figure | Axes:
-    """J and F of one sequence per frame; the worst frame is marked.
-
-    With `davis` and `masks` (and no `ax`), the first frame and the worst one are shown below the curves.
+def score_over_time(per_frame: pd.DataFrame, sequence: str, davis: Davis, masks: str | Path) -> Figure:
+    """J and F of one sequence per frame, with the worst frame marked; below, that frame and the first one.
 
     Raises:
         ValueError: the sequence was not scored.
@@ -84,10 +80,6 @@ def score_over_time(
     if values.empty:
         raise ValueError(f"no scores of {sequence}; there are {', '.join(per_frame['sequence'].unique())}.")
     worst = int(values["J"].argmin())
-    if ax is not None or davis is None or masks is None:
-        figure, ax = figure_for(ax, 8, 3.2)
-        _draw_over_time(ax, values, sequence, worst)
-        return figure or ax
     figure = new_figure(9, 6)
     top, bottom = figure.subfigures(2, 1, height_ratios=(1.1, 1))
     _draw_over_time(top.add_subplot(), values, sequence, worst)
@@ -112,68 +104,60 @@ def _draw_over_time(ax: Axes, values: pd.DataFrame, sequence: str, worst: int) -
     ax.set_title(sequence, loc="right")
 
 
-def score_bars(
-    scores: Scores, published: bool = True, measure: str = "J_mean", ax: Axes | None = None
-) -> Figure | Axes:
+def score_bars(scores: Scores) -> Figure:
     """A bar per sequence, the best one on top, and a marker for the paper's own number if there is one."""
-    table = scores.per_sequence.set_index("sequence")[measure].sort_values()
-    figure, ax = figure_for(ax, 7, 0.32 * len(table) + 1.4)
+    table = scores.per_sequence.set_index("sequence")["J_mean"].sort_values()
+    figure, ax = figure_for(None, 7, 0.32 * len(table) + 1.4)
     bars = ax.barh(table.index, table, color=SKY, label=f"these masks, mean {table.mean():.3f}")
     ax.bar_label(bars, [f"{value:.3f}" for value in table], label_type="center", fontsize=8)
-    paper = _paper(measure)
+    paper = (
+        published_scores().query("method == 'OSVOS' and measure == 'J_mean'").set_index("sequence")["value"]
+    )
     paper = paper[paper.index.isin(table.index)]
-    if published and len(paper):
+    if len(paper):
         ax.plot(paper, paper.index, "D", color=BLACK, label=f"OSVOS paper, mean of these {paper.mean():.3f}")
     ax.axvline(table.mean(), color=BLUE, linestyle="--", linewidth=1)
-    ax.set(xlim=(0, 1), xlabel=_label(measure))
+    ax.set(xlim=(0, 1), xlabel=LABELS["J_mean"])
     ax.margins(y=0.02)
     _legend_above(ax)
-    return figure or ax
+    return figure
 
 
-def attribute_bars(scores: Scores, measure: str = "J", ax: Axes | None = None) -> Figure | Axes:
-    """For each attribute, the mean over the sequences with it and without it; the hardest one on top.
-
-    Raises:
-        ValueError: there are no attributes, because the data set has no `db_info.yml`.
-    """
-    if scores.attributes.empty:
-        raise ValueError("no attributes: the data set has no db_info.yml, or no sequence in it has one.")
-    table = scores.attributes.sort_values(f"{measure}_gain", ascending=False)
-    figure, ax = figure_for(ax, 7, 0.36 * len(table) + 1.4)
+def attribute_bars(scores: Scores) -> Figure:
+    """For each attribute, the mean over the sequences with it and without it; the hardest one on top."""
+    table = scores.attributes.sort_values("J_gain", ascending=False)
+    figure, ax = figure_for(None, 7, 0.36 * len(table) + 1.4)
     places = np.arange(len(table))
-    ax.barh(places + 0.2, table[f"{measure}_with"], 0.4, color=ORANGE, label="sequences with it (how many)")
-    ax.barh(places - 0.2, table[f"{measure}_without"], 0.4, color=SKY, label="sequences without it")
+    ax.barh(places + 0.2, table["J_with"], 0.4, color=ORANGE, label="sequences with it (how many)")
+    ax.barh(places - 0.2, table["J_without"], 0.4, color=SKY, label="sequences without it")
     names = [
         f"{ATTRIBUTES.get(row.attribute, row.attribute)} ({row.sequences})" for row in table.itertuples()
     ]
     ax.set_yticks(places, names)
-    ax.set(xlim=(0, 1), xlabel=_label(f"{measure}_mean"))
+    ax.set(xlim=(0, 1), xlabel=LABELS["J_mean"])
     ax.margins(y=0.01)
     _legend_above(ax)
-    return figure or ax
+    return figure
 
 
-def compare_bars(
-    scores: Mapping[str, Scores], measure: str = "J_mean", ax: Axes | None = None
-) -> Figure | Axes:
+def compare_bars(scores: Mapping[str, Scores], measure: str = "J_mean") -> Figure:
     """Several methods: a group of bars per sequence, and one for the mean over the sequences.
 
     Raises:
         ValueError: as `compare`.
     """
     table = compare(scores)[measure].iloc[::-1]
-    figure, ax = figure_for(ax, 8, 0.16 * len(table) * (len(scores) + 1) + 1.6)
+    figure, ax = figure_for(None, 8, 0.16 * len(table) * (len(scores) + 1) + 1.6)
     places, height = np.arange(len(table)), 0.8 / len(scores)
     for index, (name, colour) in enumerate(zip(table, cycle(BAR_COLOURS), strict=False)):
         label = f"{name}, mean {table[name]['overall']:.3f}"
         ax.barh(places + 0.4 - (index + 0.5) * height, table[name], height, color=colour, label=label)
     ax.set_yticks(places, table.index)
     ax.axhline(0.5, color=BLACK, linewidth=0.8)
-    ax.set(xlim=(0, 1), xlabel=_label(measure))
+    ax.set(xlim=(0, 1), xlabel=LABELS[measure])
     ax.margins(y=0.02)
     _legend_above(ax)
-    return figure or ax
+    return figure
 
 
 def _legend_above(ax: Axes) -> None:
@@ -181,20 +165,6 @@ def _legend_above(ax: Axes) -> None:
     names = ax.get_legend_handles_labels()[1]
     columns = len(names) if sum(map(len, names)) < 70 else 1
     ax.legend(frameon=False, ncols=columns, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
-
-
-def _paper(measure: str) -> pd.Series:
-    """The OSVOS paper's numbers, by sequence."""
-    table = published_scores().query("method == 'OSVOS' and measure == @measure and sequence != 'val20'")
-    return table.set_index("sequence")["value"]
-
-
-def _label(measure: str) -> str:
-    return {
-        "J_mean": "region similarity J (mean over frames, 0 to 1)",
-        "F_mean": "contour accuracy F (mean over frames, 0 to 1)",
-        "J&F": "mean of J and F (0 to 1)",
-    }.get(measure, measure)
 
 
 def ablation_curves(table: pd.DataFrame, ax: Axes | None = None) -> Figure | Axes:

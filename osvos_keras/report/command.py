@@ -111,16 +111,10 @@ def _print_scores(scores: Scores) -> None:
         print("\nMeans over the sequences with an attribute, without it, and the difference:")
         print(_as_text(scores.attributes))
     if scores.missing:
-        print(f"\n{_missing_text(scores.missing)}")
+        count, named = len(scores.missing), ", ".join(scores.missing[:5]) + " …" * (len(scores.missing) > 5)
+        print(f"\n{count} missing {'mask was' if count == 1 else 'masks were'} scored as empty: {named}")
     for note in scores.notes:
         print(f"\nnote: {note}")
-
-
-def _missing_text(missing: Sequence[str]) -> str:
-    named = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
-    return (
-        f"{len(missing)} missing {'mask was' if len(missing) == 1 else 'masks were'} scored as empty: {named}"
-    )
 
 
 def _as_text(table: pd.DataFrame, index: bool = False) -> str:
@@ -165,9 +159,8 @@ def _pictures(
 ) -> dict[Path, Callable[[Path], object]]:
     """What is to draw: by file, a function that writes it."""
     from osvos_keras.plots.figures import save_figure
-    from osvos_keras.plots.frames import gallery
+    from osvos_keras.plots.frames import gallery, worst_pictures
     from osvos_keras.plots.scores import attribute_bars, compare_bars, score_bars
-    from osvos_keras.plots.worst import worst_pictures
 
     def drawn(draw: Callable, *arguments) -> Callable[[Path], object]:
         return lambda path: save_figure(draw(*arguments), path)

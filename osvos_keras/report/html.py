@@ -8,15 +8,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from osvos_keras import __version__
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation.folder import Pair
+from osvos_keras.evaluation.measuring import in_threads
 from osvos_keras.evaluation.mistakes import describe_mistakes, read_regions, worst_frames
 from osvos_keras.evaluation.objects import Reader
 from osvos_keras.evaluation.results import Scores
-from osvos_keras.evaluation.scoring import in_threads
 from osvos_keras.evaluation.tables import mean_over_objects
 from osvos_keras.io.files import write_atomically
 from osvos_keras.io.images import orientation, read_frame
@@ -75,20 +76,17 @@ def _frames(davis: Davis, sequence: str, plan: list[Pair]) -> list[Path]:
 def _method(name: str, scores: Scores) -> dict:
     return {
         "name": name,
-        "overall": _rounded(scores.overall.iloc[0].to_dict()),
-        "rows": [_rounded(row) for row in scores.per_sequence.to_dict("records")],
-        "worst": [_rounded(row) for row in worst_frames(scores.per_frame).to_dict("records")],
+        "overall": _records(scores.overall)[0],
+        "rows": _records(scores.per_sequence),
+        "worst": _records(worst_frames(scores.per_frame)),
         "notes": list(scores.notes),
         "missing": len(scores.missing),
     }
 
 
-def _rounded(row: dict) -> dict:
-    """The row for JSON, which knows no NaN."""
-    return {
-        key: (round(value, 6) if value == value else None) if isinstance(value, float) else value
-        for key, value in row.items()
-    }
+def _records(table: pd.DataFrame) -> list[dict]:
+    """The rows for JSON, which knows no NaN."""
+    return json.loads(table.to_json(orient="records", double_precision=6))
 
 
 def _add_scores(sequence: dict, method: str, scores: Scores) -> None:

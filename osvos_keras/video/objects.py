@@ -10,9 +10,8 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from osvos_keras.config import InferenceConfig
 from osvos_keras.davis import Davis
-from osvos_keras.inference import AHEAD, Observer, no_one, predict_sequence
+from osvos_keras.inference import AHEAD, Observer, predict_sequence
 from osvos_keras.io.files import clear_temporaries, make_folder
 from osvos_keras.io.masks import write_indexed
 from osvos_keras.io.paths import resolve_output
@@ -34,9 +33,8 @@ def segment_objects(
     sequence: str,
     folder: str | Path,
     learned_areas: Sequence[float],
-    settings: InferenceConfig | None = None,
-    progress: bool = True,
-    observe: Observer = no_one,
+    progress: bool,
+    observe: Observer,
 ) -> Path:
     """As `segment_sequence`, for several objects: a network and a learned area for each, in their order.
 
@@ -45,7 +43,7 @@ def segment_objects(
     masks, frames = make_folder(resolve_output(folder) / sequence), davis.frames(sequence)
     clear_temporaries(masks)
     predictions = [
-        predict_sequence(model, frames, settings, area, progress=False)
+        predict_sequence(model, frames, learned_area=area, progress=False)
         for model, area in zip(models, learned_areas, strict=True)
     ]
 

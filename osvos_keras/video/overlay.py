@@ -1,4 +1,4 @@
-"""Pictures of a segmented clip: an overlay video for browsers, a GIF for slides, a contact sheet."""
+"""Pictures of a segmented clip: an overlay video, a GIF for slides, a contact sheet, the objects alone."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -23,6 +23,7 @@ from osvos_keras.video.outputs import write_once
 VEIL = 0.5  # opacity of an object's colour
 GIF_WIDTH, GIF_RATE, GIF_FRAMES = 480, 12, 150  # at most: pixels, frames per second, frames
 SHEET_WIDTH = 480  # pixels per picture of the contact sheet
+RIM = 16  # pixels around an object that keep their colours, unseen: the codec blends colours of neighbours
 
 
 def draw_objects(frame: np.ndarray, objects: np.ndarray) -> np.ndarray:
@@ -111,3 +112,42 @@ def contact_sheet(clip: Clip, masks: Path, count: int = 8, columns: int = 4) -> 
     for ax in axes[len(pictures) :]:
         ax.set_axis_off()
     return figure
+
+
+def cut_out(frame: np.ndarray, objects: np.ndarray) -> np.ndarray:
+    """A frame that is transparent, and black, outside its objects.
+
+    The pixels next to an object keep their colours, so that its edge does not turn dark.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        objects: (H, W) uint8, 0 background, 1…N.
+
+    Returns:
+        (H, W, 4) uint8 RGBA; the opacity is 0 or 255, the colours are not multiplied by it.
+    """
+    opacity = np.where(objects > 0, np.uint8(255), np.uint8(0))
+    near = cv2.dilate(opacity, np.ones((2 * RIM + 1, 2 * RIM + 1), np.uint8))
+    return np.dstack([cv2.bitwise_and(frame, frame, mask=near), opacity])
+
+
+def write_cutout(clip: Clip, masks: Path, out: str | Path, progress: bool = True) -> Path:
+    """Write a video of the objects alone: VP9 in WebM with opacity, at the clip's size and times.
+
+    A file that an earlier call wrote from the same masks stays as it is. Any other existing file is renamed.
+
+    Returns:
+        The path.
+
+    Warns:
+        VideoWarning: an existing file was renamed.
+    """
+
+    def write(path: Path) -> None:
+        bar = tqdm(clip.frames, f"cut-out {clip.name}", unit="frame", disable=not progress)
+        cutouts = (cut_out(read_frame(one), read_indexed(masks / f"{one.stem}.png")) for one in bar)
+        write_webm(path, cutouts, clip.times)
+
+    out = resolve_output(out)
+    write_once(clip, masks, "cutout", [out], write)
+    return out

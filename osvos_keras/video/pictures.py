@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageSequence
 
 from osvos_keras.errors import VideoError, VideoWarning
-from osvos_keras.io.files import find_irregular, last_number, list_files, natural_key
+from osvos_keras.io.files import last_number, list_files, natural_key, require_regular
 from osvos_keras.io.images import (
     FORMATS,
     SUFFIXES,
@@ -60,8 +60,7 @@ def check_images(folder: Path, images: Sequence[Path]) -> None:
         VideoWarning: the folder holds other files, numbers are missing, or an image differs from the others
             in the form of its name or in its kind of colour, as a mask may.
     """
-    for path in find_irregular(folder, images, *SUFFIXES):
-        raise VideoError(f"{path}: a broken link, a folder or a pipe, where a frame should be. Remove it.")
+    require_regular(folder, images, *SUFFIXES)
     kinds, expected = [], image_size(images[0])
     check_sides(images[0], expected)
     for path in images:

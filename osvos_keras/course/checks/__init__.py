@@ -5,8 +5,8 @@ if all agree. Otherwise it raises `CheckError`, whose message says what went in,
 how far it is off, and which typical mistake gives the same result. `checks.hint("upsample")` helps further.
 """
 
+from osvos_keras.course.checks.compare import borrow as borrow
 from osvos_keras.course.checks.data import choose_scale, read_annotation, warp
-from osvos_keras.course.checks.going_on import borrow as borrow
 from osvos_keras.course.checks.hints import hint
 from osvos_keras.course.checks.losses import balanced_loss, cosine_rate, step_loss
 from osvos_keras.course.checks.network import logits_to_mask, prepare_frame, score_at, upsample
