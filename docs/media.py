@@ -82,10 +82,10 @@ def draw_poster(video: Path) -> str:
 
 
 def _draw_embedded_poster(uri: str) -> str:
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(base64.b64decode(uri.partition(",")[2]))
-        file.flush()
-        return draw_poster(Path(file.name))
+    with tempfile.TemporaryDirectory() as folder:
+        video = Path(folder) / "video"
+        video.write_bytes(base64.b64decode(uri.partition(",")[2]))
+        return draw_poster(video)
 
 
 def list_videos(run_dir: Path) -> list[Path]:

@@ -16,7 +16,7 @@ def check_backend() -> None:
     Raises:
         ConfigError: the backend that the environment or Keras's own settings choose is not there.
     """
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    home = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))  # noqa: PTH111 (no error without a home)
     settings = read_json(home / "keras.json") or {}
     backend = os.environ.get("KERAS_BACKEND") or settings.get("backend") or BACKENDS[0]
     if backend not in BACKENDS or find_spec(backend) is None:

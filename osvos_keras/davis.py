@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from osvos_keras.errors import DataError
-from osvos_keras.io.files import list_files, natural_key, require_regular
+from osvos_keras.io.files import check_text, list_files, natural_key, require_regular
 from osvos_keras.io.images import SUFFIXES, image_size, read_frame
 from osvos_keras.io.masks import read_annotation
 from osvos_keras.io.paths import check_name, find_input
@@ -145,6 +145,8 @@ class Davis:
             if count > 1:
                 raise DataError(f"the sequence {name} is named {count} times. Name it once.")
             self.frames(name)
+        if others := set(names).difference(self.all_sequences()):  # a file system that takes Cat for cat
+            raise self._unknown(others.pop())
         return names
 
     def frames(self, sequence: str) -> list[Path]:
@@ -157,14 +159,19 @@ class Davis:
         check_name(sequence, "the sequence")
         folder = self._images / sequence
         if not folder.is_dir():
-            known = self.all_sequences()
-            close = difflib.get_close_matches(sequence, known, n=3) or known[:8]
-            raise DataError(f"{folder}: no such sequence or split; did you mean {', '.join(close)}?")
+            raise self._unknown(sequence)
         frames = list_files(folder, *SUFFIXES)
         if not frames:
             raise DataError(f"{folder}: no image in this folder, so no frame. Add them as JPEG or PNG.")
         _require_whole(folder, frames)
         return frames
+
+    def _unknown(self, sequence: str) -> DataError:
+        known = self.all_sequences()
+        close = difflib.get_close_matches(sequence, known, n=3) or known[:8]
+        return DataError(
+            f"{self._images / sequence}: no such sequence or split; did you mean {', '.join(close)}?"
+        )
 
     def annotation_path(self, frame: Path) -> Path:
         """Where the annotation of a frame lies, or would lie: `.png`, or `.PNG` if that is there."""
@@ -250,9 +257,11 @@ class Davis:
 def _require_whole(folder: Path, frames: Sequence[Path]) -> None:
     """See that every image of a folder is among `frames`, and that no two masks will have one name."""
     require_regular(folder, frames, *SUFFIXES)
-    for stem, count in Counter(path.stem for path in frames).items():
-        if count > 1:
-            names = ", ".join(path.name for path in frames if path.stem == stem)
+    for path in frames:
+        check_text(path)
+    for stem, count in Counter(path.stem.casefold() for path in frames).items():
+        if count > 1:  # on Windows and macOS also if one is in upper case
+            names = ", ".join(path.name for path in frames if path.stem.casefold() == stem)
             raise DataError(
                 f"{folder}: {names} are {count} frames of one name, so their masks would be one file. Keep "
                 "one of them; a mask belongs elsewhere."

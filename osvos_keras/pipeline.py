@@ -140,6 +140,8 @@ def parent_dataset(
 
 def _pair_reader(frames: Sequence[Path], annotations: Sequence[Path], height: int):
     """A function from an index to that frame and annotation, from memory if all of them fit there."""
+    from distributed.system import MEMORY_LIMIT  # of a container too, which psutil does not know
+
     paths = [[os.fsencode(path) for path in column] for column in (frames, annotations)]
 
     def decode(index):
@@ -148,7 +150,7 @@ def _pair_reader(frames: Sequence[Path], annotations: Sequence[Path], height: in
 
     sizes = {resized_size(path, height) for path in frames}
     needed = 4 * len(frames) * math.prod(*sizes) if len(sizes) == 1 else math.inf  # of three channels and one
-    if needed > MEMORY_FRACTION * psutil.virtual_memory().available:
+    if needed > MEMORY_FRACTION * min(psutil.virtual_memory().available, MEMORY_LIMIT):
         return decode
     indices = tf.data.Dataset.range(len(frames))
     with naming_files():

@@ -7,7 +7,6 @@ itself works in memory only: on a full disk or with a damaged file it can take t
 
 import hashlib
 import io
-import shlex
 import socket
 import warnings
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from osvos_keras.errors import WeightsError
 from osvos_keras.io.files import write_atomically
 from osvos_keras.io.formats import HDF5, KERAS, MINDSPORE, PYTORCH, SAFETENSORS, SEAL, read_bytes, recognize
 from osvos_keras.io.kept import rename_aside
-from osvos_keras.io.paths import PROJECT, find_input
+from osvos_keras.io.paths import PROJECT, find_input, join_command
 
 if TYPE_CHECKING:
     import keras  # where it is needed, functions import it: a wrong path is found before it has started
@@ -77,7 +76,7 @@ def _check_kind(path: Path) -> None:
     """See that a file's content is HDF5's, or say what it is instead."""
     kind = recognize(path)
     if kind in (PYTORCH, MINDSPORE, SAFETENSORS):
-        command = shlex.join(["osvos", "weights", "convert", str(path), "--to", _name_beside(path)])
+        command = join_command(["osvos", "weights", "convert", str(path), "--to", _name_beside(path)])
         raise WeightsError(f"{path}: {kind}, not weights of this network. Convert it first: {command}")
     if kind == KERAS:
         raise WeightsError(f"{path}: {kind}. {_take_weights(path)}")

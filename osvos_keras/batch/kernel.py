@@ -16,6 +16,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_core.utils import run_sync
 
 SCRATCH = "osvos-"  # the start of the name of a run's temporary folder
+LONGEST = 80  # bytes of the folder of sockets, whose paths may have 103 on macOS and 107 on Linux
 STARTING = 60  # seconds; an older folder without a lock was left by a killed run
 
 
@@ -25,19 +26,20 @@ def open_kernel(log: Path) -> Iterator[AsyncKernelManager]:
 
     Jupyter draws TCP ports at random and releases them before the kernel binds them, so that two of many
     kernels started at once may get the same port. Unix sockets in a folder of the kernel's own cannot
-    collide (Windows has none; there it stays TCP). Temporary files of the notebook go to the same folder and
-    are deleted with it.
+    collide (Windows has none, and a long TMPDIR leaves no room for their names; there it stays TCP).
+    Temporary files of the notebook go to the same folder and are deleted with it.
     """
     with open_scratch() as scratch, log.open("a") as file:
         # The asynchronous manager, because only with it papermill's client notices that a kernel died.
         kernel = AsyncKernelManager(
             # No folders: `python3` is then this Python. The installed kernel of that name may be another one.
             kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
-            transport="tcp" if os.name == "nt" else "ipc",
+            transport="ipc" if os.name != "nt" and len(os.fsencode(scratch)) < LONGEST else "tcp",
             connection_file=str(scratch / "kernel.json"),  # the sockets lie beside it
         )
-        # Do not capture file descriptors: TensorFlow's log lines would end up in the notebook.
-        arguments = ["--IPKernelApp.capture_fd_output=False"]
+        # Do not capture file descriptors: TensorFlow's log lines would end up in the notebook. And keep no
+        # history: many kernels would share its file in a person's home folder.
+        arguments = ["--IPKernelApp.capture_fd_output=False", "--HistoryManager.enabled=False"]
         environment = {**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))}
         run_sync(kernel.start_kernel)(extra_arguments=arguments, env=environment, stdout=file, stderr=file)
         try:
@@ -48,10 +50,7 @@ def open_kernel(log: Path) -> Iterator[AsyncKernelManager]:
 
 @contextmanager
 def open_scratch() -> Iterator[Path]:
-    """A temporary folder for this process. First it deletes the folders that killed processes left.
-
-    The path is short, because the path of a socket may have at most 107 bytes.
-    """
+    """A temporary folder for this process. First it deletes the folders that killed processes left."""
     for lock in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*/.lock"):
         with suppress(OSError, Timeout):  # of another user, or deleted meanwhile; in use
             if time.time() - lock.stat().st_mtime > STARTING:

@@ -63,6 +63,13 @@ def read_config(args: argparse.Namespace, phase: str, numbers: Sequence[str]) ->
     return get_config(phase, args.preset, settings, **given)
 
 
+def draw_to_files() -> None:
+    """Let Matplotlib draw without windows: for them Windows chooses Tk, which not every Python there has."""
+    import matplotlib
+
+    matplotlib.use("agg")
+
+
 def read_number(
     args: argparse.Namespace, name: str, least: float, most: float = 2**31 - 1, kind: type = int
 ) -> float | None:

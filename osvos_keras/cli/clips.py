@@ -1,7 +1,6 @@
 """What the commands for clips share: the run's folder, names of files, and lines for the person."""
 
 import argparse
-import shlex
 import sys
 import warnings
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from osvos_keras.errors import ConfigError, VideoWarning
+from osvos_keras.io.paths import join_command
 
 RUNS = "runs/segment"  # the folder for the run folders of clips
 
@@ -27,7 +27,7 @@ def command_line(name: str, args: argparse.Namespace, *options: str) -> str:
     """Another command for the same clip and run folder, as a person types it."""
     clip = f"./{args.clip}" if args.clip.startswith("-") else args.clip
     place = [f"--run-dir={args.run_dir}"] if args.run_dir else []
-    return shlex.join(["osvos", name, clip, *options, *place])
+    return join_command(["osvos", name, clip, *options, *place])
 
 
 def find_output(args: argparse.Namespace, option: str, suffix: str) -> Path | None:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from osvos_keras.cli.arguments import add_davis_arguments, read_number
+from osvos_keras.cli.arguments import add_davis_arguments, draw_to_files, read_number
 from osvos_keras.errors import ConfigError
 from osvos_keras.io.paths import find_input, resolve_output
 
@@ -44,6 +44,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
     Raises:
         DataError, ConfigError, FolderError: as `report_scores`.
     """
+    draw_to_files()
     workers = read_number(args, "workers", 1)
     if not args.sequences.strip(" ,"):
         raise ConfigError("--sequences names no sequence. Name a split or sequences, as in `dog,camel`.")

@@ -4,7 +4,6 @@ Imports are inside the functions, so that `osvos --help` starts at once. TensorF
 """
 
 import argparse
-import shlex
 import shutil
 import sys
 from contextlib import redirect_stdout
@@ -12,9 +11,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from osvos_keras.cli.arguments import draw_to_files
 from osvos_keras.cli.clips import RUNS, command_line, find_output, find_run_dir, plain_warnings, say
 from osvos_keras.cli.marks import Marks, add_mark_arguments, read_marked, read_marks
 from osvos_keras.errors import ConfigError, MaskError
+from osvos_keras.io.paths import join_command
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +62,7 @@ def run_mark(args: argparse.Namespace) -> None:
     from osvos_keras.io.paths import find_input
     from osvos_keras.video.outputs import check_places
 
+    draw_to_files()
     marks = _read_marks(args)
     mask, preview = _find_outputs(args, marks)
     run_dir = find_run_dir(args)
@@ -78,7 +80,7 @@ def run_mark(args: argparse.Namespace) -> None:
 def _next_command(args: argparse.Namespace, mask: Path) -> str:
     frame = f"{args.frame}=" if args.frame else ""
     if args.correct:
-        added = shlex.join(["--correct", f"{frame}{mask}"])
+        added = join_command(["--correct", f"{frame}{mask}"])
         return f"give the same `osvos segment` command again, with this added: {added}"
     return f"go on with: {command_line('segment', args, '--mask', f'{frame}{mask}')}"
 
@@ -172,7 +174,7 @@ def _draw(frame: Path, mask: Path, count: int | None) -> "np.ndarray":
     if can_show():
         say("the tool opens in JupyterLab. Run its cell, draw, and press Save.")
         say("then end JupyterLab: File, Shut Down; or Ctrl-C twice here.")
-        with TemporaryDirectory(prefix="osvos-mark-") as folder:
+        with TemporaryDirectory(prefix="osvos-mark-", ignore_cleanup_errors=True) as folder:
             open_tool(frame, mask, Path(folder), count)
     elif count is not None:
         say(f"there is no display here. Correct {mask} in a paint program, or {elsewhere}")

@@ -10,7 +10,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from osvos_keras.cli.arguments import add_config_arguments, read_config, read_number
+from osvos_keras.cli.arguments import add_config_arguments, draw_to_files, read_config, read_number
 from osvos_keras.cli.clips import RUNS, command_line, find_output, find_run_dir, plain_warnings, say
 from osvos_keras.cli.marks import (
     Marks,
@@ -82,6 +82,7 @@ def run_segment(args: argparse.Namespace) -> None:
     from osvos_keras.video.overlay import overlay_files
     from osvos_keras.weights import find_conventions, find_weights
 
+    draw_to_files()
     config, outputs = read_config(args, "online", NUMBERS), _find_outputs(args)
     marks = read_marks(args, args.correct)
     if not marks.frames:

@@ -137,7 +137,7 @@ class _Ablation:
 
         for group in [self.moments] if self._is_steady() else [[moment] for moment in self.moments]:
             settings = dataclasses.replace(self.config, steps=max(*group, 1))
-            with TemporaryDirectory() as folder:
+            with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                 chunk, looks = math.gcd(*group) or 1, [AtSteps(group, look)]
                 options = {"weights": weights, "chunk": chunk, "callbacks": looks, "progress": False}
                 train_online(self.davis, sequence, settings, folder, **options)

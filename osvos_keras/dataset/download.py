@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from osvos_keras.davis import Davis
 from osvos_keras.errors import DataError, FolderError, OsvosError
-from osvos_keras.io.files import FULL, explain_unwritable, lock_folder, sha256
+from osvos_keras.io.files import FULL, explain_unwritable, lock_folder, replace, sha256
 
 DAVIS_2016_URL = "https://graphics.ethz.ch/Downloads/Data/Davis/DAVIS-data.zip"
 TIMEOUT = 30  # seconds without a byte
@@ -152,7 +152,7 @@ def _unpack(archive: Path, target: Path) -> None:
                 zipped.extract(member, part)
         for found in (part, *sorted(part.iterdir())):
             if (found / "JPEGImages").is_dir():
-                found.rename(target)
+                replace(found, target)
                 return
     except OsvosError:
         raise

@@ -80,7 +80,7 @@ class Scores:
         return {
             "software": f"osvos-keras {__version__}",
             "arguments": dict(self.arguments),
-            "masks_from_here": os.path.relpath(self.arguments["masks"], out),
+            "masks_from_here": _way(self.arguments["masks"], out),
             "counts": {
                 "sequences": len(self.per_sequence),
                 "frames": len(self.per_frame),
@@ -124,8 +124,16 @@ def require_own_folder(out: str | Path, masks: str | Path) -> None:
     record = read_json(Path(out) / "evaluation.json") or {}
     arguments = record.get("arguments")
     theirs = arguments.get("masks") if isinstance(arguments, dict) else None
-    moved_together = record.get("masks_from_here") == os.path.relpath(masks, out)
+    moved_together = record.get("masks_from_here", "") == _way(masks, out) is not None
     if theirs is not None and theirs != str(masks) and not moved_together:
         raise FolderError(
             f"{out}: holds the results of other masks, {theirs}. Choose another --out, or move it away."
         )
+
+
+def _way(masks: str | Path, out: str | Path) -> str | None:
+    """The path from the results to the masks; None from one drive of Windows to another."""
+    try:
+        return os.path.relpath(masks, out)
+    except ValueError:
+        return None

@@ -9,11 +9,12 @@ import os
 import re
 import shutil
 import stat
-import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WHERE = "RUN_DIR, --run-dir, --out or --to"  # what names a folder to write to
+HELD = 20 if os.name == "nt" else 1  # tries, a tenth of a second apart
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNWRITABLE = (
     *FULL,
@@ -71,6 +73,12 @@ def require_regular(folder: Path, files: Iterable[Path], *suffixes: str) -> None
             raise DataError(
                 f"{folder / name}: a broken link, a folder or a pipe, where a frame should be. Remove it."
             )
+
+
+def check_text(path: Path) -> None:
+    """Raise a DataError if a file's name is not text, as of an old archive: no table could hold it."""
+    if not path.name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in path.name):
+        raise DataError(f"{str(path)!r}: its name is not UTF-8. Rename it.")
 
 
 def natural_key(name: str) -> list:
@@ -148,8 +156,9 @@ def make_folder(folder: str | Path) -> Path:
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        probe = folder / f"{TEMPORARY}{uuid4().hex}"  # `tempfile` tries two thousand million names on Windows
+        probe.touch()
+        probe.unlink()
     except OSError as error:
         raise FolderError(
             f"{folder}: cannot write there ({error.strerror}). Choose another folder ({WHERE})."
@@ -170,13 +179,22 @@ def lock_folder(folder: str | Path, wait: float = 0, name: str = ".lock") -> Ite
         FolderError: another run holds the lock, or the folder cannot be written.
     """
     folder = make_folder(resolve_output(folder))
+    lock = FileLock(folder / name, timeout=wait)
     try:
-        with FileLock(folder / name, timeout=wait):
-            yield folder
+        lock.acquire()
     except Timeout as error:
         raise FolderError(
             f"{folder}: another run is writing there. Wait until it ends, or choose another folder ({WHERE})."
         ) from error
+    except OSError as error:  # some network drives have no locks
+        raise FolderError(
+            f"{folder}: its file system cannot lock a folder ({error.strerror}). Choose a folder of another "
+            f"one ({WHERE})."
+        ) from error
+    try:
+        yield folder
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -196,10 +214,22 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
         with explain_unwritable(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
-            temporary.replace(path)
+            replace(temporary, path)
     finally:
         with suppress(OSError):  # never made, or its folder was not
             _remove(temporary)
+
+
+def replace(source: Path, target: Path) -> None:
+    """Rename a file or a folder. Windows' virus scanners and indexes hold a new one for a moment: wait."""
+    for left in reversed(range(HELD)):
+        try:
+            source.replace(target)
+            break
+        except PermissionError:
+            if not left:
+                raise
+            time.sleep(0.1)
 
 
 @contextmanager

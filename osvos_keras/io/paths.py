@@ -1,6 +1,9 @@
 """Paths and names as people type them: the place that each one means, and checks of their validity."""
 
 import os
+import shlex
+import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,7 +26,7 @@ def working_folder() -> Path:
     `osvos notebooks` wrote, paths count from their own folder, where `osvos run` finds them too.
     """
     try:
-        here = Path.cwd()
+        here = Path.cwd().resolve()  # of a drive that stands for a folder elsewhere
     except FileNotFoundError as error:
         raise ConfigError("the working folder is gone: it was removed. Change to another one.") from error
     return PROJECT if here == NOTEBOOKS and PROJECT != INSTALLED else here
@@ -84,6 +87,11 @@ def _resolve(path: str | Path) -> Path:
         ) from error
     except (RuntimeError, OSError) as error:  # no home folder of that user; links in a circle
         raise ConfigError(f"{path}: not a path that can be followed ({error}).") from error
+
+
+def join_command(words: Sequence[str]) -> str:
+    """The words of a command as a person types them here: cmd.exe of Windows knows no single quotes."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def check_name(name: str, what: str) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 from PIL import Image
@@ -84,8 +85,9 @@ class Clip:
             VideoError: there is no such frame, or there are several.
         """
         stems = [path.stem for path in self.frames]
-        bare = Path(name).stem if Path(name).suffix.lower() in SUFFIXES else name
-        found = [index for index, stem in enumerate(stems) if stem == bare]
+        bare = normalize("NFC", Path(name).stem if Path(name).suffix.lower() in SUFFIXES else name)
+        # A Mac may write an accent as a character of its own.
+        found = [index for index, stem in enumerate(stems) if normalize("NFC", stem) == bare]
         if not found and bare.isdecimal():
             digits = bare.lstrip("0") or "0"
             found = [index for index, stem in enumerate(stems) if str(last_number(stem)) == digits]
@@ -139,7 +141,7 @@ def import_clip(source: str | Path, folder: str | Path, *, fps: float = 24, prog
     folder, made_with = resolve_output(folder), _identify(source)
     record, name = read_record(folder / "clip.json", made_with), made_with["name"]
     frames = folder / "JPEGImages" / "480p" / name
-    if not _is_whole(record) or record["frames"] != [path.name for path in list_files(frames)]:
+    if not _is_whole(record) or record["frames"] != [path.name for path in list_files(frames, ".jpg")]:
         _clear(folder, made_with["sha256"])
         write_record(folder / "clip.json", made_with)  # begun
         names, times = _write(find_source(source), make_folder(frames), fps, progress)
@@ -245,7 +247,7 @@ def _clear(folder: Path, sha: str) -> None:
             "need neither that clip nor its masks."
         )
     frames, annotations = (folder / kind / "480p" / name for kind in ("JPEGImages", "Annotations"))
-    there, written, marked = list_files(frames), list_files(frames), []
+    there, written, marked = list_files(frames, ".jpg"), list_files(frames, ".jpg"), []
     if _is_whole(record):  # else the folder was empty when the import began, so the import wrote all files
         written = [frames / one for one in record["frames"]]
         marked = [annotations / one for one in record["annotations"]]

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageSequence
 
 from osvos_keras.errors import VideoError, VideoWarning
-from osvos_keras.io.files import last_number, list_files, natural_key, require_regular
+from osvos_keras.io.files import check_text, last_number, list_files, natural_key, require_regular
 from osvos_keras.io.images import (
     FORMATS,
     SUFFIXES,
@@ -97,13 +97,15 @@ def _kind(image: Image.Image) -> str:
 
 
 def _check_names(images: Sequence[Path]) -> None:
-    for before, path in pairwise(images):
-        if before.stem == path.stem:
+    before = {}
+    for path in images:
+        check_text(path)
+        other = before.setdefault(path.stem.casefold(), path)  # names differ by more than upper case
+        if other is not path:
             raise VideoError(
-                f"{path}: {before.name} exists too, so two frames would be called {path.stem}. If one is a "
+                f"{path}: {other.name} exists too, so two frames would be called {path.stem}. If one is a "
                 "mask, move the masks out of the folder; otherwise rename it."
             )
-    for path in images:
         room = LONGEST_NAME - len(os.fsencode(f"{path.stem}.jpg"))
         if room < 0:
             raise VideoError(f"{path}: its name is {-room} bytes too long for a frame. Shorten it.")

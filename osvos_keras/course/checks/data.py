@@ -38,7 +38,7 @@ def read_annotation(student: Callable) -> None:
             lambda path: grey(path) > 127
         ),
     }
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         black_and_white, ones, four = (Path(folder) / f"{name}.png" for name in ("255", "1", "rgba"))
         Image.fromarray(annotation.astype(np.uint8) * 255).save(black_and_white)
         Image.fromarray(annotation.astype(np.uint8)).save(ones)
