@@ -281,7 +281,7 @@ def test_two_images_of_one_name_are_refused(tmp_path):
 def test_a_link_to_a_frame_that_is_gone_is_refused(tmp_path):
     source = write_folder(tmp_path / "clip", ["00000.jpg", "00001.jpg"])
     (source / "00002.jpg").symlink_to("gone")
-    with pytest.raises(VideoError, match=r"00002\.jpg: a broken link, a folder or a pipe, where a frame"):
+    with pytest.raises(DataError, match=r"00002\.jpg: a broken link, a folder or a pipe, where a frame"):
         import_clip(source, tmp_path / "run", progress=False)
 
 
@@ -425,7 +425,7 @@ def test_damaged_files_end_in_one_sentence(tmp_path, webm, kind):
 
 
 def test_names_that_are_odd_but_possible(tmp_path):
-    names = ["Bild 1.png", "Bild\u202f2.png", os.fsdecode(b"Bild\xe4 3.png"), "Bild [4].png"]
+    names = ["Bild 1.png", "Bild\u202f2.png", "Bild [4].png"]
     source = write_folder(tmp_path / "my clip", names)
     clip = import_clip(source, tmp_path / "run", progress=False)
     assert (clip.name, sorted(path.stem for path in clip.frames)) == (
