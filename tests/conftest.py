@@ -8,6 +8,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported by any test
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
@@ -19,6 +20,9 @@ from osvos_keras.io.paths import PROJECT
 
 # Tests that a shell runs in the background ignore Ctrl-C, and the processes that they start would too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+hypothesis.settings.register_profile("quiet", deadline=None, database=None)  # the same under any load
+hypothesis.settings.load_profile("quiet")
 
 SHARED = PROJECT.parent / "shared"
 FRAMES = 4

@@ -12,7 +12,6 @@ from osvos_keras import cli
 from osvos_keras.conventions import CONVENTIONS, OSVOS_PYTORCH
 from osvos_keras.convert.export import ONNX_PACKAGES, export_network
 from osvos_keras.errors import ConfigError, FolderError, WeightsError
-from osvos_keras.io.files import clear_temporaries
 from osvos_keras.io.records import write_record
 from osvos_keras.model import OUTPUTS, build_osvos
 from osvos_keras.weights import save_weights
@@ -170,11 +169,4 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.Model, "export", export)
     with pytest.raises(FolderError, match=r"cannot be written \(No space left on device\)"):
         export_network("parent", tmp_path / "osvos")
-    assert not list(tmp_path.iterdir())
-
-
-def test_what_a_killed_export_left_is_cleared(tmp_path):
-    half = tmp_path / ".tmp-1234-osvos" / "variables"
-    half.mkdir(parents=True)
-    clear_temporaries(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -75,6 +75,7 @@ def test_the_order_never_depends_on_the_file_system(tmp_path):
 def test_stale_temporaries_go_and_nothing_else(tmp_path):
     for name in (".tmp-1-00000.png", "00000.png", ".lock"):
         (tmp_path / name).touch()
+    (tmp_path / ".tmp-1-osvos" / "variables").mkdir(parents=True)
     clear_temporaries(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"00000.png", ".lock"}
 
@@ -82,8 +83,9 @@ def test_stale_temporaries_go_and_nothing_else(tmp_path):
 def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, {"a": 1})
-    with pytest.raises(TypeError):
-        write_json(path, {"a": object()})
+    with pytest.raises(RuntimeError), write_atomically(path) as temporary:
+        temporary.write_text('{"a": ')
+        raise RuntimeError
     assert read_json(path) == {"a": 1}
     assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
 
@@ -91,8 +93,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path):
 def test_a_full_disk_is_one_error_that_names_file_and_room(tmp_path):
     with (
         pytest.raises(FolderError, match=r"a\.bin: cannot be written .*bytes are free in .*Make room"),
-        write_atomically(tmp_path / "a.bin"),
+        write_atomically(tmp_path / "a.bin") as temporary,
     ):
+        temporary.write_bytes(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert list(tmp_path.iterdir()) == []
 

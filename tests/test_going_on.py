@@ -43,7 +43,9 @@ def test_what_is_right_is_counted_once(capsys):
 @pytest.fixture
 def student(tmp_path):
     """Notebook 02 of the student edition, and small parameters for it."""
-    blank = pytest.importorskip("osvos_keras.course.student", reason="needs nbgrader").blank
+    pytest.importorskip("nbgrader")
+    from osvos_keras.course.student import blank
+
     path = tmp_path / "02.ipynb"
     nbformat.write(blank(read_notebook(NOTEBOOKS / "02_network_and_loss.ipynb")), path)
     return path, {"RUN_DIR": str(tmp_path / "run"), "HEIGHT": 48, "ONLINE_STEPS": 2}

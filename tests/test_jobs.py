@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from osvos_keras import __version__
+from osvos_keras.batch.cluster import CPU_COUNT
 from osvos_keras.batch.jobs import find_finished, plan_jobs, read_scores, run_job
 from osvos_keras.batch.notebooks import run_notebook
 from osvos_keras.cli import main
@@ -62,11 +63,12 @@ def given(tiny, tmp_path) -> dict[str, str]:
 
 @pytest.fixture
 def finished(quick, given, monkeypatch):
-    """The job of one sequence, run."""
+    """The job of one sequence, with the results that a run of it leaves."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     (job,) = plan_jobs(quick, "cow", given)
-    assert find_finished(job) is None
-    assert run_job(job, progress=False) == {"J_mean": 0.5, "F_mean": 0.5}
+    job.masks.mkdir(parents=True)
+    (job.masks / "00000.png").touch()
+    leave_results(job)
     return job
 
 
@@ -141,6 +143,13 @@ def test_planning_and_skipping_cost_the_same_for_each_sequence(quick, given, tin
 def test_notebook_that_is_not_about_one_sequence(given):
     with pytest.raises(ConfigError, match=r"05_evaluation\.ipynb has no parameter SEQUENCE.*leave --each"):
         plan_jobs("05_evaluation", "val", given)
+
+
+def test_a_job_is_finished_when_it_was_run(quick, given, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (job,) = plan_jobs(quick, "cow", given)
+    assert find_finished(job) is None
+    assert run_job(job, progress=False) == find_finished(job) == {"J_mean": 0.5, "F_mean": 0.5}
 
 
 def test_finished_job_is_not_run_again(finished, monkeypatch):
@@ -336,7 +345,7 @@ def test_command_runs_every_sequence_reports_the_bad_one_and_goes_on(quick, give
     assert table["state"].tolist() == ["finished", "failed", "finished"]
     assert table["J_mean"].dropna().tolist() == [0.5, 0.5] and "AssertionError" in table["error"][1]
     executed = nbformat.read(Path(given["RUN_DIR"], "notebooks", "quick_ant.ipynb"), 4)
-    assert executed.cells[-1].outputs[0].text == f"{max(1, os.cpu_count() // 2)}\n"  # its share of threads
+    assert executed.cells[-1].outputs[0].text == f"{max(1, CPU_COUNT // 2)}\n"  # its share of threads
 
     assert run_each(quick, given, "--each-sequence", "ant,cow") == 0
     assert "2 finished before, 0 to run" in capfd.readouterr().out

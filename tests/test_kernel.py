@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -41,8 +42,7 @@ def notebook(tmp_path):
 @pytest.fixture
 def scratches(tmp_path, monkeypatch):
     """The system's temporary folder, as this test's processes see it: a short path, for the sockets in it."""
-    folder = Path(f"/tmp/osvos_test_{os.getpid()}")
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(kernel.tempfile, "tempdir", None)
     yield folder

@@ -39,6 +39,7 @@ def imported_modules(path) -> set[str]:
     """The library's modules that a file imports anywhere, also inside functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
+        assert not getattr(node, "level", 0), f"{path}: a relative import"
         if isinstance(node, ast.ImportFrom) and node.module == "osvos_keras":
             found |= {alias.name for alias in node.names if alias.name != "__version__"}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("osvos_keras."):

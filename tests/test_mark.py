@@ -166,7 +166,7 @@ def test_tensorflow_is_not_needed(frames):
         "finally: print('tensorflow' in sys.modules, 'keras' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.stdout.splitlines()[-1] == "False False", done.stderr
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "False False"), done.stderr
 
 
 class Lab:

@@ -70,7 +70,11 @@ def test_a_named_command_is_one_of_osvos(path, text):
     assert given <= options_of(parser), f"{path}: osvos{text}"
 
 
-@pytest.mark.parametrize(("path", "text"), named(COMMAND))
+def test_commands_are_found():
+    assert len(named(COMMAND)) > 100 and len(named(BENCHMARK)) > 10
+
+
+@pytest.mark.parametrize(("path", "text"), [case for case in named(COMMAND) if " -p " in case.values[1]])
 def test_a_named_parameter_is_one_of_the_notebook(path, text):
     words = split(text)
     given = [after.partition("=")[0] for word, after in pairwise(words) if word == "-p"]

@@ -15,7 +15,6 @@ from osvos_keras.errors import DataError
 from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import read_annotation, write_mask
 from osvos_keras.pipeline import (
-    load_annotation,
     load_frame,
     naming_files,
     online_dataset,
@@ -264,18 +263,6 @@ def test_online_training_reads_the_first_annotation_only(tiny):
     for path in tiny.frames("cow")[1:]:
         path.write_text("unreadable")
     assert len(list(online_dataset(*tiny.first("cow"), OnlineConfig(height=0, steps=3)))) == 3
-
-
-def test_native_reading_agrees_with_the_strict_reader(tiny):
-    frame, annotation = tiny.frames("ant")[1], tiny.annotations("ant")[1]
-    np.testing.assert_array_equal(load_annotation(str(annotation))[..., 0] == 1, read_annotation(annotation))
-    difference = load_frame(str(frame)).numpy().astype(int) - read_frame(frame)
-    assert np.abs(difference).max() <= 1  # two JPEG decoders
-
-
-def test_four_channel_annotation_of_davis_itself(shared_davis):
-    path = shared_davis.annotations("bear")[77]
-    np.testing.assert_array_equal(load_annotation(str(path))[..., 0] == 1, read_annotation(path))
 
 
 def test_resizing_keeps_the_aspect():

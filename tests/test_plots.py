@@ -264,7 +264,12 @@ def test_saved_figures_are_on_white_paper(davis, masks, scores, tmp_path):
 
 def test_saved_figures_are_whole_or_absent(tmp_path):
     figure = Figure()
-    figure.savefig = lambda *_, **__: (_ for _ in ()).throw(RuntimeError("disk full"))
+
+    def savefig(path, **_):
+        path.write_bytes(b"half")
+        raise RuntimeError
+
+    figure.savefig = savefig
     with pytest.raises(RuntimeError):
         save_figure(figure, tmp_path / "figure.png")
     assert list(tmp_path.iterdir()) == []

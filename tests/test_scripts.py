@@ -1,10 +1,40 @@
-"""The scripts that no other test runs: they load, so a name that has moved is noticed."""
+"""The scripts that no other test runs: they load, so a name that has moved is noticed; and the sample."""
 
+import importlib
+import re
 import runpy
+import subprocess
+import sys
 
+import numpy as np
 import pytest
+
+from osvos_keras.davis import Davis
+from osvos_keras.evaluation import evaluate
+from osvos_keras.evaluation.folder import repeat_first_mask
+from osvos_keras.io.masks import read_annotation
+from osvos_keras.io.paths import PROJECT
 
 
 @pytest.mark.parametrize("path", ["data/make_parent.py", "notebooks/figures/make_figures.py"])
 def test_loads(path):
-    assert callable(runpy.run_path(path)["main"])
+    assert callable(runpy.run_path(str(PROJECT / path))["main"])
+
+
+@pytest.mark.parametrize("path", (PROJECT / "tests/benchmarks").glob("*.py"), ids=lambda path: path.stem)
+def test_a_benchmark_loads(path):
+    importlib.import_module(f"tests.benchmarks.{path.stem}")
+
+
+def test_the_sample_is_what_its_page_says(tmp_path):
+    page = (PROJECT / "data/README.md").read_text()
+    subprocess.run([sys.executable, PROJECT / "data/make_sample.py", "--check"], check=True)
+    assert (PROJECT / "data/sample.sha256").read_text().split()[0] in page
+    davis = Davis("data/sample")
+    for name, frames, area in re.findall(r"\| `(\w+)` \| \w+ \| (\d+) \| (\d+) %", page):
+        annotations = [read_annotation(path) for path in davis.annotations(name)]
+        assert len(annotations) == int(frames) and f"{np.mean(annotations):.0%}" == f"{area}%"
+    masks = repeat_first_mask(davis, "val", tmp_path / "masks")
+    scores = evaluate(masks, davis, progress=False).per_sequence.set_index("sequence")["J_mean"]
+    said = re.findall(r"([\d.]+) on `(\w+)`", " ".join(page.split()))
+    assert {name: f"{scores[name]:.2f}" for name in scores.index} == {name: j for j, name in said}

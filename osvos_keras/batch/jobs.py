@@ -23,7 +23,7 @@ from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, OsvosError
 from osvos_keras.io.files import list_files, read_json, require_file, sha256
 from osvos_keras.io.kept import rename_aside
-from osvos_keras.io.paths import find_input, resolve_output
+from osvos_keras.io.paths import check_length, find_input, resolve_output
 from osvos_keras.io.records import read_record, write_record
 from osvos_keras.weights import FILES, find_weights
 
@@ -121,7 +121,7 @@ def _plan_job(job: Job, davis: Davis) -> Job:
     """The job with the checksum of its sequence, or with its mistake."""
     try:
         inputs = {"sequence": job.sequence, "inputs_sha256": _inputs_sha256(davis, job.sequence)}
-        resolve_output(job.done)  # the longest of the job's file names
+        check_length(job.done.name)  # the longest of the job's file names
     except (OsvosError, OSError) as error:
         return dataclasses.replace(job, mistake=str(error))
     return dataclasses.replace(job, made_with={**job.made_with, **inputs})

@@ -7,6 +7,7 @@ from pathlib import Path
 from osvos_keras.errors import ConfigError, FolderError, WeightsError
 from osvos_keras.io.files import make_folder, write_atomically
 from osvos_keras.io.paths import resolve_output
+from osvos_keras.weights import find_conventions
 
 # The endings of a name and their formats; a SavedModel is a folder without one.
 FORMATS = {".keras": "keras", ".onnx": "onnx", "": "saved_model"}
@@ -48,6 +49,7 @@ def export_network(weights: str | Path, target: str | Path) -> Path:
         raise WeightsError(
             "'imagenet' has no trained branches. Export 'parent', or the weights of a training."
         )
+    find_conventions(weights)  # raises for a missing or damaged file
     make_folder(target.parent)
     from osvos_keras.model import build_osvos  # brings TensorFlow, for which no mistake above waits
 

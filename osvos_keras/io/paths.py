@@ -74,10 +74,7 @@ def _resolve(path: str | Path) -> Path:
         full = Path(path).expanduser()
         full = full if full.is_absolute() else working_folder() / full
         for name in full.parts:
-            if len(os.fsencode(name)) > LONGEST_NAME:
-                raise ConfigError(
-                    f"{name[:40]}…: a name of {len(os.fsencode(name))} bytes. Use at most {LONGEST_NAME}."
-                )
+            check_length(name)
         with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             full.stat()  # finds a loop of links; `resolve` does not in Python 3.13
         return full.resolve()
@@ -92,6 +89,18 @@ def _resolve(path: str | Path) -> Path:
 def join_command(words: Sequence[str]) -> str:
     """The words of a command as a person types them here: cmd.exe of Windows knows no single quotes."""
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+
+
+def check_length(name: str) -> None:
+    """Check that a name is not too long for a file system.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        raise ConfigError(
+            f"{name[:40]}…: a name of {len(os.fsencode(name))} bytes. Use at most {LONGEST_NAME}."
+        )
 
 
 def check_name(name: str, what: str) -> None:
