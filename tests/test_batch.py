@@ -357,12 +357,6 @@ def test_lists_command_writes_both_lists(tiny):
     assert (tiny.sequences("train"), tiny.sequences("val")) == (["bee", "cow"], ["ant"])
 
 
-def test_help_and_data_commands_do_not_wait_for_tensorflow():
-    code = "import sys, osvos_keras.cli as cli; cli.make_parser(); print('tensorflow' in sys.modules)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout == "False\n"
-
-
 def test_a_grammar_that_no_notebook_needs_is_not_read():
     code = "import sys, osvos_keras.batch.notebooks; print('lark' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"

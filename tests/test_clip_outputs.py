@@ -80,6 +80,7 @@ def test_a_cut_out_has_the_colours_of_the_object_and_of_its_rim_alone():
     image = cut_out(frame, objects)
     np.testing.assert_array_equal(image[..., 3], np.where(objects > 0, 255, 0))
     near = np.zeros((80, 120), bool)
+    assert RIM == 16  # docs/footage.md
     near[30 - RIM : 40 + RIM, 50 - RIM : 60 + RIM] = near[35 - RIM : 36 + RIM, 60 : 61 + RIM] = True
     np.testing.assert_array_equal(image[..., :3], np.where(near[..., None], frame, 0))
 

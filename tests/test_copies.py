@@ -9,7 +9,7 @@ from osvos_keras.cli import main
 from osvos_keras.course.copies import read_course, write_copies
 from osvos_keras.errors import FolderError
 from osvos_keras.io.files import list_files
-from osvos_keras.io.paths import NOTEBOOKS, PROJECT, find_input, resolve_output
+from osvos_keras.io.paths import NOTEBOOKS
 
 ONLINE = "04_online_training"
 
@@ -32,14 +32,6 @@ def test_a_name_means_the_copy_in_the_working_folder_and_else_the_projects(tmp_p
     assert find_notebook(ONLINE) == NOTEBOOKS / f"{ONLINE}.ipynb"
     monkeypatch.chdir("course")
     assert find_notebook(ONLINE) == tmp_path / "course" / f"{ONLINE}.ipynb"
-
-
-def test_in_the_copies_folder_results_stay_there_and_the_sample_is_found(tmp_path, monkeypatch):
-    """JupyterLab starts a kernel in the notebook's folder; so does `osvos run` that is started there."""
-    write_copies(tmp_path, read_course())
-    monkeypatch.chdir(tmp_path)
-    assert resolve_output("runs/course") == tmp_path / "runs" / "course"
-    assert find_input("data/sample") == PROJECT / "data" / "sample"
 
 
 def test_the_command_names_the_notebooks_and_refuses_the_projects_own_folder(tmp_path, capsys):

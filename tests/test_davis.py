@@ -93,18 +93,6 @@ def test_empty_list(tiny):
         tiny.sequences("train")
 
 
-def test_truncated_frame(tiny):
-    truncate(frame_of(tiny))
-    with pytest.raises(DataError, match=r"ant/00000\.jpg: unreadable or truncated"):
-        read_frame(frame_of(tiny))
-
-
-def test_file_that_is_no_image(tiny):
-    frame_of(tiny).write_text("not a picture")
-    with pytest.raises(DataError, match="not an image"):
-        read_frame(frame_of(tiny))
-
-
 def test_annotation_of_another_size(tiny):
     write_mask(annotation_of(tiny), np.ones((10, 20), bool))
     with pytest.raises(DataError, match=r"ant/00000\.png: 20×10 pixels, but its frame has 61×45"):
@@ -115,12 +103,6 @@ def test_empty_first_annotation(tiny):
     write_mask(annotation_of(tiny), np.zeros((45, 61), bool))
     with pytest.raises(DataError, match=r"ant/00000\.png: the first annotation is empty"):
         tiny.first("ant")
-
-
-def test_non_binary_annotation(tiny):
-    Image.fromarray(np.full((45, 61), 38, np.uint8)).save(annotation_of(tiny))
-    with pytest.raises(DataError, match=r"holds the values 38; an annotation holds 0"):
-        read_annotation(annotation_of(tiny))
 
 
 def test_mask_is_written_as_0_and_255_and_read_back(tmp_path):

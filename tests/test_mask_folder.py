@@ -15,7 +15,6 @@ from osvos_keras.davis import Davis
 from osvos_keras.errors import DataError
 from osvos_keras.evaluation import evaluate
 from osvos_keras.evaluation.folder import repeat_first_mask
-from osvos_keras.io.masks import read_annotation
 from tests.conftest import write_sequence
 
 
@@ -158,10 +157,3 @@ def test_an_annotation_missing_in_between_is_still_an_error(masks, davis):
     davis.annotations("cow")[3].unlink()
     with pytest.raises(DataError, match=r"00003\.png: no such annotation"):
         evaluate(masks, davis, ["cow"], progress=False)
-
-
-def test_annotations_are_never_changed(masks, davis):
-    before = [read_annotation(path) for path in davis.annotations("cow")]
-    per_frame(masks, davis)
-    for path, annotation in zip(davis.annotations("cow"), before, strict=True):
-        np.testing.assert_array_equal(read_annotation(path), annotation)

@@ -17,7 +17,7 @@ from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError
 from osvos_keras.io.files import list_files
 from osvos_keras.io.masks import read_annotation
-from osvos_keras.io.paths import NOTEBOOKS, PROJECT
+from osvos_keras.io.paths import NOTEBOOKS
 from tests.exercises import read
 
 pytestmark = pytest.mark.timeout(2400)  # the whole course, perhaps on a busy machine
@@ -235,11 +235,3 @@ def test_executed_notebooks_show_pictures_and_write_their_scores(course):
         ]
         assert len(pictures) >= 3, path.stem
         assert json.loads(path.with_suffix(".json").read_text())
-
-
-def test_notebooks_work_from_any_working_folder(tmp_path, monkeypatch):
-    """Paths in parameters count from the project where they do not exist below the working folder."""
-    monkeypatch.chdir(tmp_path)
-    assert (
-        Davis(read_parameters(NOTEBOOKS / f"{COURSE[1]}.ipynb")["DAVIS_ROOT"]).root == PROJECT / "data/sample"
-    )

@@ -266,14 +266,6 @@ def test_palette_is_the_colour_map_of_pascal_voc():
     assert davis_palette()[:4].tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
 
 
-def test_indexed_masks_come_back(tmp_path):
-    objects = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    write_indexed(tmp_path / "indexed.png", objects)
-    np.testing.assert_array_equal(read_indexed(tmp_path / "indexed.png"), objects)
-    write_mask(tmp_path / "one.png", objects > 5)
-    np.testing.assert_array_equal(read_indexed(tmp_path / "one.png"), objects > 5)
-
-
 def test_overlay_changes_the_object_alone():
     frame = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     objects = np.zeros((40, 60), np.uint8)

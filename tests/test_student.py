@@ -102,20 +102,6 @@ def test_answers_are_never_overwritten(folder, tmp_path):
     assert answered.read_text() == before
 
 
-def test_a_figure_of_somebodys_own_is_never_overwritten(tmp_path):
-    from osvos_keras.course.student import write_student_edition
-
-    own = tmp_path / "figures" / "00_start_here.png"
-    own.parent.mkdir()
-    own.write_bytes(b"mine")
-    with pytest.raises(FolderError, match=r"00_start_here\.png: is there and differs"):
-        write_student_edition(tmp_path)
-    assert own.read_bytes() == b"mine" and list(tmp_path.glob("*.ipynb")) == []
-    (tmp_path / "other" / "02_network_and_loss.ipynb").mkdir(parents=True)
-    with pytest.raises(FolderError, match=r"02_network_and_loss\.ipynb: is there and differs"):
-        write_student_edition(tmp_path / "other")
-
-
 def test_where_nothing_can_be_written_it_says_so(tmp_path):
     """A folder that takes none, and a disk that is full: here, files of more than 20 kB."""
     with pytest.raises(SystemExit, match=r"cannot write there \(.*\)\. Choose another folder"):

@@ -150,6 +150,7 @@ def test_a_still_of_twenty_minutes_ends_in_files_that_are_whole(tmp_path):
     video = write_webm(tmp_path / "still.webm", map(picture, range(3)), times)
     np.testing.assert_allclose([frame.start for frame in read_video(video)], times[:-1])
     with Image.open(write_gif(tmp_path / "still.gif", map(picture, range(3)), times)) as gif:
+        assert gif.info["loop"] == 0  # it repeats for ever
         gif.seek(1)
         assert gif.info["duration"] == 655_350  # the longest that a GIF can say
 
