@@ -228,6 +228,18 @@ def test_server_that_says_nothing_is_not_waited_for(monkeypatch):
             pass
 
 
+def test_gpus_are_those_that_the_driver_lists(tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cluster.find_gpus() == []
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\necho 'GPU 0: one'\necho 'GPU 1: another'\n")
+    driver.chmod(0o755)
+    assert cluster.find_gpus() == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert cluster.find_gpus() == ["3", "5"]
+
+
 def test_each_worker_has_its_own_gpu_and_its_share_of_threads(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
     monkeypatch.setattr(cluster, "CPU_COUNT", 16)
