@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 import warnings
+from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -98,6 +100,17 @@ def test_without_doubt_no_frame_is_named(done, tmp_path, expected):
     (tmp_path / "disk.json").write_text(json.dumps(record))
     assert least_sure(clip, tmp_path / "disk") == []
     assert least_sure(clip, tmp_path / "another") == []
+
+
+@pytest.mark.parametrize("marked", [{"20": "…"}, ["20"], 20, None])
+def test_three_frames_apart_are_named_but_none_that_was_learned(tmp_path, marked):
+    clip = SimpleNamespace(name="disk", frames=[Path(f"{index:05d}.jpg") for index in range(40)])
+    expected = {path.stem: 0.9 for path in clip.frames} | {"00005": 0.4, "00006": 0.3, "00014": 0.5}
+    expected |= {"00020": 0.1, "00033": 0.6}
+    record = {"made_with": {"marked": marked}, "expected": expected}
+    (tmp_path / "disk.json").write_text(json.dumps(record))
+    first = [] if marked == {"20": "…"} else ["00020"]
+    assert least_sure(clip, tmp_path / "disk") == [*first, "00006", "00014", "00033"][:3]
 
 
 def test_the_expected_j_is_that_of_the_probabilities():

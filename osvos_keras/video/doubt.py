@@ -36,11 +36,14 @@ def least_sure(clip: Clip, masks: Path, count: int = 3) -> list[str]:
         count: how many frames to name, at most.
     """
     record = read_record(masks.with_name(f"{masks.name}.json")) or {"made_with": {}}
-    expected = record.get("expected")
+    learned = {key for kind in ("marked", "corrected") for key in _table(record["made_with"].get(kind))}
     names = [path.stem for path in clip.frames]
-    j = pd.to_numeric(pd.Series(expected if isinstance(expected, dict) else {}), errors="coerce")
-    j = j.reindex(names).fillna(1)
-    learned = [*record["made_with"].get("marked", ()), *record["made_with"].get("corrected", ())]
-    j.iloc[[int(index) for index in learned]] = 1
+    j = pd.to_numeric(pd.Series(_table(record.get("expected"))), errors="coerce").reindex(names).fillna(1)
+    j[[str(index) in learned for index in range(len(names))]] = 1
     table = pd.DataFrame({"sequence": clip.name, "frame": names, "J": j.to_numpy()})
     return worst_frames(table, count).query("J < 1")["frame"].tolist()
+
+
+def _table(found: object) -> dict:
+    """What a record holds under a key, if it is what was written there."""
+    return found if isinstance(found, dict) else {}
