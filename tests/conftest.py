@@ -43,13 +43,19 @@ def write_sequence(root: Path, name: str, size=(45, 61), frames: int = FRAMES, s
         write_mask(root / "Annotations" / "480p" / name / f"{index:05d}.png", disk)
 
 
+@pytest.fixture(autouse=True)
+def sigterm_ends_pytest():
+    """Not the handler of a command that a test has run, which would keep pytest going."""
+    yield
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def call(arguments: list[str]) -> int | str | None:
     """Run the `osvos` command here; return its exit status, or what it says when it fails."""
     from osvos_keras.cli import main
 
     with pytest.raises(SystemExit) as leaving:
         main(arguments)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the command's own handler would keep pytest going
     return leaving.value.code
 
 

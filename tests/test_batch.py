@@ -15,6 +15,7 @@ from osvos_keras.dataset.lists import write_lists
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, DataError, FolderError, NotebookError
 from osvos_keras.io.paths import NOTEBOOKS, PROJECT
+from tests.conftest import call
 
 PARAMETERS = """
 SEQUENCE = "cat"  # which sequence
@@ -299,9 +300,7 @@ def test_course_takes_a_resolution(tiny, tmp_path):
 
 
 def test_run_command_writes_beside_the_run(notebook, tmp_path, capsys):
-    with pytest.raises(SystemExit) as exit_:
-        main(["run", str(notebook), "-p", f"RUN_DIR={tmp_path}", "-p", "SEQUENCE=dog"])
-    assert exit_.value.code == 0
+    assert call(["run", str(notebook), "-p", f"RUN_DIR={tmp_path}", "-p", "SEQUENCE=dog"]) == 0
     assert (tmp_path / "notebooks" / "example_dog.ipynb").is_file()
     assert "example_dog.ipynb" in capsys.readouterr().out
 
@@ -311,9 +310,7 @@ def test_a_brief_run_leaves_out_the_cells_that_only_teach(notebook, tmp_path, br
     source = nbformat.read(notebook, 4)
     source.cells.insert(1, nbformat.v4.new_code_cell("STEPS = 2", metadata={"tags": ["lesson"]}))
     nbformat.write(source, notebook)
-    with pytest.raises(SystemExit) as exit_:
-        main(["run", str(notebook), "-p", f"RUN_DIR={tmp_path}", *["--brief"] * brief])
-    assert exit_.value.code == 0
+    assert call(["run", str(notebook), "-p", f"RUN_DIR={tmp_path}", *["--brief"] * brief]) == 0
     executed = nbformat.read(tmp_path / "notebooks" / "example.ipynb", 4)
     assert executed.cells[-1].outputs[0].text == f"cat {2.0 if brief else 3.0} 0.5 True\n"
 
@@ -351,9 +348,7 @@ def test_verify_command_tells_good_from_bad(tiny, capsys):
 
 
 def test_lists_command_writes_both_lists(tiny):
-    with pytest.raises(SystemExit) as exit_:
-        main(["data", "lists", "--davis", str(tiny.root), "--val", "ant"])
-    assert exit_.value.code == 0
+    assert call(["data", "lists", "--davis", str(tiny.root), "--val", "ant"]) == 0
     assert (tiny.sequences("train"), tiny.sequences("val")) == (["bee", "cow"], ["ant"])
 
 

@@ -15,7 +15,6 @@ import av
 import numpy as np
 import pytest
 
-from osvos_keras.cli import main
 from osvos_keras.config import OnlineConfig, get_config
 from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import read_annotation, read_indexed, write_indexed, write_mask
@@ -25,7 +24,7 @@ from osvos_keras.video.clip import Clip, import_clip
 from osvos_keras.video.coco import describe_masks, encode_runs, write_coco
 from osvos_keras.video.overlay import RIM, cut_out, write_cutout
 from osvos_keras.video.segment import segment_clip
-from tests.conftest import NARROW, write_sequence
+from tests.conftest import NARROW, call, write_sequence
 from tests.exercises import read
 
 SIZE = (45, 61)
@@ -54,12 +53,6 @@ def arguments(clip, tmp_path, *more):
     write_mask(first, read_annotation(tmp_path / "tiny/Annotations/480p/disk/00000.png"))
     return ["segment", str(tmp_path / "tiny/JPEGImages/480p/disk"), "--mask", str(first), "--height", "24",
             "--run-dir", str(tmp_path / "run"), "--out", str(tmp_path / "a.webm"), *more]  # fmt: skip
-
-
-def call(command):
-    with pytest.raises(SystemExit) as leaving:
-        main(command)
-    return leaving.value.code
 
 
 def decode_opacity(path):

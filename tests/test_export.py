@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from osvos_keras import cli
 from osvos_keras.conventions import CONVENTIONS, OSVOS_PYTORCH
 from osvos_keras.convert.export import ONNX_PACKAGES, export_network
 from osvos_keras.errors import ConfigError, FolderError, WeightsError
 from osvos_keras.io.records import write_record
 from osvos_keras.model import OUTPUTS, build_osvos
 from osvos_keras.weights import save_weights
+from tests.conftest import call
 
 SIZES = ((45, 61), (17, 40))
 
@@ -112,9 +112,7 @@ def test_command_says_how_to_open_a_keras_file_and_how_its_training_saw_frames(t
     weights = save_trained(tmp_path / "osvos.weights.h5")
     write_record(tmp_path / "config.json", {"config": {"height": 240, "window": 120}})
     path = tmp_path / "osvos.keras"
-    with pytest.raises(SystemExit) as leaving:
-        cli.main(["export", str(weights), "--to", str(path)])
-    assert leaving.value.code == 0
+    assert call(["export", str(weights), "--to", str(path)]) == 0
     written, opening, settings = capsys.readouterr().out.splitlines()
     assert written == str(path) and "height 240, window 120" in settings
     code = opening.removeprefix("Open it in Python: ")

@@ -21,14 +21,13 @@ from osvos_keras import __version__
 from osvos_keras.batch.cluster import CPU_COUNT
 from osvos_keras.batch.jobs import find_finished, plan_jobs, read_scores, run_job
 from osvos_keras.batch.notebooks import run_notebook
-from osvos_keras.cli import main
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, DataError, FolderError, NotebookError
 from osvos_keras.io.files import lock_folder
 from osvos_keras.io.masks import write_mask
 from osvos_keras.weights import find_weights
 from tests.batches import await_death, leave_results, write_notebook
-from tests.conftest import write_sequence
+from tests.conftest import call, write_sequence
 
 PARAMETERS = """
 DAVIS_ROOT = "data/sample"  # data set
@@ -74,9 +73,7 @@ def finished(quick, given, monkeypatch):
 
 def run_each(quick, given, *arguments) -> int:
     parameters = [word for name, value in given.items() for word in ("-p", f"{name}={value}")]
-    with pytest.raises(SystemExit) as exit_:
-        main(["run", str(quick), *parameters, *arguments])
-    return exit_.value.code
+    return call(["run", str(quick), *parameters, *arguments])
 
 
 def test_a_job_for_every_sequence_with_absolute_paths(quick, given, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from osvos_keras.dataset.verification import verify
 from osvos_keras.davis import Davis
 from osvos_keras.errors import DataError, FolderError
 from osvos_keras.io.masks import write_mask
-from tests.conftest import FRAMES, write_sequence
+from tests.conftest import FRAMES, call, write_sequence
 from tests.test_davis import annotation_of, frame_of, truncate
 
 
@@ -64,9 +64,7 @@ def test_written_lists_are_in_the_official_format(tiny):
 
 def run(*arguments):
     """The status or the error of `osvos data …`."""
-    with pytest.raises(SystemExit) as stopped:
-        main(["data", *map(str, arguments)])
-    return stopped.value.code
+    return call(["data", *map(str, arguments)])
 
 
 def found_in(davis, sequence="ant"):
