@@ -20,9 +20,12 @@ from osvos_keras.device import check_batch, choose_policy, choose_strategy
 from osvos_keras.errors import DataError
 from osvos_keras.fitting import ONE_PROCESS, Training, run_training
 from osvos_keras.io.files import sha256
+from osvos_keras.io.paths import resolve_output
 from osvos_keras.multihost import Processes
 from osvos_keras.pipeline import online_dataset, parent_dataset, resized_size
+from osvos_keras.self_training import Pair, add_surest
 from osvos_keras.small_objects import check_visible
+from osvos_keras.trained import WEIGHTS_FILE
 from osvos_keras.weights import find_weights
 
 
@@ -91,7 +94,7 @@ def train_online(
     config: OnlineConfig,
     folder: str | Path,
     *,
-    pairs: Sequence[tuple[np.ndarray, np.ndarray]] = (),
+    pairs: Sequence[Pair] = (),
     weights: str | Path | None = "imagenet",
     policy: str = "auto",
     strategy: tf.distribute.Strategy | None = None,
@@ -102,8 +105,12 @@ def train_online(
     With `pairs` it trains on several annotated frames, in turn: the paper's progressive refinement,
     in which a person corrects a later mask and lets the network learn from it too.
 
+    With `config.self_training` it trains so in `folder/first`, and then goes on for as many steps on these
+    frames and on later ones with the network's own surest masks, in turn.
+
     Args:
-        davis: the data set; only the first frame and the first annotation are read.
+        davis: the data set; only the first frame and the first annotation are read, with self-training all
+            frames.
         sequence: its name.
         config: the settings.
         folder: where weights, history, settings and backups go. A training with other settings that is
@@ -115,7 +122,7 @@ def train_online(
             was begun with in `folder`).
         strategy: how to spread over devices; None is TensorFlow's present one. One frame cannot be split.
         **options: `chunk`, steps between backups; `progress`, whether to show a bar; `callbacks`, more
-            Keras callbacks.
+            Keras callbacks, of the first training alone if another follows.
 
     Returns:
         As `train_parent`.
@@ -127,6 +134,9 @@ def train_online(
     Warns:
         MaskWarning: little of it is left there.
     """
+    if config.self_training:
+        options |= {"policy": policy, "strategy": strategy}
+        return _train_itself(davis, sequence, config, resolve_output(folder), pairs, weights, **options)
     strategy = strategy or tf.distribute.get_strategy()
     _check_devices(config, policy, strategy.num_replicas_in_sync)
     resized_size(davis.frames(sequence)[0], config.height)
@@ -142,6 +152,27 @@ def train_online(
 
     training = Training(made_with, weights, config, config.steps, make_dataset)
     return run_training(training, folder, policy, strategy, **options)
+
+
+def _train_itself(
+    davis: Davis,
+    sequence: str,
+    config: OnlineConfig,
+    folder: Path,
+    pairs: Sequence[Pair],
+    weights: str | Path | None,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    **options,
+) -> keras.Model:
+    """Online training in `folder/first`, then going on from there, also on its surest masks."""
+    once, first = dataclasses.replace(config, self_training=False), folder / "first"
+    given = {"pairs": pairs, "weights": weights, "callbacks": callbacks}
+    model = train_online(davis, sequence, once, first, **given, **options)
+    pairs, weights = pairs or [davis.first(sequence)], first / WEIGHTS_FILE
+    shown = {"progress": options.get("progress", True)}
+    pairs = add_surest(pairs, model, weights, davis.frames(sequence), first / "surest", **shown)
+    return train_online(davis, sequence, once, folder, pairs=pairs, weights=weights, **options)
 
 
 def _check_devices(config: ParentConfig | OnlineConfig, policy: str, devices: int) -> None:

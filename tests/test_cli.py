@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from osvos_keras import cli
+from osvos_keras import __version__, cli
 from osvos_keras.errors import ConfigError, DataError
 from osvos_keras.io.files import list_files
 from osvos_keras.io.paths import PROJECT, resolve_output
@@ -67,6 +67,12 @@ def test_closed_streams_change_nothing(tmp_path, closed):
     done = subprocess.run(["bash", "-c", command], cwd=PROJECT, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(list_files(tmp_path / "out", ".ipynb")) == 8
+
+
+def test_the_version_is_printed(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"osvos-keras {__version__}\n"
 
 
 def test_a_working_folder_that_is_gone_is_said(tmp_path, monkeypatch):

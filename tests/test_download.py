@@ -12,6 +12,7 @@ import pytest
 from osvos_keras.dataset.download import download_davis
 from osvos_keras.errors import DataError, FolderError
 from osvos_keras.io.files import lock_folder
+from tests.conftest import call
 
 
 class Ranges(http.server.SimpleHTTPRequestHandler):
@@ -65,6 +66,16 @@ def test_download_unpacks_a_data_set_that_reads_like_the_original(server, archiv
     assert davis.frames("ant")[1].read_bytes() == tiny.frames("ant")[1].read_bytes()
     download_davis(tmp_path / "data", server.url, checksum)
     assert len(server.handler.asked) == 1  # nothing is fetched twice
+
+
+def test_the_command_downloads_and_says_how_to_check(server, archive, tmp_path, capsys):
+    checksum = hashlib.sha256(archive.read_bytes()).hexdigest()
+    where = ["--to", str(tmp_path / "data"), "--url", server.url]
+    assert "expected 00ff" in call(["data", "download", *where, "--sha256", "00ff"])
+    assert call(["data", "download", *where, "--sha256", checksum]) == 0
+    root = tmp_path / "data" / "DAVIS"
+    said = f"{root}: 3 sequences. Check them with `osvos data verify --davis {root}`.\n"
+    assert capsys.readouterr().out == said
 
 
 def test_broken_download_goes_on_where_it_stopped(server, archive, tmp_path):

@@ -73,6 +73,11 @@ def test_any_frame_and_all_places_can_be_chosen(frames, tmp_path, capsys):
     assert {path.name for path in tmp_path.iterdir()} == {"clip", "data", "m", "p", "r"}
 
 
+def test_the_preview_lies_beside_the_mask_that_is_named(frames, tmp_path):
+    assert mark("--polygon", "3,3 12,3 12,9", "--out", "first.png") == 0  # as README.md has it
+    assert (tmp_path / "first_preview.png").is_file()
+
+
 def test_a_name_that_looks_like_an_option_is_written_as_a_path(frames, tmp_path, capsys):
     (tmp_path / "clip").rename(tmp_path / "-clip")
     assert call(["mark", "--box", "9,11,31,33", "--run-dir=-run", "--", "-clip"]) == 0

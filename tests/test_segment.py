@@ -22,11 +22,12 @@ from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import davis_palette, read_annotation, read_indexed, write_indexed, write_mask
 from osvos_keras.io.paths import PROJECT
 from osvos_keras.marking.marks import box_mask, given_objects, polygon_mask, read_correction
+from osvos_keras.self_training import expected_similarity
 from osvos_keras.trained import WEIGHTS_FILE
 from osvos_keras.video import overlay, segment
 from osvos_keras.video.clip import import_clip
 from osvos_keras.video.codec import read_video, write_gif, write_webm
-from osvos_keras.video.doubt import expected_similarity, least_sure
+from osvos_keras.video.doubt import least_sure
 from osvos_keras.video.objects import merge_logits
 from osvos_keras.video.overlay import contact_sheet, draw_objects, pick_frames, write_overlays
 from osvos_keras.video.segment import segment_clip

@@ -74,6 +74,7 @@ def run_ablation(
     if not moments or moments[0] < 0:
         raise ConfigError(f"moments are {moments}; name numbers of steps, as in 0, 10, 30.")
     check_range("every", every, 1, 2**31 - 1)
+    config = dataclasses.replace(config, self_training=False)  # its steps would be counted twice
     trainings = [(start, sequence) for start in starts for sequence in sequences]
     digests = {start: sha256(find_weights(weights)) for start, weights in starts.items()}
     inputs = {name: sha256(*davis.frames(name), *davis.annotations(name)) for name in sequences}

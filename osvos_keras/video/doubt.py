@@ -2,27 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from osvos_keras.evaluation.mistakes import worst_frames
 from osvos_keras.io.records import read_record
-from osvos_keras.plots.frames import sigmoid
 from osvos_keras.video.clip import Clip
-
-
-def expected_similarity(logits: np.ndarray) -> float:
-    """The J that a network expects of its own mask, from 0 to 1; 0 for an empty mask.
-
-    Each pixel belongs to the object with its probability p. So the mask and the object are expected to share
-    the sum of p over the mask's pixels, and to cover the mask's pixels and the sum of p over all others.
-
-    Args:
-        logits: (H, W) float32 of the object; the mask is where they are above 0.
-    """
-    probability, mask = sigmoid(logits), logits > 0
-    either = np.count_nonzero(mask) + probability[~mask].sum()
-    return float(probability[mask].sum() / either) if either else 0.0
 
 
 def least_sure(clip: Clip, masks: Path, count: int = 3) -> list[str]:

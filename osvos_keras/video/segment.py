@@ -26,10 +26,10 @@ from osvos_keras.io.images import read_frame
 from osvos_keras.io.kept import require_absent, set_aside
 from osvos_keras.io.paths import resolve_output
 from osvos_keras.io.records import read_record, write_record
+from osvos_keras.self_training import expected_similarity
 from osvos_keras.trained import WEIGHTS_FILE
 from osvos_keras.training import train_online
 from osvos_keras.video.clip import Clip, write_annotations
-from osvos_keras.video.doubt import expected_similarity
 from osvos_keras.video.estimate import Estimate
 from osvos_keras.video.objects import segment_objects
 from osvos_keras.weights import find_weights
@@ -205,7 +205,8 @@ def _train(
 ) -> list[keras.Model]:
     """A network for each object; each of its trainings goes on from the one before."""
     models, count, frames = [], len(lessons), clip.frames
-    estimate = Estimate(frames, count, config.steps * sum(map(len, lessons)))
+    rounds = 1 + config.self_training  # of steps and of masks
+    estimate = Estimate(frames, count * rounds, config.steps * rounds * sum(map(len, lessons)))
     options = {"policy": policy, "progress": progress, "callbacks": [estimate] if progress else []}
     for number, lesson in enumerate(lessons, start=1):
         start = weights
@@ -214,7 +215,7 @@ def _train(
             folder = folder if count == 1 else folder / f"object_{number}"
             pairs = [(read_frame(frames[index]), mask) for index, mask in masks.items()]
             model = train_online(clip.davis, clip.name, config, folder, pairs=pairs, weights=start, **options)
-            start, estimate.steps = folder / WEIGHTS_FILE, estimate.steps - config.steps
+            start, estimate.steps = folder / WEIGHTS_FILE, estimate.steps - config.steps * rounds
         models.append(model)
     return models
 

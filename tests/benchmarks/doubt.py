@@ -21,7 +21,7 @@ from osvos_keras import Davis, get_config, train_online
 from osvos_keras.inference import predict_sequence
 from osvos_keras.io.masks import read_annotation
 from osvos_keras.metrics import contour_accuracy, region_similarity
-from osvos_keras.video.doubt import expected_similarity
+from osvos_keras.self_training import expected_similarity
 
 UNSURE = 2  # pixels whose logit is nearer to zero
 
