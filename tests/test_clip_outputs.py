@@ -327,3 +327,14 @@ def test_ctrl_c_later_says_what_is_kept(clip, tmp_path, monkeypatch, capsys, whe
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"osvos: stopped; {kept.format(tmp_path)}")
     assert last.endswith("; run the same command again to go on.")
+
+
+@pytest.mark.usefixtures("narrow")
+def test_the_preset_thorough_trains_twice(clip, tmp_path, capsys):
+    assert call(arguments(clip, tmp_path, "--steps", "4", "--preset", "thorough")) == 0
+    for folder in ("first", "."):
+        assert (tmp_path / "run/online/disk" / folder / "osvos.weights.h5").is_file()
+    said = capsys.readouterr().err
+    assert re.search(r"to the last mask: [4-7] training steps of .* then 8 masks", said)
+    assert call(arguments(clip, tmp_path, "--steps", "4", "--preset", "thorough")) == 0
+    assert "online disk" not in capsys.readouterr().err  # no bar of a training
