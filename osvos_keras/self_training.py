@@ -59,33 +59,31 @@ def add_surest(
         progress: whether to show a bar.
     """
     made_with = {"weights_sha256": sha256(weights), "frames_sha256": sha256(*frames)}
-    record = read_record(folder / "surest.json", made_with)
-    if record is None:
-        names = _write_surest(pairs, model, frames, make_folder(folder), progress)
-        record = {"frames": names}
-        write_record(folder / "surest.json", made_with, **record)
-    own = [
-        (read_frame(frame), read_annotation(folder / f"{frame.stem}.png"))
-        for frame in frames
-        if frame.stem in record["frames"]
-    ]
+    names = (read_record(folder / "surest.json", made_with) or {}).get("frames")
+    masks = {frame: folder / f"{frame.stem}.png" for frame in frames if frame.stem in (names or ())}
+    if not isinstance(names, list) or not all(mask.is_file() for mask in masks.values()):
+        masks = _write_surest(pairs, model, frames, make_folder(folder), progress)
+        write_record(folder / "surest.json", made_with, frames=[frame.stem for frame in masks])
+    own = [(read_frame(frame), read_annotation(mask)) for frame, mask in masks.items()]
     turns = zip(cycle(pairs), cycle(own), strict=False) if own else ((pair,) for pair in cycle(pairs))
     return [pair for turn in islice(turns, max(len(pairs), len(own))) for pair in turn]
 
 
 def _write_surest(
     pairs: Sequence[Pair], model: keras.Model, frames: Sequence[Path], folder: Path, progress: bool
-) -> list[str]:
-    """Write the surest mask of each part of the sequence; return the names of their frames."""
+) -> dict[Path, Path]:
+    """Write the surest mask of each part of the sequence; return its file by its frame."""
     learned_area = max(annotation.mean() for _, annotation in pairs)
     parts = np.array_split(frames[ALIKE:], PARTS)
     part_of = {path: part for part, paths in enumerate(parts) for path in paths}
-    best = dict.fromkeys(range(PARTS), (0.0, "", None))  # expected J, name, mask
+    best = dict.fromkeys(range(PARTS), (0.0, None, None))  # expected J, frame, mask
     for path, logits in predict_sequence(model, frames, learned_area=learned_area, progress=progress):
         part, j = part_of.get(path), expected_similarity(logits)
         if part is not None and j > best[part][0]:
-            best[part] = (j, path.stem, logits > 0)
-    found = {name: mask for _, name, mask in best.values() if name}
-    for name, mask in found.items():
-        write_mask(folder / f"{name}.png", mask)
-    return sorted(found)
+            best[part] = (j, path, logits > 0)
+    files = {}
+    for _, path, mask in best.values():
+        if path is not None:
+            files[path] = folder / f"{path.stem}.png"
+            write_mask(files[path], mask)
+    return files

@@ -75,11 +75,15 @@ def test_an_object_that_is_found_no_more_teaches_nothing(davis, call):
     np.testing.assert_array_equal(only[1], davis.first("cow")[1])
 
 
-def test_the_masks_are_kept_until_the_network_or_a_frame_changes(davis, call):
+def test_the_masks_are_kept_until_the_network_or_a_frame_changes(davis, call, tmp_path):
     before = call([1] * FRAMES)
     sure_elsewhere = [1] * (FRAMES - 1) + [5]
     for one, other in zip(before, call(sure_elsewhere), strict=True):
         np.testing.assert_array_equal(one[1], other[1])
+    assert call(sure_elsewhere, weights=b"2")[-1][1].sum() == FRAMES
+    (tmp_path / "surest" / "00011.png").unlink()
+    assert call([1] * FRAMES, weights=b"2")[-1][1].sum() == FRAMES - 1
+    (tmp_path / "surest" / "surest.json").write_text('{"made_with": {}}')
     assert call(sure_elsewhere, weights=b"2")[-1][1].sum() == FRAMES
     davis.frames("cow")[3].write_bytes(davis.frames("cow")[4].read_bytes())
     assert call([1] * FRAMES)[-1][1].sum() == FRAMES - 1
