@@ -43,6 +43,7 @@ EVERY = 9  # frames, of which one is scored
 PARENTS = {"branches first": [*stages(0.24, 1.4).values()]}  # in stages
 ONLINE = {
     "default": get_config("online"),
+    "thorough": get_config("online", "thorough"),
     "240 lines": get_config("online", height=240),
     "whole frames": get_config("online", window=0),
 }
@@ -95,11 +96,12 @@ def train(folds: Folds, parent: str, online: str, sequence: str) -> None:
                 rows.append({"step": step, "masks": name, "J": j, "F": f, "CPU seconds": seconds})
         since = process_time()
 
+    looks = [] if config.self_training else [AtSteps(MOMENTS, score)]
     with TemporaryDirectory() as folder:
-        options = {"weights": weights, "progress": False, "chunk": config.steps}
-        model = train_online(
-            folds.davis, sequence, config, folder, callbacks=[AtSteps(MOMENTS, score)], **options
-        )
+        options = {"weights": weights, "progress": False, "chunk": config.steps, "callbacks": looks}
+        model = train_online(folds.davis, sequence, config, folder, **options)
+    if config.self_training:
+        score(model, max(MOMENTS), 0)
     path = folds.table(parent, online, sequence)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_weights(model, path.with_suffix(".weights.h5"))
