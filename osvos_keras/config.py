@@ -31,6 +31,7 @@ RANGES = {
     "seed": (0, 2**63 - 1),  # what tf.data takes
     "shrinking": (0, 1),
     "snap_band": (0, 1e3),
+    "reach": (0, 1e3),
 }
 CHOICES = {"optimizer": ("adam", "sgd"), "decay": ("cosine", "none")}
 POLICIES = ("auto", "float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float16", "float64")
@@ -53,6 +54,8 @@ class InferenceConfig:
     shrinking: float = 0.9  # what is left of an object's length, at the least, from one frame to the next
     snap: bool = True  # whether the contour moves to edges of the picture …
     snap_band: float = 2.0  # … where the logit lies between minus this and this
+    # Parts farther from the mask before than so many times the object's length are left out; 0: none is.
+    reach: float = 0.5
 
     def __post_init__(self):
         _check_settings(self)

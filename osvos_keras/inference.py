@@ -1,8 +1,8 @@
 """From a trained network to masks: a sequence in batches, PNGs in DAVIS result layout.
 
 A frame's way: it is read and resized (a thread), the network looks at it (`looks`), and its logits are
-resized to the frame's own size and snapped (a thread). A pixel belongs to the object where its logit is
-above 0, that is, its probability above one half.
+resized to the frame's own size and snapped (a thread); then parts far from the mask before are left out. A
+pixel belongs to the object where its logit is above 0, that is, its probability above one half.
 """
 
 import warnings
@@ -26,7 +26,7 @@ from osvos_keras.io.masks import write_mask
 from osvos_keras.io.paths import resolve_output
 from osvos_keras.looks import glance, look, look_again, resize_images, resize_logits
 from osvos_keras.pipeline import resized_size
-from osvos_keras.refinement import snap_contour
+from osvos_keras.refinement import keep_near, snap_contour
 from osvos_keras.threads import in_order, worker_threads
 
 Observer = Callable[[Path, np.ndarray], object]
@@ -81,7 +81,8 @@ def predict_sequence(
     where the first one differs, colours decide as along the contour. The object's size is estimated from
     this frame and the one before.
 
-    The contour is snapped to edges of the picture: see `refinement`.
+    The contour is snapped to edges of the picture, and parts far from the mask before are left out, as
+    look-alikes elsewhere are: see `refinement`.
 
     Args:
         model: the network.
@@ -101,16 +102,17 @@ def predict_sequence(
     Warns:
         MaskWarning: the object that was learned is in none of the masks.
     """
-    settings, found = settings or own_settings(model), False
+    settings, before = settings or own_settings(model), None
     name, read = frames[0].parent.name, partial(_read, height=settings.height)
     bar = tqdm(desc=f"masks {name}", total=len(frames), unit="frame", disable=not progress)
     with bar, worker_threads() as pool:
         seen = _see(model, in_order(pool, read, frames, AHEAD), settings, learned_area)
         for path, logits in in_order(pool, partial(_finish, settings=settings), seen, AHEAD):
-            found = found or (logits > 0).any()
+            logits = keep_near(logits, before, settings.reach if learned_area else 0)
+            before = logits > 0 if (logits > 0).any() else before
             yield path, logits
             bar.update()
-    if learned_area and not found:
+    if learned_area and before is None:
         warnings.warn(
             f"{name}: all masks are empty: the network finds the object in none of the {len(frames)} frames. "
             "Train for more steps, or at more lines (HEIGHT) if the object is small.",

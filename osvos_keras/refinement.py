@@ -1,4 +1,4 @@
-"""After the network: the logits of two looks become one, and contours snap to the picture's edges."""
+"""After the network: two looks become one, contours snap to the picture's edges, far parts are left out."""
 
 import cv2
 import numpy as np
@@ -21,6 +21,31 @@ def reconcile(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """
     sure = np.where(first * second > 0, np.minimum(abs(first), abs(second)), UNSURE)
     return np.copysign(sure, second)
+
+
+def keep_near(logits: np.ndarray, before: np.ndarray | None, reach: float) -> np.ndarray:
+    """Leave out the parts of a mask that are far from the mask of the frame before: look-alikes elsewhere.
+
+    A part is near if any of it is at most `reach` times the object's length away, which is the root of its
+    area. If no part is near, all stay: the object was hidden, or has jumped.
+
+    Args:
+        logits: (H, W) float32 of the object.
+        before: the last mask (H, W) that was not empty, bool; None in the first frame.
+        reach: 0 leaves nothing out.
+
+    Returns:
+        (H, W) float32: the logits, 0 where a part is left out.
+    """
+    mask = logits > 0
+    count, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    if not reach or before is None or before.shape != mask.shape or count <= 2:  # the background is one
+        return logits
+    away = cv2.distanceTransform((~before).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    near = np.unique(parts[mask & (away <= reach * np.sqrt(np.count_nonzero(before)))])
+    if not len(near):
+        return logits
+    return np.where(mask & ~np.isin(parts, near), np.float32(0), logits)
 
 
 def snap_contour(frame: np.ndarray, logits: np.ndarray, band: float) -> np.ndarray:

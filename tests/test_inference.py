@@ -297,3 +297,19 @@ def test_folder_that_cannot_be_written(network, tiny, tmp_path):
     (tmp_path / "masks").write_text("a file")
     with pytest.raises(FolderError, match="masks/cow: cannot write"):
         segment_sequence(network, tiny, "cow", tmp_path / "masks")
+
+
+def test_look_alikes_elsewhere_are_left_out_while_the_object_is_followed(bright, tmp_path):
+    """The object moves to the right; in the second frame there is another, which alone is in the fourth."""
+    pictures = np.zeros((4, 48, 96), np.uint8)
+    for picture, left in zip(pictures, (4, 8, None, 70), strict=True):
+        if left is not None:
+            picture[20:32, left : left + 12] = 255
+    object_alone = pictures[1] > 0
+    pictures[1, 20:32, 70:82] = 255
+    frames = write_frames(tmp_path, *pictures)
+    followed = [logits > 0 for logits in all_logits(bright, frames, PLAIN, learned_area=144 / 4608)]
+    np.testing.assert_array_equal(followed[1], object_alone)
+    assert followed[0].any() and not followed[2].any() and followed[3].any()
+    for settings, area in ((replace(PLAIN, reach=0), 144 / 4608), (PLAIN, 0)):
+        assert (all_logits(bright, frames, settings, area)[1] > 0).sum() == 288

@@ -6,7 +6,7 @@ import pytest
 
 from osvos_keras import refinement
 from osvos_keras.config import InferenceConfig
-from osvos_keras.refinement import reconcile, snap_contour
+from osvos_keras.refinement import keep_near, reconcile, snap_contour
 
 BAND = InferenceConfig.snap_band
 DISK = cv2.circle(np.zeros((60, 80), np.uint8), (40, 30), 18, 1, -1) > 0
@@ -104,3 +104,35 @@ def test_without_colours_of_both_nothing_is_snapped(frame, value):
 def test_tiny_frames(shape):
     logits = np.linspace(-9, 9, shape[0] * shape[1], dtype=np.float32).reshape(shape)
     assert snap_contour(np.zeros((*shape, 3), np.uint8), logits, BAND).shape == shape
+
+
+def squares(*lefts):
+    """Logits of squares of 10 × 10 pixels, whose length is 10, at these columns."""
+    logits = np.full((30, 100), -3, np.float32)
+    for left in lefts:
+        logits[10:20, left : left + 10] = 3
+    return logits
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "kept"),
+    [
+        ([0], [0, 60], [0]),  # a look-alike at the other side
+        ([0], [14, 60], [14]),  # 5 pixels away: half of its length
+        ([0], [15, 60], [15, 60]),  # 6 pixels away, as nothing is nearer: all stay
+        ([0, 60], [0, 60], [0, 60]),  # an object of two parts
+        ([0], [60], [60]),  # a jump
+        ([0], [], []),
+    ],
+)
+def test_parts_far_from_the_mask_before_are_left_out(before, now, kept):
+    found = keep_near(squares(*now), squares(*before) > 0, reach=0.5)
+    np.testing.assert_array_equal(found > 0, squares(*kept) > 0)
+    stays = (squares(*now) < 0) | (squares(*kept) > 0)
+    np.testing.assert_array_equal(found[stays], squares(*now)[stays])
+    assert found.dtype == np.float32 and (found[~stays] == 0).all()
+
+
+@pytest.mark.parametrize(("before", "reach"), [(None, 0.5), (squares(0) > 0, 0), (squares(0)[1:] > 0, 0.5)])
+def test_without_a_mask_before_or_a_reach_all_parts_stay(before, reach):
+    np.testing.assert_array_equal(keep_near(squares(0, 60), before, reach), squares(0, 60))
