@@ -27,7 +27,8 @@ def keep_near(logits: np.ndarray, before: np.ndarray | None, reach: float) -> np
     """Leave out the parts of a mask that are far from the mask of the frame before: look-alikes elsewhere.
 
     A part is near if any of it is at most `reach` times the object's length away, which is the root of its
-    area. If no part is near, all stay: the object was hidden, or has jumped.
+    area. If the near ones cover less than half of the mask before, all stay: the object was hidden, or has
+    jumped.
 
     Args:
         logits: (H, W) float32 of the object.
@@ -41,11 +42,11 @@ def keep_near(logits: np.ndarray, before: np.ndarray | None, reach: float) -> np
     count, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     if not reach or before is None or before.shape != mask.shape or count <= 2:  # the background is one
         return logits
+    area = np.count_nonzero(before)
     away = cv2.distanceTransform((~before).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    near = np.unique(parts[mask & (away <= reach * np.sqrt(np.count_nonzero(before)))])
-    if not len(near):
-        return logits
-    return np.where(mask & ~np.isin(parts, near), np.float32(0), logits)
+    near = np.isin(parts, np.unique(parts[mask & (away <= reach * np.sqrt(area))]))
+    lost = np.count_nonzero(near) < area / 2
+    return logits if lost else np.where(mask & ~near, np.float32(0), logits)
 
 
 def snap_contour(frame: np.ndarray, logits: np.ndarray, band: float) -> np.ndarray:

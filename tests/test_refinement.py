@@ -136,3 +136,13 @@ def test_parts_far_from_the_mask_before_are_left_out(before, now, kept):
 @pytest.mark.parametrize(("before", "reach"), [(None, 0.5), (squares(0) > 0, 0), (squares(0)[1:] > 0, 0.5)])
 def test_without_a_mask_before_or_a_reach_all_parts_stay(before, reach):
     np.testing.assert_array_equal(keep_near(squares(0, 60), before, reach), squares(0, 60))
+
+
+@pytest.mark.parametrize(("rows", "stays"), [(5, False), (4, True)])
+def test_less_than_half_of_the_object_is_not_all_of_it(rows, stays):
+    """It was hidden and comes out elsewhere, and what is left near it is a mistake."""
+    logits = squares(0, 60)
+    logits[10 + rows : 20, :10] = -3
+    found = keep_near(logits, squares(0) > 0, reach=0.5)
+    assert (found[:, :10] > 0).sum() == 10 * rows
+    assert (found[:, 60:] > 0).any() == stays
