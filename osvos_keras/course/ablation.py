@@ -155,6 +155,8 @@ class _Ablation:
         frames = self.davis.frames(sequence)
         frames = [frames[0], *frames[1 : -1 : self.every]]
         settings = dataclasses.replace(own_settings(model), snap=snap)
+        if self.every > 1:  # the mask before is of a frame long before
+            settings = dataclasses.replace(settings, reach=0)
         area = None if learned else 0  # a start alone has not seen the object
         began = time.perf_counter()
         segment_sequence(model, self.davis, sequence, masks, settings, area, progress=False, frames=frames)
