@@ -135,7 +135,7 @@ def test_data_are_looked_for_before_a_kernel_starts(stem, given, message):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"PRESET": "papr"}, "PRESET is 'papr'; the presets are default, mindspore"),
+        ({"PRESET": "papr"}, "PRESET is 'papr'; the presets are default, thorough, mindspore"),
         ({"SETTINGS": "balanc=1"}, r"no setting balanc; did you mean balance\?"),
         ({"SETTINGS": "height=240"}, "names height, which has a parameter"),
         ({"HEIGHT": "-1"}, "height is -1; it must not be negative"),

@@ -350,5 +350,5 @@ def test_settings_out_of_range(changes, message):
 
 
 def test_unknown_preset_names_those_there_are():
-    with pytest.raises(ConfigError, match="PRESET is 'fast'; the presets are default, mindspore, paper"):
+    with pytest.raises(ConfigError, match="PRESET is 'fast'; the presets are default, thorough,"):
         get_config("online", "fast")

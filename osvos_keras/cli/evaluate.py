@@ -44,7 +44,6 @@ def run_evaluate(args: argparse.Namespace) -> None:
     Raises:
         DataError, ConfigError, FolderError: as `report_scores`.
     """
-    draw_to_files()
     workers = read_number(args, "workers", 1)
     if not args.sequences.strip(" ,"):
         raise ConfigError("--sequences names no sequence. Name a split or sequences, as in `dog,camel`.")
@@ -55,6 +54,8 @@ def run_evaluate(args: argparse.Namespace) -> None:
     from osvos_keras.report.command import report_scores
 
     davis = Davis(args.davis, args.resolution)
+    if not args.no_pictures:
+        draw_to_files()
     options = {
         "workers": workers,
         "allow_missing": args.allow_missing,

@@ -62,7 +62,6 @@ def run_mark(args: argparse.Namespace) -> None:
     from osvos_keras.io.paths import find_input
     from osvos_keras.video.outputs import check_places
 
-    draw_to_files()
     marks = _read_marks(args)
     mask, preview = _find_outputs(args, marks)
     run_dir = find_run_dir(args)
@@ -71,6 +70,7 @@ def run_mark(args: argparse.Namespace) -> None:
     check_places(args.clip, given, run_dir, outputs)
     for path in outputs:
         make_folder(path.parent)
+    draw_to_files()
     with lock_folder(run_dir), plain_warnings(), redirect_stdout(sys.stderr):
         _mark(args, marks, run_dir, mask, outputs)
     print(mask, preview, sep="\n")

@@ -82,7 +82,6 @@ def run_segment(args: argparse.Namespace) -> None:
     from osvos_keras.video.overlay import overlay_files
     from osvos_keras.weights import find_conventions, find_weights
 
-    draw_to_files()
     config, outputs = read_config(args, "online", NUMBERS), _find_outputs(args)
     marks = read_marks(args, args.correct)
     if not marks.frames:
@@ -98,6 +97,7 @@ def run_segment(args: argparse.Namespace) -> None:
     check_places(args.clip, given, run_dir, [*overlay_files(out), *others])
     for path in outputs.values():
         make_folder(path.parent)
+    draw_to_files()
     with lock_folder(run_dir), plain_warnings():
         with redirect_stdout(sys.stderr):  # stdout is for the paths alone
             paths = _segment(args, config, marks, run_dir, outputs)
