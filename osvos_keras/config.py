@@ -147,7 +147,7 @@ def setting_types(config: type) -> dict[str, tuple[type, ...]]:
 
 _PIXELS = 480 * 854
 
-# "thorough" takes nearly three times as long: docs/experiments.md.
+# "thorough" takes twice the steps, and makes the masks twice: docs/experiments.md.
 #
 # "mindspore" and "paper" are published settings, as facts.
 #

@@ -145,3 +145,8 @@ def _disk(radius: int) -> np.ndarray:
     """(2 radius + 1, 2 radius + 1) uint8, 1 within `radius` of the centre."""
     row, column = np.ogrid[-radius : radius + 1, -radius : radius + 1]
     return (row**2 + column**2 <= radius**2).astype(np.uint8)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """The probabilities of logits; masks are made of the logits themselves."""
+    return 0.5 * (1 + np.tanh(logits / 2))  # without overflow

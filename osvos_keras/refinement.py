@@ -38,9 +38,11 @@ def keep_near(logits: np.ndarray, before: np.ndarray | None, reach: float) -> np
     Returns:
         (H, W) float32: the logits, 0 where a part is left out.
     """
+    if not reach or before is None or before.shape != logits.shape:
+        return logits
     mask = logits > 0
     count, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    if not reach or before is None or before.shape != mask.shape or count <= 2:  # the background is one
+    if count <= 2:  # the background is one
         return logits
     area = np.count_nonzero(before)
     away = cv2.distanceTransform((~before).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)

@@ -17,6 +17,7 @@ from osvos_keras.io.files import make_folder, sha256
 from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import read_annotation, write_mask
 from osvos_keras.io.records import read_record, write_record
+from osvos_keras.metrics import sigmoid
 
 PARTS = 3  # of the sequence; each gives its surest mask
 ALIKE = 5  # frames at the beginning that show what the first one shows
@@ -33,9 +34,7 @@ def expected_similarity(logits: np.ndarray) -> float:
     Args:
         logits: (H, W) float32 of the object; the mask is where they are above 0.
     """
-    mask = logits > 0
-    small = np.exp(-np.abs(logits))  # never overflows
-    probability = np.where(mask, 1, small) / (1 + small)
+    probability, mask = sigmoid(logits), logits > 0
     either = np.count_nonzero(mask) + probability[~mask].sum()
     return float(probability[mask].sum() / either) if either else 0.0
 
@@ -60,8 +59,9 @@ def add_surest(
     """
     made_with = {"weights_sha256": sha256(weights), "frames_sha256": sha256(*frames)}
     names = (read_record(folder / "surest.json", made_with) or {}).get("frames")
-    masks = {frame: folder / f"{frame.stem}.png" for frame in frames if frame.stem in (names or ())}
-    if not isinstance(names, list) or not all(mask.is_file() for mask in masks.values()):
+    known = isinstance(names, list)
+    masks = {frame: folder / f"{frame.stem}.png" for frame in frames if known and frame.stem in names}
+    if not known or not all(mask.is_file() for mask in masks.values()):
         masks = _write_surest(pairs, model, frames, make_folder(folder), progress)
         write_record(folder / "surest.json", made_with, frames=[frame.stem for frame in masks])
     own = [(read_frame(frame), read_annotation(mask)) for frame, mask in masks.items()]

@@ -31,10 +31,11 @@ from osvos_keras.io.files import list_files
 from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import read_mask
 from osvos_keras.io.paths import resolve_output
+from osvos_keras.metrics import sigmoid
 from osvos_keras.model import SIDES, build_osvos
 from osvos_keras.pipeline import online_dataset, resize_to_height
 from osvos_keras.plots.figures import BLUE, ORANGE, new_figure, save_figure
-from osvos_keras.plots.frames import gallery, show_frame, show_overlay, sigmoid
+from osvos_keras.plots.frames import gallery, show_frame, show_overlay
 from osvos_keras.plots.scores import ablation_curves
 from osvos_keras.trained import WEIGHTS_FILE, load_finished
 from osvos_keras.training import train_online

@@ -105,9 +105,9 @@ def _verify_listing(davis: Davis, frames: list[Path], known: dict[Path, Path]) -
     folder, annotations = frames[0].parent, davis.annotation_path(frames[0]).parent
     for path in sorted({*list_files(folder)} - {*frames}):
         yield Problem(path, "its suffix is not an image's; left out.", harmless=True)
-    used = {path.name.casefold() for path in known.values()}  # a file system may take 1.PNG for 1.png
+    used = {path.name.casefold(): path for path in known.values()}
     for path in list_files(annotations):
-        if path.name.casefold() in used:
+        if path.samefile(used.get(path.name.casefold(), folder)):  # a file system may take 1.PNG for 1.png
             continue
         if path.suffix.lower() == ".png":
             yield Problem(path, "an annotation without a frame.")

@@ -24,6 +24,7 @@ from osvos_keras.evaluation.results import Scores
 from osvos_keras.evaluation.tables import mean_over_objects
 from osvos_keras.io.images import read_frame
 from osvos_keras.io.paths import find_input
+from osvos_keras.metrics import sigmoid
 from osvos_keras.plots.figures import BLUE, SKY, figure_for, new_figure
 
 MASK_COLOUR, OUTLINE_COLOUR = SKY, BLUE  # rare colours of objects
@@ -268,8 +269,3 @@ def _strip(ax: Axes, title: str) -> None:
     """Remove the ticks and the border of the axis, which say nothing about a picture."""
     ax.set(xticks=[], yticks=[], title=title)
     ax.spines[:].set_visible(False)
-
-
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """The probabilities of logits, for pictures; masks are made of the logits themselves."""
-    return 0.5 * (1 + np.tanh(logits / 2))  # without overflow
