@@ -2,7 +2,8 @@
 # make test:   environment, then the tests
 # make site:   the executed notebooks, the library's reference and the model cards as web pages
 # make student: the notebooks as exercises, without their solutions, in student/
-# make bench:  the benchmarks that the README quotes, against PyTorch if TORCH=/path/to/python is given
+# make bench:  the benchmarks of docs/benchmarks.md, against PyTorch if TORCH=/path/to/python is given
+# make clean:  removes the environment and runs/, with all results
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -65,7 +65,7 @@ def add_segment_arguments(command: argparse.ArgumentParser) -> None:
         "--fps",
         default=24,
         metavar="N",
-        help="frames per second of images without times (default: %(default)s)",
+        help="frames per second of a folder of images (default: %(default)s)",
     )
 
 

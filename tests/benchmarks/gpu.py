@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests.benchmarks.step import forward_flops
 
-MINDSPORE = 0.695  # seconds a step of batch 12 on a V100, from the MindSpore model zoo's README
+MINDSPORE = 0.695  # seconds per step of batch 12 on a V100, from the MindSpore model zoo's README
 WARM_UP = 3  # steps before the clock starts: tracing and compiling
 
 
@@ -103,7 +103,7 @@ def _same_batch(args: argparse.Namespace, names, steps: int):
 
 
 def _matrix_product_rate(size: int = 8192, products: int = 20) -> float:
-    """Operations a second of square matrix products in bfloat16."""
+    """Operations per second of square matrix products in bfloat16."""
     import keras
     from keras import ops
 

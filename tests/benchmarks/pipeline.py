@@ -1,4 +1,4 @@
-"""Frames a second that the input pipeline makes, with flip, rotation and scale, beside PyTorch's loader.
+"""Frames per second that the input pipeline makes, with flip, rotation and scale, beside PyTorch's loader.
 
     python -m tests.benchmarks.pipeline --davis ROOT --torch-python PYTHON --yardstick torch_osvos.py
 
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _our_rate(davis: Davis, memory_fraction: float = pipeline.MEMORY_FRACTION) -> float:
-    """Frames a second, batch 1, full size."""
+    """Frames per second, batch 1, full size."""
     kept, pipeline.MEMORY_FRACTION = pipeline.MEMORY_FRACTION, memory_fraction
     config = ParentConfig(height=0, batch=1, epochs=1)
     dataset = pipeline.parent_dataset(davis, davis.sequences("train")[:SEQUENCES], config)
@@ -67,7 +67,7 @@ def _torch_rate(args: argparse.Namespace) -> float:
 
 
 def _copy_rate() -> float:
-    """Copies a second of a frame and its annotation: no pipeline can be faster on one core."""
+    """Copies per second of a frame and its annotation: no pipeline can be faster on one core."""
     sample = np.ones((480, 854, 4), np.uint8)
     start, count = time.perf_counter(), 2000
     for _ in range(count):

@@ -1,4 +1,4 @@
-"""How many jobs a second the batch's own Dask setup hands out: python -m tests.benchmarks.scheduler
+"""How many jobs per second the batch's own Dask setup hands out: python -m tests.benchmarks.scheduler
 
 Trivial jobs through `cluster.run_on`, so that what is measured is the scheduler and the driver, which share
 a process. Its CPU seconds hardly depend on what else the machine does.

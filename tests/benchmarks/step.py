@@ -201,7 +201,7 @@ def forward_flops(height: int, width: int) -> float:
 
 
 def _matrix_product_rate(dtype: str, size: int = 2048) -> float:
-    """Operations a second of a square matrix product. (Without oneDNN, TensorFlow's rate falls at 4096.)"""
+    """Operations per second of a square matrix product. (Without oneDNN, TensorFlow's rate falls at 4096.)"""
     import tensorflow as tf
 
     a = tf.cast(tf.random.normal((size, size)), dtype)
