@@ -25,6 +25,8 @@ import numpy as np
 from PIL import Image
 from sample_pictures import PLATE_HEIGHT, PLATE_WIDTH, load_picture, load_plate, make_globe
 
+from osvos_keras.metrics import region_similarity
+
 WIDTH, HEIGHT = 854, 480
 SHUTTER, SUBFRAMES = 0.4, 7  # share of the frame interval that is exposed; renderings in it
 SHADOW_BLUR = 7  # pixels
@@ -328,18 +330,13 @@ def write_sequence(root, scene, seed):
         lines.append(f"/{frame_path} /{annotation_path}")
         annotations.append(annotation)
     areas = [100 * annotation.mean() for annotation in annotations]
+    repeated = np.mean([region_similarity(annotations[0], later) for later in annotations[1:]])
     print(
         f"{scene.name:11s} {scene.split:9s} {scene.frames} frames, area {np.mean(areas):4.1f} % "
         f"({min(areas):.1f} to {max(areas):.1f}), "
-        f"first mask repeated: J {score_repeated_first(annotations):.3f}"
+        f"first mask repeated: J {repeated:.3f}"
     )
     return lines
-
-
-def score_repeated_first(annotations):
-    """Mean region similarity J of the first annotation, taken for every later frame."""
-    first, *rest = annotations
-    return np.mean([(first & later).sum() / (first | later).sum() for later in rest])
 
 
 def write_lists(root, lines):

@@ -116,7 +116,9 @@ def gather_run(run_dir: Path, source: Path, extra: Path, videos: list[Path]) -> 
     if gallery.exists():
         shutil.copy(gallery, source)
     copies = {video: Path("videos") / video.relative_to(run_dir) for video in videos}
-    copy_videos(copies, extra)
+    for video, copy in copies.items():
+        (extra / copy).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(video, extra / copy)
     pages = plan_pages(run_dir / "notebooks", [path.stem for path in list_files(NOTEBOOKS, ".ipynb")])
     return {
         "lessons": list(gather_lessons(pages, source / "notebooks", copies)),
@@ -153,13 +155,6 @@ def write_downloads(extra: Path) -> Path | None:
     options = ["--format=zip", "-0", f"--prefix={archive.stem}/", f"--output={archive}"]
     made = subprocess.run(["git", "-C", PROJECT, "archive", *options, "HEAD"])
     return archive if made.returncode == 0 else None
-
-
-def copy_videos(copies: dict[Path, Path], extra: Path) -> None:
-    """Copy videos to their paths in `extra`."""
-    for video, copy in copies.items():
-        (extra / copy).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(video, extra / copy)
 
 
 def gather_lessons(pages: Sequence[Page], folder: Path, videos: dict[Path, Path]) -> Iterator[Lesson]:

@@ -74,7 +74,7 @@ def draw_poster(video: Path) -> str:
     """The first frame of a video as a data URI; empty where there is none."""
     try:
         first = next(read_video(video))
-    except (VideoError, StopIteration):
+    except VideoError:
         return ""
     file = io.BytesIO()
     Image.fromarray(shrink(first.image, POSTER_WIDTH)).save(file, "jpeg")

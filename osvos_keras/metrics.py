@@ -49,7 +49,7 @@ def contour_accuracy(mask: np.ndarray, annotation: np.ndarray, tolerance: float 
         raise ValueError(f"tolerance is a fraction of the frame's diagonal, in [0, 1), not {tolerance}.")
     reach = int(np.ceil(tolerance * np.hypot(*mask.shape)))
     window = _window_around(mask | annotation)
-    mask_outline, annotation_outline = _outline(mask[window]), _outline(annotation[window])
+    mask_outline, annotation_outline = outline(mask[window]), outline(annotation[window])
     if not mask_outline.any() or not annotation_outline.any():
         return float(mask_outline.any() == annotation_outline.any())
     precision = _fraction_within_reach(mask_outline, annotation_outline, reach)
@@ -126,7 +126,7 @@ def _window_around(region: np.ndarray) -> tuple[slice, slice]:
     return slice(max(top - 1, 0), top + height + 1), slice(max(left - 1, 0), left + width + 1)
 
 
-def _outline(region: np.ndarray) -> np.ndarray:
+def outline(region: np.ndarray) -> np.ndarray:
     """(H, W) uint8, 1 where a pixel differs from its right, lower or lower right neighbour.
 
     The greatest less the least of each 2×2 square; OpenCV leaves out neighbours beyond the frame.
@@ -136,12 +136,12 @@ def _outline(region: np.ndarray) -> np.ndarray:
 
 
 def _fraction_within_reach(outline: np.ndarray, other: np.ndarray, reach: int) -> float:
-    reached = cv2.dilate(other, _disk(reach))
+    reached = cv2.dilate(other, disk(reach))
     return np.count_nonzero(outline & reached) / np.count_nonzero(outline)
 
 
 @cache
-def _disk(radius: int) -> np.ndarray:
+def disk(radius: int) -> np.ndarray:
     """(2 radius + 1, 2 radius + 1) uint8, 1 within `radius` of the centre."""
     row, column = np.ogrid[-radius : radius + 1, -radius : radius + 1]
     return (row**2 + column**2 <= radius**2).astype(np.uint8)

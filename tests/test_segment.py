@@ -133,7 +133,7 @@ def test_second_run_computes_nothing(done, monkeypatch):
     files = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     monkeypatch.setattr("osvos_keras.video.clip.read_video", refuse("read the clip"))
     monkeypatch.setattr(segment, "train_online", refuse("trained"))
-    monkeypatch.setattr(segment, "segment_sequence", refuse("segmented"))
+    monkeypatch.setattr(segment, "segment_objects", refuse("segmented"))
     monkeypatch.setattr(overlay, "write_webm", refuse("drew"))
     assert call(arguments) == 0
     annotation = folder / "run/clip/Annotations/480p/disk/00000.png"  # written again, the same
@@ -165,7 +165,7 @@ def test_killed_while_masks_are_written_goes_on(done, tmp_path, monkeypatch):
     arguments, masks = moved(done, tmp_path), tmp_path / "run/masks/disk"
     (masks / "00003.png").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr("osvos_keras.inference.write_mask", stop_after(2))
+        patch.setattr("osvos_keras.video.objects.write_mask", stop_after(2))
         assert call(arguments) == 130
     for half in (masks / ".tmp-1-00002.png", tmp_path / ".tmp-1-result.webm"):
         half.write_bytes(b"half")
@@ -395,12 +395,11 @@ def lessons(monkeypatch):
     """What each network is trained on, a list of pairs for each; nothing is trained or segmented."""
     taught = []
     monkeypatch.setattr(segment, "train_online", lambda *_, pairs, **__: taught.append(pairs))
-    for name in ("segment_sequence", "segment_objects"):
-        monkeypatch.setattr(segment, name, write_empty_masks)
+    monkeypatch.setattr(segment, "segment_objects", write_empty_masks)
     return taught
 
 
-def write_empty_masks(_, davis, sequence, folder, **__):
+def write_empty_masks(models, davis, sequence, folder, *_):
     for path in davis.frames(sequence):
         write_mask(folder / sequence / f"{path.stem}.png", np.zeros(SIZE, bool))
 

@@ -155,6 +155,14 @@ def test_a_still_of_twenty_minutes_ends_in_files_that_are_whole(tmp_path):
         assert gif.info["duration"] == 655_350  # the longest that a GIF can say
 
 
+def test_slides_that_are_equal_for_longer_than_a_gif_can_say(tmp_path):
+    images = [picture(0)] * 8 + [picture(1)]  # Pillow makes one picture of the equal ones
+    with Image.open(write_gif(tmp_path / "slides.gif", images, [100 * index for index in range(10)])) as gif:
+        assert (gif.n_frames, gif.info["duration"]) == (2, 655_350)
+        gif.seek(1)
+        assert gif.info["duration"] == 100_000
+
+
 @pytest.mark.parametrize("size", [(1, 40), (40, 1), (1, 1)])
 def test_narrow_frames_are_written(tmp_path, size):
     images = [np.full((*size, 3), shade, np.uint8) for shade in (0, 128, 255)]

@@ -89,9 +89,7 @@ def _known_rows(jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
 
 
 def _row(job: Job, state: str, scores: Mapping[str, Any], **more) -> dict[str, Any]:
-    return {"sequence": job.sequence, "state": state} | {
-        name: value for name, value in {**scores, **more}.items() if name in COLUMNS[2:]
-    }
+    return {**scores, **more, "sequence": job.sequence, "state": state}
 
 
 def _run(client: Client, jobs: Sequence[Job], retries: int) -> dict[str, dict[str, Any]]:

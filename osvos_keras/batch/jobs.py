@@ -155,10 +155,8 @@ def find_finished(job: Job) -> dict[str, float] | None:
     record = read_record(job.done, job.made_with)
     if record is None or not job.output.is_file():
         return None
-    results = _list_results(job)
-    if record != {"made_with": record["made_with"], **results}:
-        return None
-    return _keep_numbers(json.loads(results["scores"]))
+    same = record == {"made_with": record["made_with"], **_list_results(job)}
+    return read_scores(job) if same else None
 
 
 def _list_results(job: Job) -> dict[str, Any]:
@@ -196,12 +194,8 @@ def make_way(path: Path) -> None:
 
 def read_scores(job: Job) -> dict[str, float]:
     """The scores that the notebook wrote (`J_mean`, …), finite numbers only; empty if there are none."""
-    return _keep_numbers(read_json(job.scores))
-
-
-def _keep_numbers(scores: dict[str, Any] | None) -> dict[str, float]:
     return {
         name: value
-        for name, value in (scores or {}).items()
+        for name, value in (read_json(job.scores) or {}).items()
         if isinstance(value, int | float) and abs(value) <= sys.float_info.max  # False for NaN
     }

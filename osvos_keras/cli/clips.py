@@ -10,14 +10,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from osvos_keras.errors import ConfigError, VideoWarning
-from osvos_keras.io.paths import join_command
+from osvos_keras.io.paths import join_command, resolve_output
 
 RUNS = "runs/segment"  # the folder for the run folders of clips
 
 
 def find_run_dir(args: argparse.Namespace) -> Path:
     """The folder that `--run-dir` names, or the clip's own in `RUNS`."""
-    from osvos_keras.io.paths import resolve_output
     from osvos_keras.video.clip import find_clip_folder
 
     return find_clip_folder(args.clip, RUNS) if args.run_dir is None else resolve_output(args.run_dir)
@@ -36,8 +35,6 @@ def find_output(args: argparse.Namespace, option: str, suffix: str) -> Path | No
     Raises:
         ConfigError: the name has another suffix, or is not valid.
     """
-    from osvos_keras.io.paths import resolve_output
-
     given = getattr(args, option)
     if given is None:
         return None

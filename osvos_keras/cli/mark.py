@@ -15,7 +15,7 @@ from osvos_keras.cli.arguments import draw_to_files
 from osvos_keras.cli.clips import RUNS, command_line, find_output, find_run_dir, plain_warnings, say
 from osvos_keras.cli.marks import Marks, add_mark_arguments, read_marked, read_marks
 from osvos_keras.errors import ConfigError, MaskError
-from osvos_keras.io.paths import join_command
+from osvos_keras.io.paths import check_name, find_input, join_command, resolve_output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,6 @@ def run_mark(args: argparse.Namespace) -> None:
         OsvosError: something is wrong. Arguments and files are checked before the clip is read.
     """
     from osvos_keras.io.files import lock_folder, make_folder
-    from osvos_keras.io.paths import find_input
     from osvos_keras.video.outputs import check_places
 
     marks = _read_marks(args)
@@ -86,8 +85,6 @@ def _next_command(args: argparse.Namespace, mask: Path) -> str:
 
 
 def _read_marks(args: argparse.Namespace) -> Marks:
-    from osvos_keras.io.paths import check_name
-
     marks = read_marks(args)
     if any(marks.frames):
         raise ConfigError(
@@ -109,7 +106,6 @@ def _find_outputs(args: argparse.Namespace, marks: Marks) -> tuple[Path, Path]:
     Raises:
         ConfigError: a path is not valid or does not end in .png, or both are one.
     """
-    from osvos_keras.io.paths import find_input, resolve_output
     from osvos_keras.video.clip import clip_name
 
     mask, preview = (find_output(args, option, ".png") for option in ("out", "preview"))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from osvos_keras.errors import ConfigError
+from osvos_keras.io.paths import find_input
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,8 +95,6 @@ def parse_mark(text: str, parse: Callable) -> tuple[str, object]:
 
 
 def _parse_mask(text: str) -> tuple[str, str]:
-    from osvos_keras.io.paths import find_input
-
     if "=" in text and find_input(text).is_file():  # a path that contains "="
         return "", text
     return parse_mark(text, str)
@@ -109,7 +108,6 @@ def read_marks(args: argparse.Namespace, corrections: Sequence[str] = ()) -> Mar
         DataError: a file is missing or not an image.
     """
     from osvos_keras.io.images import open_image
-    from osvos_keras.io.paths import find_input
     from osvos_keras.marking.marks import check_box, check_polygon
 
     marks = Marks(
@@ -167,7 +165,6 @@ def read_corrections(
         VideoError: there is no such frame.
         DataError, MaskError: as `marking.marks.read_correction`.
     """
-    from osvos_keras.io.paths import find_input
     from osvos_keras.marking.marks import read_correction
 
     count, size = max(int(objects.max()) for objects in marked.values()), next(iter(marked.values())).shape

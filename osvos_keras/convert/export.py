@@ -42,7 +42,11 @@ def export_network(weights: str | Path, target: str | Path) -> Path:
             "is needed (--to)."
         )
     format = FORMATS[target.suffix]
-    _check_packages(format)
+    missing = [name for name in ONNX_PACKAGES if format == "onnx" and not find_spec(name)]
+    if missing:
+        raise ConfigError(
+            f"export to ONNX needs {' and '.join(missing)}. Install: pip install 'osvos-keras[onnx]'"
+        )
     if target.exists():
         raise ConfigError(f"{target}: exists already. Remove it, or choose another name (--to).")
     if weights == "imagenet":
@@ -57,14 +61,6 @@ def export_network(weights: str | Path, target: str | Path) -> Path:
     with write_atomically(target) as temporary:
         _write(model, temporary, format)
     return target
-
-
-def _check_packages(format: str) -> None:
-    missing = [name for name in ONNX_PACKAGES if find_spec(name) is None] if format == "onnx" else []
-    if missing:
-        raise ConfigError(
-            f"export to ONNX needs {' and '.join(missing)}. Install: pip install 'osvos-keras[onnx]'"
-        )
 
 
 def _write(model, path: Path, format: str) -> None:

@@ -120,11 +120,9 @@ def _check_range(header: str, start: int, part: Path) -> None:
 
 
 def _receive(response: http.client.HTTPResponse, part: Path, start: int, expected: int | None) -> None:
-    options = {"total": expected, "initial": start, "unit": "B", "unit_scale": True}
-    with part.open("ab" if start else "wb") as file, tqdm(desc=part.stem, **options) as bar:
-        while block := response.read(BLOCK):
-            file.write(block)
-            bar.update(len(block))
+    bar = {"total": expected, "initial": start, "desc": part.stem, "unit": "B", "unit_scale": True}
+    with part.open("ab" if start else "wb") as file, tqdm.wrapattr(file, "write", **bar) as counted:
+        shutil.copyfileobj(response, counted, BLOCK)
     size = part.stat().st_size
     if expected is not None and size != expected:
         raise DataError(f"{part}: {size} of {expected} bytes arrived. Run the same command again to go on.")

@@ -93,7 +93,7 @@ def evaluate_methods(
         "stability": False,
         "pooled": pooled,
     }
-    scores, table = {}, measure_methods(plans, davis, readers, workers, progress=progress)
+    scores, table = {}, measure_methods(plans, readers, workers, progress=progress)
     numbered = any(reader.objects is not None for reader in readers.values())
     for method, measured in table.groupby("method", sort=False):
         plan = plans[method]

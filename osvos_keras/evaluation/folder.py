@@ -25,11 +25,12 @@ STRAY_SHARE = 0.1  # of a JPEG's pixels: blurred outlines are far fewer
 
 @dataclass(frozen=True)
 class Pair:
-    """One frame to score: its name, its annotation, its mask (None where missing)."""
+    """One frame: its name, annotation and mask (None where missing); whether J and F are of it."""
 
     frame: str
     annotation: Path
     mask: Path | None
+    scored: bool = True
 
 
 def why_unscorable(davis: Davis, sequence: str) -> str | None:
@@ -69,15 +70,16 @@ def plan_sequence(
     if reason := why_unscorable(davis, sequence):
         raise DataError(f"{reason} Leave it out with --sequences.")
     annotations = davis.annotations(sequence)
-    scored = annotations if first_and_last else annotations[1:-1]
+    inner = annotations[1:-1]
+    asked = annotations if first_and_last else inner
     there = _masks_by_frame(masks / sequence, annotations, [] if notes is None else notes)
-    absent = [path.stem for path in scored if path.stem not in there]
+    absent = [path.stem for path in asked if path.stem not in there]
     if absent and not allow_missing:
         raise DataError(
-            f"{masks / sequence / absent[0]}.png: no such mask ({len(absent)} of {len(scored)} are missing). "
+            f"{masks / sequence / absent[0]}.png: no such mask ({len(absent)} of {len(asked)} are missing). "
             "Write it, or count missing masks as empty with --allow-missing (allow_missing=True)."
         )
-    return [Pair(path.stem, path, there.get(path.stem)) for path in scored]
+    return [Pair(path.stem, path, there.get(path.stem), path in inner) for path in asked]
 
 
 def require_folder(masks: Path) -> None:

@@ -4,14 +4,12 @@ Each annotation is read once, however many methods there are; a few images are i
 (Decoding and the metrics leave Python's lock, so processes would gain nothing.)
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pandas as pd
 from tqdm import tqdm
 from tqdm.contrib.concurrent import thread_map
 
-from osvos_keras.davis import Davis
 from osvos_keras.evaluation.folder import Pair
 from osvos_keras.evaluation.objects import Reader
 from osvos_keras.metrics import contour_accuracy, count_pixels, region_similarity
@@ -21,7 +19,6 @@ COLUMNS = ["method", "sequence", "object", "frame", "J", "F", "both", "total", "
 
 def measure_methods(
     plans: Mapping[str, Mapping[str, Sequence[Pair]]],
-    davis: Davis,
     readers: Mapping[str, Reader],
     workers: int,
     *,
@@ -31,7 +28,7 @@ def measure_methods(
 
     Args:
         plans: by method and sequence, the same frames for all methods.
-        davis, readers: the data set, and how each sequence is read.
+        readers: how each sequence is read.
         workers: threads.
         progress: show bars.
 
@@ -42,14 +39,12 @@ def measure_methods(
 
     def measure(task: tuple[str, tuple[Pair, ...]]) -> list[tuple]:
         sequence, pairs = task
-        is_scored = pairs[0].annotation not in ends[sequence]
         return [
             (method, sequence, *row)
-            for method, rows in zip(plans, _measure(pairs, readers[sequence], is_scored), strict=True)
+            for method, rows in zip(plans, _measure(pairs, readers[sequence]), strict=True)
             for row in rows
         ]
 
-    ends = {name: [davis.annotation_path(davis.frames(name)[index]) for index in (0, -1)] for name in readers}
     tasks = [
         (sequence, pairs)
         for sequence in readers
@@ -59,13 +54,13 @@ def measure_methods(
     return pd.DataFrame([row for rows in found for row in rows], columns=COLUMNS)
 
 
-def _measure(pairs: Sequence[Pair], reader: Reader, is_scored: bool) -> Iterator[list[tuple]]:
+def _measure(pairs: Sequence[Pair], reader: Reader) -> Iterator[list[tuple]]:
     """Of each method's mask of one frame, a row for each object: the columns from `object` on."""
     annotation = reader.annotation(pairs[0].annotation)
     for pair in pairs:
         rows = []
         for number, both in reader.split(reader.mask_like(pair.mask, annotation), annotation):
-            scores = (region_similarity(*both), contour_accuracy(*both)) if is_scored else (None, None)
+            scores = (region_similarity(*both), contour_accuracy(*both)) if pair.scored else (None, None)
             rows.append((number, pair.frame, *scores, *count_pixels(*both), both[0].any()))
         yield rows
 
@@ -80,10 +75,7 @@ def name_unseen(measured: pd.DataFrame, readers: Mapping[str, Reader]) -> list[s
     ]
 
 
-def in_threads(
-    work: Callable, items: Sequence, text: str, unit: str, progress: bool, workers: int | None = None
-) -> list:
-    """The results of `work` for each item, in order, with a bar; no workers given: one for each CPU core."""
-    workers, disable = workers or os.cpu_count(), not progress or not items
-    options = {"desc": text, "unit": unit, "disable": disable, "tqdm_class": tqdm}
+def in_threads(work: Callable, items: Sequence, text: str, unit: str, progress: bool, workers: int) -> list:
+    """The results of `work` for each item, in order, with a bar."""
+    options = {"desc": text, "unit": unit, "disable": not progress or not items, "tqdm_class": tqdm}
     return thread_map(work, items, max_workers=workers, **options)

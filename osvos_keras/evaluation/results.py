@@ -71,25 +71,19 @@ class Scores:
         files = [f"{name}.csv" for name in tables]
         for file, table in zip(files, tables.values(), strict=True):
             write_csv(out / file, table)
-        write_json(
-            out / "evaluation.json", {"files": sorted(_files_of(out).union(files)), **self._record(out)}
-        )
-        return out
-
-    def _record(self, out: Path) -> dict:
-        return {
+        counts = {"sequences": self.per_sequence, "frames": self.per_frame, "missing": self.missing}
+        record = {
+            "files": sorted(_files_of(out).union(files)),
             "software": f"osvos-keras {__version__}",
             "arguments": dict(self.arguments),
             "masks_from_here": _way(self.arguments["masks"], out),
-            "counts": {
-                "sequences": len(self.per_sequence),
-                "frames": len(self.per_frame),
-                "missing": len(self.missing),
-            },
-            "missing": list(self.missing),
-            "notes": list(self.notes),
+            "counts": {name: len(counted) for name, counted in counts.items()},
+            "missing": self.missing,
+            "notes": self.notes,
             "overall": self.overall.iloc[0].to_dict(),
         }
+        write_json(out / "evaluation.json", record)
+        return out
 
 
 def add_files(out: Path, names: Iterable[str]) -> None:

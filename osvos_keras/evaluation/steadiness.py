@@ -31,12 +31,12 @@ def add_stability(scores: Mapping[str, Scores], davis: Davis, *, progress: bool 
     names = [
         name for name in readers if name in infos and infos[name].eval_t and readers[name].objects is None
     ]
-    ends = {name: [davis.annotation_path(davis.frames(name)[index]) for index in (0, -1)] for name in names}
-    outlines = {name: find_outline(readers[name].annotation(ends[name][0])) for name in names}
+    firsts = {name: davis.annotation_path(davis.frames(name)[0]) for name in names}
+    outlines = {name: find_outline(readers[name].annotation(path)) for name, path in firsts.items()}
     tasks = []
     for method, one in scores.items():
         for name in names:
-            masks = [pair.mask for pair in one.plan[name] if pair.annotation not in ends[name]]
+            masks = [pair.mask for pair in one.plan[name] if pair.scored]
             line = [outlines[name], *masks]
             parts = (line[start : start + CHUNK + 1] for start in range(0, len(masks), CHUNK))
             tasks += [(method, name, part) for part in parts]

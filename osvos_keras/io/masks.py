@@ -106,17 +106,18 @@ def read_indexed(path: str | Path) -> np.ndarray:
 
 def write_mask(path: str | Path, mask: np.ndarray) -> None:
     """Write a mask (H, W) bool as a PNG of 0 and 255, atomically."""
-    _write_png(path, Image.fromarray(np.asarray(mask, bool).astype(np.uint8) * 255))
+    write_png(path, Image.fromarray(np.asarray(mask, bool).astype(np.uint8) * 255))
 
 
 def write_indexed(path: str | Path, objects: np.ndarray) -> None:
     """Write a map of objects (H, W) uint8 as an indexed PNG with DAVIS 2017's palette, atomically."""
     image = Image.fromarray(objects).convert("P")
     image.putpalette(davis_palette().tobytes())
-    _write_png(path, image)
+    write_png(path, image)
 
 
-def _write_png(path: str | Path, image: Image.Image) -> None:
+def write_png(path: str | Path, image: Image.Image) -> None:
+    """Write an image as a PNG, atomically."""
     with write_atomically(path) as temporary:
         image.save(temporary, format="PNG")
 

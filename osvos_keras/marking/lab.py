@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -56,8 +57,11 @@ def open_tool(frame: Path, mask: Path, folder: Path, count: int | None = None) -
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, folder / "mark.ipynb")
     lab = subprocess.Popen([sys.executable, "-m", "jupyterlab", str(folder / "mark.ipynb")], stdout=2)
+    status = None
     try:
-        status = _wait(lab)
+        while status is None:
+            with suppress(KeyboardInterrupt):  # JupyterLab receives it too, and asks whether to end
+                status = lab.wait()
     finally:
         if lab.poll() is None:
             lab.terminate()
@@ -66,11 +70,3 @@ def open_tool(frame: Path, mask: Path, folder: Path, count: int | None = None) -
             f"JupyterLab ended with status {status}; its own message is above. Give --box, --polygon or "
             "--mask instead."
         )
-
-
-def _wait(lab: subprocess.Popen) -> int:
-    while True:
-        try:
-            return lab.wait()
-        except KeyboardInterrupt:  # JupyterLab receives it too, and asks whether to end
-            continue

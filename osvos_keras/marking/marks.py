@@ -69,8 +69,7 @@ def write_objects(path: str | Path, objects: np.ndarray) -> None:
         raise MaskError(
             f"{path}: objects {', '.join(map(str, found))} are marked; number them 1, 2, 3 … without a gap."
         )
-    write = write_indexed if objects.max() > 1 else write_mask
-    write(path, objects)
+    (write_indexed if objects.max() > 1 else write_mask)(path, objects)
 
 
 def _are_object_numbers(found: np.ndarray) -> bool:
@@ -260,8 +259,7 @@ def write_correction(path: str | Path, objects: np.ndarray, count: int) -> None:
         MaskError: there is an object that is not marked elsewhere.
     """
     _check_marked(path, objects, count)
-    write = write_indexed if count > 1 else write_mask
-    write(path, objects)
+    (write_indexed if count > 1 else write_mask)(path, objects)
 
 
 def _check_marked(path: str | Path, objects: np.ndarray, count: int) -> None:

@@ -60,7 +60,8 @@ class MaskTool(VBox):
 
     def __init__(self, frame: np.ndarray, path: str | Path, count: int | None = None):
         self.path, self.count = resolve_output(path), count
-        known = self._open(frame.shape[:2]) if self.path.exists() else None
+        read = read_objects if count is None else partial(read_correction, count=count)
+        known = read(self.path, frame.shape[:2]) if self.path.exists() else None
         self.drawing = MaskDrawing(frame, known)
         self.view = View(self.drawing.size)
         self._points = []  # points of the unfinished polygon, line or box
@@ -68,13 +69,10 @@ class MaskTool(VBox):
         self._scrolled = 0.0  # pixels since the last step of the zoom
         self._make_controls(frame.shape[1])
         self._make_canvas(*frame.shape[:2])
-        super().__init__([self._toolbar(), self.hint, self.canvas, HTML(KEYS), self.status])
+        rows = [self.tool, self.number, self.colour], [self.undo, self.clear, self.save, self.width]
+        toolbar = VBox([HBox(row) for row in rows])
+        super().__init__([toolbar, self.hint, self.canvas, HTML(KEYS), self.status])
         self._say("New mask." if known is None else f"Opened {self.path}: {self._describe()}.")
-
-    def _open(self, size: tuple[int, int]) -> np.ndarray:
-        if self.count is None:
-            return read_objects(self.path, size)
-        return read_correction(self.path, size, self.count)
 
     def _make_controls(self, width: int) -> None:
         self.tool = ToggleButtons(options=list(TOOLS), style={"button_width": "88px"})
@@ -96,10 +94,6 @@ class MaskTool(VBox):
         button = Button(description=text, icon=icon, layout={"width": "88px"}, **style)
         button.on_click(lambda _: action())
         return button
-
-    def _toolbar(self) -> VBox:
-        rows = [self.tool, self.number, self.colour], [self.undo, self.clear, self.save, self.width]
-        return VBox([HBox(row) for row in rows])
 
     def _make_canvas(self, height: int, width: int) -> None:
         shown = Layout(width=f"min(100%, {max(width, LEAST_WIDTH)}px)", height="auto")

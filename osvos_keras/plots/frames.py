@@ -226,8 +226,8 @@ def worst_pictures(davis: Davis, scores: Scores, count: int = 5) -> Figure:
     columns = min(len(worst), 3)
     rows = -(-len(worst) // columns)
     figure = new_figure(4.4 * columns, 3.2 * rows)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax, row in zip(axes, worst.itertuples(), strict=False):
+    for place, row in enumerate(worst.itertuples(), start=1):
+        ax = figure.add_subplot(rows, columns, place)
         pair = next(pair for pair in scores.plan[row.sequence] if pair.frame == row.frame)
         frame = next(path for path in davis.frames(row.sequence) if path.stem == row.frame)
         mask, annotation = read_regions(pair, scores.readers[row.sequence])
@@ -235,8 +235,6 @@ def worst_pictures(davis: Davis, scores: Scores, count: int = 5) -> Figure:
         show_overlay(*images, ax=ax)
         ax.set_title(f"{row.sequence}, frame {row.frame}: J {row.J:.2f}", fontsize=10)
         ax.set_xlabel(fill(describe_mistakes(mask, annotation), 52), fontsize=9)
-    for ax in axes[len(worst) :]:
-        ax.set_visible(False)
     return figure
 
 

@@ -1,6 +1,7 @@
 """What `osvos evaluate` does: score folders of masks, print and write the tables, then the pictures."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -142,7 +143,8 @@ def write_pictures(
         davis: the data set.
         progress: show a bar.
     """
-    from osvos_keras.report.html import write_html_report  # Matplotlib is not needed for the tables
+    from osvos_keras.plots.figures import save_figure  # Matplotlib is not needed for the tables
+    from osvos_keras.report.html import write_html_report
 
     out = next(iter(places.values()))
     pictures = _pictures(scores, davis, places)
@@ -151,30 +153,26 @@ def write_pictures(
         add_files(path.parent, [path.name])
     write_html_report(scores, davis, out / "report.html", progress)
     for path, draw in tqdm(pictures.items(), "pictures", unit="picture", disable=not progress):
-        draw(path)
+        save_figure(draw(), path)
 
 
 def _pictures(
     scores: Mapping[str, Scores], davis: Davis, places: Mapping[str, Path]
-) -> dict[Path, Callable[[Path], object]]:
-    """What is to draw: by file, a function that writes it."""
-    from osvos_keras.plots.figures import save_figure
+) -> dict[Path, Callable[[], object]]:
+    """What is to draw: by file, a function that makes the figure."""
     from osvos_keras.plots.frames import gallery, worst_pictures
     from osvos_keras.plots.scores import attribute_bars, compare_bars, score_bars
-
-    def drawn(draw: Callable, *arguments) -> Callable[[Path], object]:
-        return lambda path: save_figure(draw(*arguments), path)
 
     pictures = {}
     for name, one in scores.items():
         place, masks, names = places[name], one.arguments["masks"], one.arguments["sequences"]
-        pictures[place / "worst.png"] = drawn(worst_pictures, davis, one)
-        pictures[place / "gallery.png"] = drawn(gallery, davis, masks, names, one)
-        pictures[place / "sequences.png"] = drawn(score_bars, one)
+        pictures[place / "worst.png"] = partial(worst_pictures, davis, one)
+        pictures[place / "gallery.png"] = partial(gallery, davis, masks, names, one)
+        pictures[place / "sequences.png"] = partial(score_bars, one)
         if not one.attributes.empty:
-            pictures[place / "attributes.png"] = drawn(attribute_bars, one)
+            pictures[place / "attributes.png"] = partial(attribute_bars, one)
     if len(scores) > 1:
         for measure in ("J_mean", "F_mean"):
             path = next(iter(places.values())) / f"comparison_{measure}.png"
-            pictures[path] = drawn(compare_bars, scores, measure)
+            pictures[path] = partial(compare_bars, scores, measure)
     return pictures

@@ -48,7 +48,9 @@ def write_html_report(
         for name, plan in first.plan.items()
         for index, frame in enumerate(_frames(davis, name, plan))
     ]
-    pictures = iter(in_threads(lambda task: _picture(*task), tasks, "report.html", "frame", progress))
+    workers = first.arguments["workers"]
+    found = in_threads(lambda task: _picture(*task), tasks, "report.html", "frame", progress, workers)
+    pictures = iter(found)
     sequences = [
         {"name": name, "frames": [next(pictures) for _ in plan]} for name, plan in first.plan.items()
     ]

@@ -63,16 +63,7 @@ def _describe_objects(objects: np.ndarray) -> Iterator[dict[str, Any]]:
 
 
 def write_coco(clip: Clip, masks: Path, out: str | Path) -> Path:
-    """Write the masks as a COCO file; see `describe_masks`.
-
-    A file that an earlier call wrote from the same masks stays as it is. Any other existing file is renamed.
-
-    Returns:
-        The path.
-
-    Warns:
-        VideoWarning: an existing file was renamed.
-    """
+    """Write the masks as a COCO file (see `describe_masks`) by `write_once`; return its path."""
 
     def write(path: Path) -> None:
         with write_atomically(path) as temporary:

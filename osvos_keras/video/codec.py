@@ -84,8 +84,12 @@ def in_order(path: str | Path, frames: Iterable[TimedFrame]) -> Iterator[TimedFr
     """
     first, shown = None, None
     for count, (image, time, duration) in enumerate(_until_damaged(path, frames)):
-        if shown:
-            _check_size(path, count, image, shown.image)
+        if shown and image.shape != shown.image.shape:
+            found, expected = ("×".join(map(str, one.shape[1::-1])) for one in (image, shown.image))
+            raise VideoError(
+                f"{path}: frame {count} has {found} pixels, but the frames before it have {expected}. Resize "
+                "all frames to one size; for a video: ffmpeg -i FILE -s WIDTHxHEIGHT clip.mp4."
+            )
         first = time if first is None else first
         start = max(time - first, shown.start + float(MILLISECOND)) if shown else 0.0
         shown = TimedFrame(image, start, duration)
@@ -171,15 +175,6 @@ def _find_stream(container: av.container.InputContainer, path: str | Path) -> av
     return stream
 
 
-def _check_size(path: str | Path, index: int, image: np.ndarray, before: np.ndarray) -> None:
-    if image.shape != before.shape:
-        found, expected = ("×".join(map(str, one.shape[1::-1])) for one in (image, before))
-        raise VideoError(
-            f"{path}: frame {index} has {found} pixels, but the frames before it have {expected}. Resize all "
-            "frames to one size; for a video: ffmpeg -i FILE -s WIDTHxHEIGHT clip.mp4."
-        )
-
-
 def _warn_if_short(path: str | Path, container, stream: av.VideoStream, count: int, end: float) -> None:
     """Warn if fewer frames were read than the file declares, or, without that number, less time."""
     declared = container.duration / av.time_base if container.duration else 0
@@ -242,6 +237,13 @@ def _make_even(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
+class _Hold(int):
+    """How long a GIF shows a picture. Pillow adds up those of equal neighbours, more than a GIF can say."""
+
+    def __add__(self, other: int) -> "_Hold":
+        return _Hold(min(int(self) + other, LONGEST))
+
+
 def write_gif(path: str | Path, images: Iterable[np.ndarray], times: Sequence[float]) -> Path:
     """Write an animated GIF that repeats for ever; arguments and result as for `write_webm`.
 
@@ -250,7 +252,7 @@ def write_gif(path: str | Path, images: Iterable[np.ndarray], times: Sequence[fl
     """
     hundredths = [round(100 * time) for time in times]
     # Players do not show a frame for less than two hundredths.
-    durations = [min(10 * max(end - start, 2), LONGEST) for start, end in pairwise(hundredths)]
+    durations = [_Hold(min(10 * max(end - start, 2), LONGEST)) for start, end in pairwise(hundredths)]
     first, *_ = pictures = [Image.fromarray(image) for image in images]
     with write_atomically(path) as temporary:
         first.save(

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from osvos_keras.davis import Davis
 from osvos_keras.inference import AHEAD, Observer, predict_sequence
 from osvos_keras.io.files import clear_temporaries, make_folder
-from osvos_keras.io.masks import write_indexed
+from osvos_keras.io.masks import write_indexed, write_mask
 from osvos_keras.io.paths import resolve_output
 from osvos_keras.threads import in_order, worker_threads
 
@@ -36,9 +36,10 @@ def segment_objects(
     progress: bool,
     observe: Observer,
 ) -> Path:
-    """As `segment_sequence`, for several objects: a network and a learned area for each, in their order.
+    """As `segment_sequence`, for one object or several: a network and a learned area for each, in order.
 
-    The masks are written by `write_indexed`. A few frames are in memory at a time.
+    The masks are written by `write_mask`, or by `write_indexed` if they are several. A few frames are in
+    memory at a time.
     """
     masks, frames = make_folder(resolve_output(folder) / sequence), davis.frames(sequence)
     clear_temporaries(masks)
@@ -47,11 +48,13 @@ def segment_objects(
         for model, area in zip(models, learned_areas, strict=True)
     ]
 
+    write_objects = write_indexed if len(models) > 1 else write_mask
+
     def write(found: Sequence[tuple[Path, np.ndarray]]) -> None:
         path = found[0][0]
         for _, logits in found:
             observe(path, logits)
-        write_indexed(masks / f"{path.stem}.png", merge_logits([logits for _, logits in found]))
+        write_objects(masks / f"{path.stem}.png", merge_logits([logits for _, logits in found]))
 
     with worker_threads() as pool:
         written = in_order(pool, write, zip(*predictions, strict=True), AHEAD)

@@ -68,13 +68,7 @@ def write_overlays(clip: Clip, masks: Path, out: str | Path, progress: bool = Tr
     """Write the overlay video `out` (WebM), and beside it the GIF and the contact sheet (PNG).
 
     The video has the clip's size and times. The GIF has at most 480 pixels of width and 12 frames per second.
-    Files that an earlier call wrote from the same masks stay as they are. Any other existing file is renamed.
-
-    Returns:
-        The three paths.
-
-    Warns:
-        VideoWarning: an existing file was renamed.
+    They are written by `write_once`; the three paths are returned.
     """
     files = overlay_files(out)
     write_once(clip, masks, "overlays", files, partial(_write, clip, masks, progress))
@@ -105,12 +99,10 @@ def contact_sheet(clip: Clip, masks: Path, count: int = 8, columns: int = 4) -> 
     height, width = pictures[0].shape[:2]
     rows = -(-len(indices) // columns)
     figure = new_figure(10, rows * (10 / columns * height / width + 0.3))
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax, index, picture in zip(axes, indices, pictures, strict=False):
+    for place, (index, picture) in enumerate(zip(indices, pictures, strict=True), start=1):
+        ax = figure.add_subplot(rows, columns, place)
         show_frame(picture, ax, f"{frames[index].stem}, {clip.times[index]:.1f} s")
         ax.title.set_size(8)
-    for ax in axes[len(pictures) :]:
-        ax.set_axis_off()
     return figure
 
 
@@ -134,13 +126,7 @@ def cut_out(frame: np.ndarray, objects: np.ndarray) -> np.ndarray:
 def write_cutout(clip: Clip, masks: Path, out: str | Path, progress: bool = True) -> Path:
     """Write a video of the objects alone: VP9 in WebM with opacity, at the clip's size and times.
 
-    A file that an earlier call wrote from the same masks stays as it is. Any other existing file is renamed.
-
-    Returns:
-        The path.
-
-    Warns:
-        VideoWarning: an existing file was renamed.
+    It is written by `write_once`; its path is returned.
     """
 
     def write(path: Path) -> None:

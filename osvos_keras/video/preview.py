@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from osvos_keras.io.files import write_atomically
 from osvos_keras.io.images import read_frame
 from osvos_keras.io.kept import checksums, keep_others
+from osvos_keras.io.masks import write_png
 from osvos_keras.io.records import read_record, write_record
 from osvos_keras.video.clip import Clip
 from osvos_keras.video.outputs import PREVIEWS
@@ -55,8 +55,7 @@ def _write_number(drawn: np.ndarray, region: np.ndarray, text: str) -> None:
 
 def write_preview(path: Path, frame: np.ndarray, objects: np.ndarray) -> None:
     """Write `draw_marks` of a frame as a PNG of the frame's size, atomically."""
-    with write_atomically(path) as temporary:
-        Image.fromarray(draw_marks(frame, objects)).save(temporary, format="PNG")
+    write_png(path, Image.fromarray(draw_marks(frame, objects)))
 
 
 def write_previews(clip: Clip, marked: Mapping[int, np.ndarray], run_dir: Path) -> list[Path]:

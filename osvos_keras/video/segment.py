@@ -20,7 +20,6 @@ import pandas as pd
 
 from osvos_keras.config import OnlineConfig
 from osvos_keras.errors import MaskError, note_if_stopped
-from osvos_keras.inference import segment_sequence
 from osvos_keras.io.files import clear_temporaries, sha256
 from osvos_keras.io.images import read_frame
 from osvos_keras.io.kept import require_absent, set_aside
@@ -76,10 +75,19 @@ def segment_clip(
     _check_maps(clip, given, count)
     run_dir = resolve_output(run_dir)
     masks, done = run_dir / "masks" / clip.name, run_dir / "masks" / f"{clip.name}.json"
-    made_with = _made_with(clip, marked, corrections, config, weights, policy)
+    made_with = {
+        "clip_sha256": clip.sha256,
+        "frames": len(clip.frames),
+        "marked": _digests(marked),
+        "corrected": _digests(corrections),
+        "weights_sha256": sha256(find_weights(weights)),
+        "policy": policy,
+        "config": dataclasses.asdict(config),
+    }  # all that decides the masks
     names = [f"{path.stem}.png" for path in clip.frames]
     write_annotations(clip, given)
-    if _are_written(read_record(done, made_with), masks, names):
+    written = _written(read_record(done, made_with))
+    if all(written.get(name) and (masks / name).is_file() for name in names):
         return masks
     _claim(masks, done, clip, names)
     write_record(done, made_with, masks=dict.fromkeys(names))  # begun
@@ -91,12 +99,6 @@ def segment_clip(
     checksums = {name: sha256(masks / name) for name in names}
     write_record(done, made_with, masks=checksums, expected=expected)  # complete
     return masks
-
-
-def _are_written(record: dict[str, Any] | None, masks: Path, names: Sequence[str]) -> bool:
-    """Whether a record says that all masks were written, and they are there."""
-    written = _written(record)
-    return all(written.get(name) and (masks / name).is_file() for name in names)
 
 
 def _written(record: dict[str, Any] | None) -> dict[str, str | None]:
@@ -152,26 +154,6 @@ def _check_maps(clip: Clip, given: Mapping[int, np.ndarray], count: int) -> None
                 f"{clip.name}: the correction of frame {index} shows object {objects.max()}, but {count} "
                 "are marked. Mark that object too."
             )
-
-
-def _made_with(
-    clip: Clip,
-    marked: Mapping[int, np.ndarray],
-    corrections: Mapping[int, np.ndarray],
-    config: OnlineConfig,
-    weights: str | Path,
-    policy: str,
-) -> dict:
-    """All that decides the masks."""
-    return {
-        "clip_sha256": clip.sha256,
-        "frames": len(clip.frames),
-        "marked": _digests(marked),
-        "corrected": _digests(corrections),
-        "weights_sha256": sha256(find_weights(weights)),
-        "policy": policy,
-        "config": dataclasses.asdict(config),
-    }
 
 
 def _digests(maps: Mapping[int, np.ndarray]) -> dict[str, str]:
@@ -232,9 +214,5 @@ def _write_masks(
     def observe(path: Path, logits: np.ndarray) -> None:
         found.append((path.stem, expected_similarity(logits)))
 
-    where, options = (clip.davis, clip.name, folder), {"progress": progress, "observe": observe}
-    if len(models) == 1:
-        segment_sequence(models[0], *where, learned_area=areas[0], **options)
-    else:
-        segment_objects(models, *where, learned_areas=areas, **options)
+    segment_objects(models, clip.davis, clip.name, folder, areas, progress, observe)
     return pd.DataFrame(found, columns=["frame", "J"]).groupby("frame")["J"].min().to_dict()

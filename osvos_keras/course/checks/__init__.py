@@ -5,7 +5,7 @@ if all agree. Otherwise it raises `CheckError`, whose message says what went in,
 how far it is off, and which typical mistake gives the same result. `checks.hint("upsample")` helps further.
 """
 
-from osvos_keras.course.checks.compare import borrow as borrow
+from osvos_keras.course.checks.compare import borrow
 from osvos_keras.course.checks.data import choose_scale, read_annotation, warp
 from osvos_keras.course.checks.hints import hint
 from osvos_keras.course.checks.losses import balanced_loss, cosine_rate, step_loss
@@ -17,23 +17,3 @@ from osvos_keras.course.checks.scores import (
     read_failure,
     region_similarity,
 )
-
-__all__ = [
-    "balanced_loss",
-    "choose_scale",
-    "contour_accuracy",
-    "cosine_rate",
-    "hint",
-    "logits_to_mask",
-    "mean_recall_decay",
-    "merge",
-    "prepare_frame",
-    "read_annotation",
-    "read_failure",
-    "region_similarity",
-    "report_two_ways",
-    "score_at",
-    "step_loss",
-    "upsample",
-    "warp",
-]

@@ -1,6 +1,7 @@
 """Checks of the exercises on training: the balanced loss, the learning rate, the loss of one step."""
 
 from collections.abc import Callable
+from functools import partial
 
 import keras
 import numpy as np
@@ -31,21 +32,13 @@ def balanced_loss(student: Callable) -> None:
     def vary(*, axes=(1, 2), exchange=False, entropy=_entropy, total=np.mean):
         def loss(annotations, logits):
             share = annotations.mean(axis=axes, keepdims=True)
-            weight = (
-                np.where(annotations, share, 1 - share)
-                if exchange
-                else np.where(annotations, 1 - share, share)
-            )
+            weight = np.where(annotations != exchange, 1 - share, share)
             return total(weight * entropy(annotations, logits), axis=(1, 2))
 
         return loss
 
-    def direct(annotations, logits):
-        p = np.asarray(ops.sigmoid(logits))
-        return -np.where(annotations, np.log(p), np.log(1 - p))
-
-    def clipped(annotations, logits):
-        p = np.clip(np.asarray(ops.sigmoid(logits)), 1e-7, 1 - 1e-7)
+    def direct(annotations, logits, least=0):
+        p = np.clip(np.asarray(ops.sigmoid(logits)), least, 1 - least)
         return -np.where(annotations, np.log(p), np.log(1 - p))
 
     def by_own_count(annotations, logits):
@@ -74,7 +67,7 @@ def balanced_loss(student: Callable) -> None:
             entropy=lambda annotations, logits: np.logaddexp(0, -logits)
         ),
         "probabilities are clipped, so large errors cost too little; give np.logaddexp the logits.": vary(
-            entropy=clipped
+            entropy=partial(direct, least=1e-7)
         ),
         "the weights are scikit-learn's class weights, T/2P and T/2N; here they are N/T and P/T.": (
             lambda *given: np.asarray(by_own_count(*given)) / 2
@@ -168,24 +161,20 @@ def step_loss(student: Callable) -> None:
             iter(terms(*given).values())
         ),
         "only the fused output counts.": lambda *given: terms(*given)["fused"],
-        "the fused output is forgotten.": lambda *given: sum(terms(*given).values()) - terms(*given)["fused"],
+        "the fused output is forgotten.": lambda *given: right(*given) - terms(*given)["fused"],
         "the outputs are averaged; add them up.": lambda *given: np.mean(list(terms(*given).values())),
-        "the sum is divided by the sum of the weights; it should not be.": lambda *given: (
-            sum(terms(*given).values()) / sum(float(given[2][name][0]) for name in given[1])
+        "the sum is divided by the sum of the weights; it should not be.": (
+            lambda *given: right(*given) / sum(float(given[2][name][0]) for name in given[1])
         ),
-        "it is the plain cross-entropy; take BalancedCrossEntropy.": lambda *given: sum(
-            terms(*given[:3], balance=0).values()
-        ),
-        "`balance` is not passed on; without it BalancedCrossEntropy is the paper's.": lambda *given: sum(
-            terms(*given[:3], balance=1).values()
+        "it is the plain cross-entropy; take BalancedCrossEntropy.": lambda *given: right(*given[:3], 0),
+        "`balance` is not passed on; without it BalancedCrossEntropy is the paper's.": (
+            lambda *given: right(*given[:3], 1)
         ),
         "all outputs are asked for, though only those in `targets` have an annotation.": (
-            lambda logits, targets, weights, balance: sum(
-                terms(logits, {name: annotation for name in logits}, weights, balance).values()
-            )
+            lambda logits, _, *rest: right(logits, dict.fromkeys(logits, annotation), *rest)
         ),
-        "the logits go through a sigmoid first; the loss does that itself.": lambda logits, *rest: sum(
-            terms({name: ops.sigmoid(value) for name, value in logits.items()}, *rest).values()
+        "the logits go through a sigmoid first; the loss does that itself.": (
+            lambda logits, *rest: right({name: ops.sigmoid(logits[name]) for name in logits}, *rest)
         ),
     }
 

@@ -72,20 +72,13 @@ def region_similarity(student: Callable) -> None:
     compare("region_similarity", student, right, cases, mistakes)
 
 
-def _outline(region: np.ndarray) -> np.ndarray:
-    """Pixels that differ from their right, lower or lower right neighbour, (H, W) bool."""
-    padded = np.pad(region, ((0, 1), (0, 1)), mode="edge")
-    here = padded[:-1, :-1]
-    return (here != padded[:-1, 1:]) | (here != padded[1:, :-1]) | (here != padded[1:, 1:])
-
-
 def _contour(
-    mask, annotation, *, reach=None, element=cv2.MORPH_ELLIPSE, outline=_outline, join=None, exchange=False
+    mask, annotation, *, reach=None, square=False, outline=metrics.outline, join=None, exchange=False
 ):
     """F step by step, with the steps open in which mistakes are made."""
     reach = int(np.ceil(0.008 * np.hypot(*mask.shape))) if reach is None else reach(mask.shape)
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    near = np.ones(x.shape, np.uint8) if element == cv2.MORPH_RECT else np.uint8(x**2 + y**2 <= reach**2)
+    near = metrics.disk(reach)
+    near = np.ones_like(near) if square else near
     ours, theirs = outline(mask), outline(annotation)
     precision, recall = (
         _share(cv2.dilate(np.uint8(other), near) > 0, one) for one, other in ((ours, theirs), (theirs, ours))
@@ -131,7 +124,7 @@ def contour_accuracy(student: Callable) -> None:
         "where precision and recall are both 0, 0 is divided by 0; F is 0 there.": vary(
             join=with_zero_division
         ),
-        "the tolerance is a square; near means within a radius, a disk.": vary(element=cv2.MORPH_RECT),
+        "the tolerance is a square; near means within a radius, a disk.": vary(square=True),
         "the tolerance is rounded down; round it up to whole pixels.": vary(
             reach=lambda size: int(0.008 * np.hypot(*size))
         ),
