@@ -42,6 +42,8 @@ def random_transform(seed, height, width) -> tf.Tensor:
 def move_to_window(transform: tf.Tensor, annotation: tf.Tensor, window: tuple[int, int], seed) -> tf.Tensor:
     """The transform whose output begins at the first corner of a random window that shows some of the object.
 
+    Of an object that the transform has moved out of the frame nothing can be shown.
+
     Args:
         transform: (2, 3) float32, as `random_transform` makes it, of the whole image.
         annotation: (H, W, 1) uint8 of 0 and 1, before the transform; of an empty one any pixel will do.

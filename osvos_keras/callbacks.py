@@ -33,6 +33,9 @@ class Backup(keras.callbacks.Callback):
         self.path = folder and folder / "latest.weights.h5"
         self.every = every
 
+    def on_train_begin(self, logs=None):
+        self.last = count_steps(self.model)
+
     def restore(self, model: keras.Model) -> None:
         """Load the backup, if there is one, into a compiled model.
 
@@ -53,8 +56,9 @@ class Backup(keras.callbacks.Callback):
         step = count_steps(self.model)
         if not math.isfinite(logs["loss"]):
             raise TrainingError(f"the loss is {logs['loss']} at step {step}. Lower the learning rate.")
-        if step % self.every == 0:
+        if step // self.every > self.last // self.every:
             self.save(self.model)
+            self.last = step
 
     def save(self, model: keras.Model) -> None:
         """Write the backup now."""
@@ -96,24 +100,28 @@ class History(keras.callbacks.Callback):
                 tqdm.write(f"{error} It starts anew at step {start}.")
 
     def on_train_begin(self, logs=None):
-        self.since = time.perf_counter()
+        self.since, self.due = time.perf_counter(), False
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.due:  # not right after the row: Keras reads the metrics again at the end of the epoch
+            self.model.reset_metrics()  # in every process, or their means would differ
+            self.due = False
 
     def on_train_batch_end(self, batch, logs=None):
         step = count_steps(self.model)
-        if step % self.every == 0:
+        if step // self.every > self.last // self.every:
             self._add_row(step, logs)
 
     def on_train_end(self, logs=None):
         step = count_steps(self.model)
-        if logs and step % self.every:
+        if logs and step > self.last:
             self._add_row(step, logs)
 
     def _add_row(self, step: int, logs: dict):
         now = time.perf_counter()
         seconds_per_step = (now - self.since) / (step - self.last)
         self.rows.append({"step": step, "seconds_per_step": seconds_per_step, **logs})
-        self.since, self.last = now, step
-        self.model.reset_metrics()  # in every process, or their means would differ
+        self.since, self.last, self.due = now, step, True
         if self.path:
             write_csv(self.path, pd.DataFrame(self.rows))
 

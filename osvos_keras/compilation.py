@@ -92,6 +92,10 @@ class _Published:
         self.accumulate, self.steps, self.layer_rates = accumulate, steps, layer_rates
         self.decay = weight_decay or 0.0
 
+    def get_config(self):
+        own = {name: getattr(self, name) for name in ("accumulate", "steps", "layer_rates")}
+        return {**super().get_config(), **own, "weight_decay": self.decay}
+
     @property
     def steps_done(self):
         return super().iterations
@@ -132,9 +136,11 @@ class _Published:
         super().assign_sub(variable, self._if_due(value, 0.0))
 
 
+@keras.saving.register_keras_serializable("osvos_keras")
 class PublishedSGD(_Published, keras.optimizers.SGD):
     """SGD as the paper has it."""
 
 
+@keras.saving.register_keras_serializable("osvos_keras")
 class PublishedAdam(_Published, keras.optimizers.Adam):
     """Adam, the same way."""

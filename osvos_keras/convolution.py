@@ -6,14 +6,14 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("osvos_keras")
 class Conv2D(keras.layers.Conv2D):
-    """Keras's own, for 3×3 kernels with padding, with the gradient of `convolve` where it trains in float32.
+    """Keras's own for 3×3 kernels, stride 1, padding and a bias; the gradient of `convolve` in float32.
 
     It has the name of Keras's, by which Keras calls the weights in its files.
     """
 
     def call(self, inputs, training=False):
         if training and self.compute_dtype == "float32":
-            return convolve(inputs, ops.convert_to_tensor(self.kernel)) + self.bias
+            return convolve(inputs, self.kernel.value) + self.bias
         return super().call(inputs)
 
 

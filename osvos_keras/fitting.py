@@ -61,7 +61,7 @@ def run_training(
         as `train_parent`, but for what is wrong with its data.
     """
     folder, is_first = resolve_output(folder), processes.is_first
-    _check_start(training.weights, folder)
+    check_start(training.weights, folder)
     with lock_folder(folder, wait=LOCK_WAIT) if is_first else nullcontext():
         alone = processes.world_size == 1  # else the processes agree on what their devices suggest
         policy = settle_policy(policy, training.made_with, folder) if alone else choose_policy(policy)
@@ -78,7 +78,7 @@ def run_training(
         return network
 
 
-def _check_start(weights: str | Path | None, folder: Path) -> None:
+def check_start(weights: str | Path | None, folder: Path) -> None:
     """See that a training does not start from weights that it would set aside or write over."""
     path = None if weights is None else find_weights(weights)
     if path and (path == folder / WEIGHTS_FILE or path.is_relative_to(folder / "backup")):
@@ -151,11 +151,13 @@ def _fit(
 
 @contextmanager
 def _explained(config: ParentConfig | OnlineConfig) -> Iterator[None]:
-    """Turn TensorFlow's errors that have a cause outside into ones that say what to do."""
+    """Turn the backend's errors that have a cause outside into ones that say what to do."""
     try:
         with naming_files():
             yield
-    except tf.errors.ResourceExhaustedError as error:
+    except (tf.errors.ResourceExhaustedError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not str(error).startswith("RESOURCE_EXHAUSTED"):  # JAX's words
+            raise
         seen = config.inference
         raise TrainingError(
             f"memory ran out in a step with batch={config.batch}, height={seen.height} (0: the frame's) "

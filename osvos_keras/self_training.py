@@ -47,7 +47,7 @@ def add_surest(
     folder: Path,
     progress: bool = True,
 ) -> list[Pair]:
-    """The annotated frames, in turn with frames in whose masks the network expects the highest J.
+    """The annotated frames, in turn with others in whose masks the network expects the highest J.
 
     Args:
         pairs: the annotated frames.
@@ -72,14 +72,19 @@ def add_surest(
 def _write_surest(
     pairs: Sequence[Pair], model: keras.Model, frames: Sequence[Path], folder: Path, progress: bool
 ) -> dict[Path, Path]:
-    """Write the surest mask of each part of the sequence; return its file by its frame."""
+    """Write the surest mask of each part of the sequence; return its file by its frame.
+
+    Frames of another size cannot be learned beside the annotated ones. Those need no mask of the network.
+    """
     learned_area = max(annotation.mean() for _, annotation in pairs)
+    size, annotated = pairs[0][1].shape, {frame.tobytes() for frame, _ in pairs}
     parts = np.array_split(frames[ALIKE:], PARTS)
     part_of = {path: part for part, paths in enumerate(parts) for path in paths}
     best = dict.fromkeys(range(PARTS), (0.0, None, None))  # expected J, frame, mask
     for path, logits in predict_sequence(model, frames, learned_area=learned_area, progress=progress):
         part, j = part_of.get(path), expected_similarity(logits)
-        if part is not None and j > best[part][0]:
+        better = part is not None and j > best[part][0] and logits.shape == size
+        if better and read_frame(path).tobytes() not in annotated:
             best[part] = (j, path, logits > 0)
     files = {}
     for _, path, mask in best.values():

@@ -18,7 +18,7 @@ from osvos_keras.config import OnlineConfig, ParentConfig
 from osvos_keras.davis import Davis
 from osvos_keras.device import check_batch, choose_policy, choose_strategy
 from osvos_keras.errors import DataError
-from osvos_keras.fitting import ONE_PROCESS, Training, run_training
+from osvos_keras.fitting import ONE_PROCESS, Training, check_start, run_training
 from osvos_keras.io.files import sha256
 from osvos_keras.io.paths import resolve_output
 from osvos_keras.multihost import Processes
@@ -122,7 +122,8 @@ def train_online(
             was begun with in `folder`).
         strategy: how to spread over devices; None is TensorFlow's present one. One frame cannot be split.
         **options: `chunk`, steps between backups; `progress`, whether to show a bar; `callbacks`, more
-            Keras callbacks, of the first training alone if another follows.
+            Keras callbacks, of the first training alone if another follows. One that stops the training ends
+            it: the result is what it has learned by then.
 
     Returns:
         As `train_parent`.
@@ -166,6 +167,7 @@ def _train_itself(
     **options,
 ) -> keras.Model:
     """Online training in `folder/first`, then going on from there, also on its surest masks."""
+    check_start(weights, folder)
     once, first = dataclasses.replace(config, self_training=False), folder / "first"
     given = {"pairs": pairs, "weights": weights, "callbacks": callbacks}
     model = train_online(davis, sequence, once, first, **given, **options)

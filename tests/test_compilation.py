@@ -46,6 +46,19 @@ def test_several_steps_to_an_update_are_keras_own_where_it_has_them(kind, decay)
     assert changed == [3, 6, 8]
 
 
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+def test_a_saved_network_comes_back_with_its_optimizer(kind, tmp_path):
+    """As Keras's own ModelCheckpoint writes it."""
+    settings = config(kind, "cosine", accumulate=EVERY, layer_rates=True)
+    before, _ = train(make_optimizer(settings, STEPS))
+    before.save(tmp_path / "whole.keras")
+    after = keras.models.load_model(tmp_path / "whole.keras")
+    assert count_steps(after) == STEPS
+    assert after.optimizer.get_config() == before.optimizer.get_config()
+    for one, other in zip(before.optimizer.variables, after.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_the_last_update_is_by_the_mean_of_what_is_left():
     optimizer = make_optimizer(
         OnlineConfig(optimizer="sgd", accumulate=3, learning_rate=0.5, decay="none"), 5

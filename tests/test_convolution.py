@@ -28,20 +28,20 @@ def test_values_and_gradients_are_those_of_keras(height, width, inputs, channels
         np.testing.assert_allclose(own, theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_a_step_of_fit_is_that_of_keras():
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_a_step_of_fit_is_that_of_keras(policy, eager):
     """Also in bfloat16, in which it is Keras's own."""
     frames = np.random.default_rng(0).uniform(size=(1, 6, 7, 3)).astype("float32")
-    start = keras.initializers.GlorotNormal(1)
-    for policy in ("float32", "mixed_bfloat16"):
-        trained = []
-        for kind in (Conv2D, keras.layers.Conv2D):
-            layer = kind(4, 3, padding="same", dtype=policy, kernel_initializer=start)
-            model = keras.Sequential([layer])
-            model.compile(keras.optimizers.SGD(0.1), "mse")
-            model.fit(frames, np.ones((1, 6, 7, 4), "float32"), verbose=0)
-            trained.append([*model.get_weights(), model.predict(frames, verbose=0)])
-        for own, theirs in zip(*trained, strict=True):
-            np.testing.assert_allclose(own, theirs, rtol=1e-5, atol=1e-6)
+    start, trained = keras.initializers.GlorotNormal(1), []
+    for kind in (Conv2D, keras.layers.Conv2D):
+        layer = kind(4, 3, padding="same", dtype=policy, kernel_initializer=start)
+        model = keras.Sequential([layer])
+        model.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=eager)
+        model.fit(frames, np.ones((1, 6, 7, 4), "float32"), verbose=0)
+        trained.append([*model.get_weights(), model.predict(frames, verbose=0)])
+    for own, theirs in zip(*trained, strict=True):
+        np.testing.assert_allclose(own, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_weights_have_the_names_of_keras(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from osvos_keras import self_training
 from osvos_keras.config import OnlineConfig, get_config
 from osvos_keras.davis import Davis
+from osvos_keras.errors import ConfigError
 from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import read_annotation
 from osvos_keras.self_training import add_surest
@@ -68,6 +69,39 @@ def test_every_annotated_frame_has_its_turn(davis, call):
     lessons = call([1] * FRAMES, pairs[:4])
     assert [any(one is pair for pair in pairs) for one in lessons] == [True, False] * 4
     assert all(lessons[2 * index] is pairs[index] for index in range(4))
+
+
+def test_no_frame_is_learned_both_as_annotated_and_as_the_network_has_it(davis, call, tmp_path):
+    """Of annotated frames, as of a corrected one, the network is surest."""
+    frames = davis.frames("cow")
+    pairs = [davis.first("cow"), (read_frame(frames[6]), read_annotation(davis.annotation_path(frames[6])))]
+    call([1, 1, 1, 1, 1, 1, 9, 2, 1, 2, 1, 2], pairs)
+    assert sorted(path.name for path in (tmp_path / "surest").glob("*.png")) == [
+        "00007.png", "00009.png", "00011.png"
+    ]  # fmt: skip
+
+
+def test_frames_of_another_size_are_not_learned(davis, monkeypatch, tmp_path):
+    def smaller(model, frames, **options):
+        for path, logits in predict([1] * FRAMES)(model, frames, 0, False):
+            yield path, logits[:-1] if path.stem == "00011" else logits
+
+    monkeypatch.setattr(self_training, "predict_sequence", smaller)
+    (tmp_path / "weights").write_bytes(b"1")
+    place = tmp_path / "weights", davis.frames("cow"), tmp_path / "surest"
+    lessons = add_surest([davis.first("cow")], None, *place, progress=False)
+    assert {frame.shape for frame, _ in lessons} == {(45, 61, 3)}
+    assert not (tmp_path / "surest" / "00011.png").exists()
+
+
+@pytest.mark.usefixtures("narrow")
+def test_weights_of_the_folder_itself_are_no_start(davis, tmp_path, monkeypatch):
+    """Else each call would train again, from its own result."""
+    monkeypatch.setattr(self_training, "predict_sequence", predict([1] * FRAMES))
+    config = OnlineConfig(height=0, steps=1, self_training=True)
+    train_online(davis, "cow", config, tmp_path / "run", **QUIET)
+    with pytest.raises(ConfigError, match="these weights lie where the training writes"):
+        train_online(davis, "cow", config, tmp_path / "run", weights=tmp_path / "run" / WEIGHTS_FILE, **QUIET)
 
 
 def test_an_object_that_is_found_no_more_teaches_nothing(davis, call):

@@ -15,8 +15,9 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from osvos_keras import compilation, fitting, pipeline
+from osvos_keras import callbacks, compilation, fitting, pipeline
 from osvos_keras.callbacks import AtSteps, read_history
+from osvos_keras.compilation import count_steps
 from osvos_keras.config import OnlineConfig, ParentConfig, get_config
 from osvos_keras.errors import ConfigError, DataError, FolderError, TrainingError
 from osvos_keras.inference import predict_sequence
@@ -174,6 +175,33 @@ def test_ctrl_c_keeps_every_step(tiny, tmp_path):
 
 
 @narrow
+def test_backups_after_an_odd_step_where_a_call_has_several(tiny, tmp_path, monkeypatch):
+    """Stopped on a CPU, where a call has one step, and resumed as on a GPU, where it has five."""
+    config, options = dataclasses.replace(ONLINE, steps=24), {**QUIET, "chunk": 10}
+    with pytest.raises(KeyboardInterrupt):
+        train_online(tiny, "cow", config, tmp_path, callbacks=[stop_at(7)], **options)
+    monkeypatch.setattr(fitting, "choose_steps_per_execution", lambda chunk: 5)
+    kept = []
+    save = callbacks.Backup.save
+    monkeypatch.setattr(
+        callbacks.Backup, "save", lambda self, model: (save(self, model), kept.append(count_steps(model)))
+    )
+    train_online(tiny, "cow", config, tmp_path, **options)
+    assert kept == [12, 22]
+    assert read_history(tmp_path / "history.csv")["step"].tolist() == [12, 22, 24]
+
+
+@narrow
+def test_a_callback_sees_the_losses_at_the_end_of_the_epoch(tiny, tmp_path):
+    """Though the history begins to count anew after its row."""
+    seen = []
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs))
+    train_online(tiny, "cow", ONLINE, tmp_path, callbacks=[watch], **QUIET)
+    last = read_history(tmp_path / "history.csv").iloc[-1]
+    assert seen == [pytest.approx(last.drop(["step", "seconds_per_step"]).to_dict())]
+
+
+@narrow
 def test_history_row_after_the_last_backup_is_dropped_on_resume(tiny, tmp_path):
     """A kill between the row and the backup leaves one row too many."""
     with pytest.raises(KeyboardInterrupt):
@@ -245,9 +273,16 @@ def test_devices_that_cannot_share_the_batch_are_refused_before_anything_is_read
 
 
 @narrow
-def test_memory_that_runs_out_is_said(tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"),  # as JAX's
+    ],
+)
+def test_memory_that_runs_out_is_said(tiny, tmp_path, monkeypatch, error):
     def fit(*_, **__):
-        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+        raise error
 
     monkeypatch.setattr(keras.Model, "fit", fit)
     with pytest.raises(
