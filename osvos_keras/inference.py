@@ -6,10 +6,11 @@ pixel belongs to the object where its logit is above 0, that is, its probability
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import keras
@@ -31,6 +32,7 @@ from osvos_keras.threads import in_order, worker_threads
 
 Observer = Callable[[Path, np.ndarray], object]
 AHEAD = 8  # frames that are read before, or snapped and written after, the network's own
+CERTAIN = np.float32(100)  # the logit of a pixel that a person decided: its probability is 1
 
 
 class _Frame(NamedTuple):
@@ -66,6 +68,7 @@ def predict_sequence(
     settings: InferenceConfig | None = None,
     learned_area: float = 0,
     progress: bool = True,
+    given: Mapping[Path, np.ndarray] = MappingProxyType({}),
 ) -> Iterator[tuple[Path, np.ndarray]]:
     """The logits of the object in every frame of a sequence, in order.
 
@@ -92,6 +95,8 @@ def predict_sequence(
         learned_area: the area of the object where it was learned, as a fraction of the frame, 0 to 1.
             With 0, for a network that has not learned an object, it looks once at every frame.
         progress: whether to show a bar.
+        given: correct masks (H, W) bool of some frames, by path: these frames have them as they are, and the
+            next ones are compared with them.
 
     Yields:
         the frame's path, and its logits (H, W) float32 at the frame's own size.
@@ -109,6 +114,8 @@ def predict_sequence(
         seen = _see(model, in_order(pool, read, frames, AHEAD), settings, learned_area)
         for path, logits in in_order(pool, partial(_finish, settings=settings), seen, AHEAD):
             logits = keep_near(logits, before, settings.reach if learned_area else 0)
+            if path in given:
+                logits = np.where(given[path], CERTAIN, -CERTAIN)
             before = logits > 0 if (logits > 0).any() else before
             yield path, logits
             bar.update()

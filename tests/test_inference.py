@@ -23,6 +23,7 @@ from osvos_keras.looks import fused_only
 from osvos_keras.model import OUTPUTS, build_osvos
 from osvos_keras.pipeline import resize_to_height
 from osvos_keras.refinement import reconcile
+from osvos_keras.self_training import expected_similarity
 
 
 @pytest.fixture(scope="module")
@@ -311,5 +312,11 @@ def test_look_alikes_elsewhere_are_left_out_while_the_object_is_followed(bright,
     followed = [logits > 0 for logits in all_logits(bright, frames, PLAIN, learned_area=144 / 4608)]
     np.testing.assert_array_equal(followed[1], object_alone)
     assert followed[0].any() and not followed[2].any() and followed[3].any()
+    right = np.zeros_like(object_alone)  # a person says that the object is the other one
+    right[20:32, 70:82] = True
+    corrected = list(predict_sequence(bright, frames, PLAIN, 144 / 4608, False, {frames[0]: right}))
+    for index in (0, 1):
+        np.testing.assert_array_equal(corrected[index][1] > 0, right)
+    assert expected_similarity(corrected[0][1]) == 1
     for settings, area in ((replace(PLAIN, reach=0), 144 / 4608), (PLAIN, 0)):
         assert (all_logits(bright, frames, settings, area)[1] > 0).sum() == 288

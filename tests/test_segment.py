@@ -222,6 +222,7 @@ def test_correction_goes_on_from_what_the_first_mask_taught(done, tmp_path, monk
     kept = sorted((tmp_path / "run/clip/Annotations/480p/disk").iterdir())
     assert [path.name for path in kept] == ["00000.png", "00003.png"]
     np.testing.assert_array_equal(read_annotation(kept[1]), fixed)
+    np.testing.assert_array_equal(read_annotation(tmp_path / "run/masks/disk/00003.png"), fixed)
     made_with = json.loads((tmp_path / "run/masks/disk.json").read_text())["made_with"]
     assert (list(made_with["marked"]), list(made_with["corrected"])) == (["0"], ["3"])
     monkeypatch.setattr(keras.Model, "fit", refuse("trained"))

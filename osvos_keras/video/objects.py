@@ -3,7 +3,7 @@
 A map of objects is (H, W) uint8: 0 is background, 1…N are the objects.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -33,10 +33,11 @@ def segment_objects(
     sequence: str,
     folder: str | Path,
     learned_areas: Sequence[float],
+    given: Sequence[Mapping[Path, np.ndarray]],
     progress: bool,
     observe: Observer,
 ) -> Path:
-    """As `segment_sequence`, for one object or several: a network and a learned area for each, in order.
+    """As `segment_sequence`, for one object or several, with a network, a learned area and given masks each.
 
     The masks are written by `write_mask`, or by `write_indexed` if they are several. A few frames are in
     memory at a time.
@@ -44,8 +45,8 @@ def segment_objects(
     masks, frames = make_folder(resolve_output(folder) / sequence), davis.frames(sequence)
     clear_temporaries(masks)
     predictions = [
-        predict_sequence(model, frames, learned_area=area, progress=False)
-        for model, area in zip(models, learned_areas, strict=True)
+        predict_sequence(model, frames, learned_area=area, progress=False, given=correct)
+        for model, area, correct in zip(models, learned_areas, given, strict=True)
     ]
 
     write_objects = write_indexed if len(models) > 1 else write_mask

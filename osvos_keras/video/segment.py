@@ -64,7 +64,8 @@ def segment_clip(
         progress: whether to show bars, and to print how many seconds are left once a few steps were timed.
 
     Returns:
-        The folder of masks. They are the networks' own, in the marked frames too.
+        The folder of masks. Those of corrected frames are the corrections; all others are the networks' own,
+        in the marked frames too, which a box or polygon shows only roughly.
 
     Raises:
         MaskError: an object is marked in no frame, or a map belongs to a frame that is not there.
@@ -95,7 +96,7 @@ def segment_clip(
     models = _train(clip, lessons, run_dir, config, weights, policy, progress)
     areas = _learned_areas(given, count)
     with note_if_stopped(lambda: f"the training is done and kept in {run_dir}, the masks are made again"):
-        expected = _write_masks(clip, models, areas, masks.parent, progress)
+        expected = _write_masks(clip, models, areas, corrections, masks.parent, progress)
     checksums = {name: sha256(masks / name) for name in names}
     write_record(done, made_with, masks=checksums, expected=expected)  # complete
     return masks
@@ -203,16 +204,25 @@ def _train(
 
 
 def _write_masks(
-    clip: Clip, models: Sequence[keras.Model], areas: Sequence[float], folder: Path, progress: bool
+    clip: Clip,
+    models: Sequence[keras.Model],
+    areas: Sequence[float],
+    corrections: Mapping[int, np.ndarray],
+    folder: Path,
+    progress: bool,
 ) -> dict[str, float]:
     """Write the mask of every frame; return the J that is expected of it, by the frame's name.
 
     Of several objects it is that of the least sure one.
     """
-    found = []
+    found, frames = [], clip.frames
+    correct = [
+        {frames[index]: objects == number for index, objects in corrections.items()}
+        for number in range(1, len(models) + 1)
+    ]
 
     def observe(path: Path, logits: np.ndarray) -> None:
         found.append((path.stem, expected_similarity(logits)))
 
-    segment_objects(models, clip.davis, clip.name, folder, areas, progress, observe)
+    segment_objects(models, clip.davis, clip.name, folder, areas, correct, progress, observe)
     return pd.DataFrame(found, columns=["frame", "J"]).groupby("frame")["J"].min().to_dict()
