@@ -1,9 +1,13 @@
 """Fixtures: a tiny data set made on the spot, and the reference data where it is present."""
 
 import gc
+import json
 import os
+import resource
 import signal
+import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported by any test
@@ -17,6 +21,7 @@ from osvos_keras.dataset.lists import write_lists
 from osvos_keras.davis import Davis
 from osvos_keras.io.masks import read_annotation, write_mask
 from osvos_keras.io.paths import PROJECT
+from tests.browser import open_browser
 
 # Tests that a shell runs in the background ignore Ctrl-C, and the processes that they start would too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -59,19 +64,56 @@ def call(arguments: list[str]) -> int | str | None:
     return leaving.value.code
 
 
+APART = """
+import json, sys
+from osvos_keras.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    print(json.dumps([end.code, [*sys.modules]]))
+"""
+
+
+def call_apart(*arguments) -> tuple[int | str | None, set[str]]:
+    """As `call`, in a process of its own, and the modules that it imported."""
+    command = [sys.executable, "-c", APART, *map(str, arguments)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    said, modules = json.loads(done.stdout.splitlines()[-1])
+    return said, set(modules)
+
+
 def contents(folder: Path) -> dict[Path, bytes | None]:
-    """What lies below a folder; without the contents of pipes."""
-    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+    """What lies below a folder, by its path there; without the contents of pipes."""
+    files = {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+    return {path.relative_to(folder): content for path, content in files.items()}
 
 
 def stop_at(step: int):
     """A callback that interrupts a training after so many steps, as Ctrl-C does."""
     from osvos_keras.callbacks import AtSteps  # imports Keras, which many tests do without
 
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
     return AtSteps({step}, interrupt)
+
+
+def interrupt(*_, **__):
+    """Ctrl-C, in place of any function."""
+    raise KeyboardInterrupt
+
+
+def refuse(what: str):
+    """In place of a function that must not be called again."""
+    return lambda *_, **__: pytest.fail(f"{what} again")
+
+
+@contextmanager
+def files_up_to(size: int):
+    """No file can grow beyond so many bytes, here and in processes that are started: as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture(autouse=True)
@@ -148,6 +190,17 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def shared_davis(shared) -> Davis:
     return Davis(shared / "davis-2016")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with open_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def torch():
+    return pytest.importorskip("torch", reason="reads .pth files; not a dependency of the project")
 
 
 @pytest.fixture

@@ -29,9 +29,10 @@ class Exercise:
         exec(source, names)
         return names[ast.parse(self.check).body[0].value.args[0].id]
 
-    def answer(self, body: str):
-        """The student's function with `body` in place of the solution."""
-        lines = textwrap.indent(textwrap.dedent(body).strip(), "    ").replace("\\", "\\\\")
+    def answer(self, *parts: str):
+        """The student's function with these parts of a body in place of the solution."""
+        body = "\n".join(textwrap.dedent(part).strip() for part in parts)
+        lines = textwrap.indent(body, "    ").replace("\\", "\\\\")
         source, found = re.subn(r"    ### BEGIN.+### END SOLUTION", lines, self.solution, flags=re.DOTALL)
         assert found == 1
         return self.function(source=source)

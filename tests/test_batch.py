@@ -1,7 +1,6 @@
 """Notebooks run headless, and the `osvos` command over them."""
 
 import re
-import resource
 import subprocess
 import sys
 import time
@@ -11,12 +10,12 @@ import pytest
 
 from osvos_keras.batch import notebooks as batch
 from osvos_keras.batch.notebooks import plan_course, run_alone, run_course, run_notebook
-from osvos_keras.cli import main
 from osvos_keras.dataset.lists import write_lists
 from osvos_keras.davis import Davis
 from osvos_keras.errors import ConfigError, DataError, FolderError, NotebookError
 from osvos_keras.io.paths import NOTEBOOKS, PROJECT
-from tests.conftest import call
+from tests.batches import write_notebook
+from tests.conftest import call, files_up_to
 
 PARAMETERS = """
 SEQUENCE = "cat"  # which sequence
@@ -30,14 +29,8 @@ RUN_DIR = "runs/course"  # where
 @pytest.fixture
 def notebook(tmp_path):
     """A notebook with one parameter of each type; it divides by STEPS."""
-    cells = [
-        nbformat.v4.new_code_cell(PARAMETERS.strip(), metadata={"tags": ["parameters"]}),
-        nbformat.v4.new_code_cell("print(SEQUENCE, 6 / STEPS, RATE, DEEP)"),
-    ]
-    path = tmp_path / "example.ipynb"
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
-    return path
+    work = "print(SEQUENCE, 6 / STEPS, RATE, DEEP)"
+    return write_notebook(tmp_path / "example.ipynb", PARAMETERS, work)
 
 
 def test_notebook_runs_with_its_parameters_and_is_kept(notebook, tmp_path):
@@ -114,16 +107,13 @@ NAME = "it must be a name alone"
     ],
 )
 def test_no_output_lands_among_the_projects_notebooks_or_nowhere(in_project, arguments, message):
-    with pytest.raises(SystemExit) as leaving:
-        main(arguments)
-    assert message in str(leaving.value.code)
+    assert message in call(arguments)
 
 
 @pytest.mark.parametrize("arguments", [["run", "04_online_training"], ["parent"], ["course"]])
 def test_a_backend_that_is_not_there_is_one_sentence(monkeypatch, arguments):
     monkeypatch.setenv("KERAS_BACKEND", "nope")
-    with pytest.raises(SystemExit, match=r"Keras's backend is to be 'nope' .* KERAS_BACKEND=tensorflow"):
-        main(arguments)
+    assert re.search("Keras's backend is to be 'nope' .* KERAS_BACKEND=tensorflow", call(arguments))
 
 
 def test_the_notebook_that_is_run_is_never_the_output(notebook, tmp_path):
@@ -169,15 +159,11 @@ def test_too_long_a_name_is_refused_before_the_work(notebook, tmp_path):
 
 def test_a_full_disk_is_one_sentence(notebook, tmp_path):
     """Here, one that takes no more than 3 kB a file."""
-    done = subprocess.run(
-        [sys.executable, "-m", "osvos_keras.cli", "run", notebook, "-p", f"RUN_DIR={tmp_path}"],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, 3_000)),
-        capture_output=True,
-        text=True,
-        cwd=PROJECT,
-    )
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert re.search(r"example\.ipynb: cannot be written \(File too large; .* Make room", done.stderr)
+    with files_up_to(3_000):
+        run = start("run", notebook, "-p", f"RUN_DIR={tmp_path}")
+    messages = run.communicate(timeout=120)[1]
+    assert run.returncode == 1 and "Traceback" not in messages
+    assert re.search(r"example\.ipynb: cannot be written \(File too large; .* Make room", messages)
 
 
 WAITING = """
@@ -249,11 +235,8 @@ def test_course_runs_online_training_once_for_every_validation_sequence(tiny, tm
     jobs = plan_course(str(tiny.root), str(tmp_path / "run"), {"ONLINE_STEPS": "3"})
     assert [stem for stem, _, _ in jobs] == list(batch.COURSE)
     online = {stem: parameters for stem, parameters, _ in jobs}[batch.ONLINE]
-    assert (online["SEQUENCE"], online["ONLINE_STEPS"], online["RUN_DIR"]) == (
-        "cow",
-        3,
-        str(tmp_path / "run"),
-    )
+    assert online["SEQUENCE"] == "cow" and online["ONLINE_STEPS"] == 3
+    assert online["RUN_DIR"] == str(tmp_path / "run")
 
 
 def test_course_on_other_data_takes_its_own_sequences(tiny, tmp_path):
@@ -328,26 +311,15 @@ def test_a_brief_run_leaves_out_the_cells_that_only_teach(notebook, tmp_path, br
     ],
 )
 def test_command_ends_with_one_clear_line(arguments, message):
-    with pytest.raises(SystemExit) as exit_:
-        main(arguments)
-    assert str(exit_.value.code).startswith("osvos: error: ") and message in str(exit_.value.code)
+    said = call(arguments)
+    assert said.startswith("osvos: error: ") and message in said
 
 
 def test_verify_command_tells_good_from_bad(tiny, capsys):
-    def verify():
-        with pytest.raises(SystemExit) as exit_:
-            main(["data", "verify", "--davis", str(tiny.root)])
-        return exit_.value.code, capsys.readouterr().out
-
-    assert verify() == (0, "3 sequences, 12 frames, 0 errors\n")
+    command = ["data", "verify", "--davis", str(tiny.root)]
+    assert call(command) == 0 and capsys.readouterr().out == "3 sequences, 12 frames, 0 errors\n"
     tiny.annotations("bee")[0].unlink()
-    code, out = verify()
-    assert code == 1 and "bee/00000.png: no such file" in out
-
-
-def test_lists_command_writes_both_lists(tiny):
-    assert call(["data", "lists", "--davis", str(tiny.root), "--val", "ant"]) == 0
-    assert (tiny.sequences("train"), tiny.sequences("val")) == (["bee", "cow"], ["ant"])
+    assert call(command) == 1 and "bee/00000.png: no such file" in capsys.readouterr().out
 
 
 def test_a_grammar_that_no_notebook_needs_is_not_read():

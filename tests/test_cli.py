@@ -11,6 +11,7 @@ from osvos_keras import __version__, cli
 from osvos_keras.errors import ConfigError, DataError
 from osvos_keras.io.files import list_files
 from osvos_keras.io.paths import PROJECT, resolve_output
+from tests.conftest import call
 
 ERRORS = [
     (DataError("a.png: no such file."), "osvos: error: a.png: no such file."),
@@ -32,10 +33,8 @@ def fail_with(monkeypatch, error):
 @pytest.mark.parametrize(("error", "message"), ERRORS, ids=lambda value: type(value).__name__)
 def test_an_error_is_one_sentence(monkeypatch, error, message):
     fail_with(monkeypatch, error)
-    with pytest.raises(SystemExit) as leaving:
-        cli.main(["student"])
-    assert message in leaving.value.code
-    assert "\n" not in leaving.value.code
+    said = call(["student"])
+    assert message in said and "\n" not in said
 
 
 def test_ctrl_c_is_status_130_and_says_what_is_kept(monkeypatch, capsys):
@@ -44,9 +43,7 @@ def test_ctrl_c_is_status_130_and_says_what_is_kept(monkeypatch, capsys):
         if kept:
             stopped.add_note(kept)
         fail_with(monkeypatch, stopped)
-        with pytest.raises(SystemExit) as leaving:
-            cli.main(["student"])
-        assert leaving.value.code == 130
+        assert call(["student"]) == 130
     assert capsys.readouterr().err.splitlines() == [
         "osvos: stopped; run the same command again to go on.",
         "osvos: stopped; a is kept; run the same command again to go on.",
@@ -70,8 +67,7 @@ def test_closed_streams_change_nothing(tmp_path, closed):
 
 
 def test_the_version_is_printed(capsys):
-    with pytest.raises(SystemExit, match="0"):
-        cli.main(["--version"])
+    assert call(["--version"]) == 0
     assert capsys.readouterr().out == f"osvos-keras {__version__}\n"
 
 
@@ -97,7 +93,6 @@ def test_a_reader_that_closes_the_pipe_ends_it_quietly(tiny):
 def test_help_under_every_encoding(monkeypatch, encoding, command):
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding))
-    with pytest.raises(SystemExit) as leaving:
-        cli.main([*command.split(), "--help"])
+    assert call([*command.split(), "--help"]) == 0
     sys.stdout.flush()
-    assert leaving.value.code == 0 and b"usage: osvos" in written.getvalue()
+    assert b"usage: osvos" in written.getvalue()

@@ -3,7 +3,6 @@
 import itertools
 import os
 import shutil
-import warnings
 from pathlib import Path
 
 import av
@@ -16,6 +15,7 @@ from osvos_keras.io.files import read_json, write_json
 from osvos_keras.io.images import read_frame
 from osvos_keras.video.clip import clip_name, find_clip_folder, import_clip
 from osvos_keras.video.codec import read_video, write_gif, write_webm
+from tests.conftest import contents
 from tests.test_video import TIMES, bar_height, picture, write_clip
 
 
@@ -37,10 +37,7 @@ def test_every_frame_comes_in_order_at_its_time_and_of_its_colour(tmp_path, webm
         source = write_gif(tmp_path / "clip.gif", images, expected)
     else:
         expected = np.arange(7) / 5
-        source = tmp_path / "clip"
-        source.mkdir()
-        for index, image in enumerate(images):
-            Image.fromarray(image).save(source / f"frame{9 + index}.png")  # frame9 comes before frame10
+        source = write_folder(tmp_path / "clip", [f"frame{n}.png" for n in range(9, 15)])  # 9 comes before 10
     clip = import_clip(source, tmp_path / "run", fps=5, progress=False)
     frames = [read_frame(path) for path in clip.frames]
     assert [bar_height(frame) for frame in frames] == [bar_height(image) for image in images]
@@ -69,10 +66,6 @@ def test_second_import_reads_nothing(tmp_path, webm, monkeypatch):
     clip = import_clip(webm, tmp_path / "run", progress=False)
     monkeypatch.setattr("osvos_keras.video.clip.read_video", lambda *_: pytest.fail("read again"))
     assert import_clip(webm, tmp_path / "run", progress=False) == clip
-
-
-def contents(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_another_clip_never_takes_the_place_of_the_first(tmp_path, webm):
@@ -149,48 +142,50 @@ def test_import_that_was_killed_starts_again(tmp_path, webm, monkeypatch):
     assert len(import_clip(webm, tmp_path / "run", progress=False).frames) == 6
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("absent.mp4", "no such file"),
-        ("noise.mp4", "not a video that can be read"),
-        ("film.txt", "there is no video in this file"),
-        ("tone.wav", "there is no video in this file"),
-        ("alone", "the only image of its folder"),
-        ("one.mp4", "holds only one frame"),
-        ("photo.png", "holds only one frame"),
-        ("phone.jpg", "holds only one frame"),
-        ("empty", "no image in this folder"),
-        ("sizes", r"b\.png: 30×20 pixels, but a\.png has 61×49"),
-    ],
-)
-def test_bad_clips_are_named(tmp_path, name, message):
-    path = tmp_path / name
-    if name == "noise.mp4":
-        path.write_bytes(np.random.default_rng(0).bytes(5000))
-    elif name == "film.txt":
-        path.write_text("This is no film.\n" * 50)
-    elif name == "tone.wav":
-        with av.open(str(path), "w") as container:
-            stream = container.add_stream("pcm_s16le", rate=8000)
-            sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
-            sound.sample_rate = 8000
-            container.mux(stream.encode(sound))
-    elif name == "one.mp4":
-        write_clip(path, [picture(0)])
-    elif name == "photo.png":
-        Image.fromarray(picture(0)).save(path)
-    elif name == "phone.jpg":  # the photograph and a preview
-        preview = Image.fromarray(picture(1))
-        Image.fromarray(picture(0)).save(path, format="MPO", save_all=True, append_images=[preview])
-    elif name in ("empty", "sizes", "alone"):
+def sound(path):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
+        silence.sample_rate = 8000
+        container.mux(stream.encode(silence))
+
+
+def save_pictures(path, **options):
+    Image.fromarray(picture(0)).save(path, **options)
+
+
+def photograph_and_preview(path):
+    save_pictures(path, format="MPO", save_all=True, append_images=[Image.fromarray(picture(1))])
+
+
+def two_sizes(path):
+    save_pictures(path / "a.png")
+    Image.fromarray(picture(0, (20, 30))).save(path / "b.png")
+
+
+BAD_CLIPS = {  # a folder where the name has no suffix
+    "noise.mp4": (
+        lambda path: path.write_bytes(np.random.default_rng(0).bytes(5000)),
+        "not a video that can be read",
+    ),
+    "film.txt": (lambda path: path.write_text("This is no film.\n" * 50), "there is no video in this file"),
+    "tone.wav": (sound, "there is no video in this file"),
+    "alone": (lambda path: save_pictures(path / "a.png"), "the only image of its folder"),
+    "one.mp4": (lambda path: write_clip(path, [picture(0)]), "holds only one frame"),
+    "photo.png": (save_pictures, "holds only one frame"),
+    "phone.jpg": (photograph_and_preview, "holds only one frame"),
+    "empty": (lambda path: None, "no image in this folder"),
+    "sizes": (two_sizes, r"b\.png: 30×20 pixels, but a\.png has 61×49"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CLIPS)
+def test_bad_clips_are_named(tmp_path, name):
+    path, (make, message) = tmp_path / name, BAD_CLIPS[name]
+    if not path.suffix:
         path.mkdir()
-    if name == "alone":
-        Image.fromarray(picture(0)).save(path / "a.png")
-    if name == "sizes":
-        Image.fromarray(picture(0)).save(path / "a.png")
-        Image.fromarray(picture(0, (20, 30))).save(path / "b.png")
-    with pytest.raises(VideoError, match=f"{name}.*{message}" if name != "sizes" else message):
+    make(path)
+    with pytest.raises(VideoError, match=f"{name}.*{message}"):
         import_clip(path, tmp_path / "run", progress=False)
 
 
@@ -201,23 +196,6 @@ def test_codec_that_cannot_be_decoded(tmp_path):
     path.write_bytes(data.replace(b"FMP4", b"ZZZZ").replace(b"fmp4", b"zzzz"))
     with pytest.raises(VideoError, match=r"odd\.avi: FFmpeg has no decoder for the codec"):
         import_clip(path, tmp_path / "run", progress=False)
-
-
-def test_truncated_image_in_a_folder(tmp_path):
-    source = tmp_path / "images"
-    source.mkdir()
-    for name in "ab":
-        Image.fromarray(picture(0)).save(source / f"{name}.jpg")
-    (source / "b.jpg").write_bytes((source / "b.jpg").read_bytes()[:300])
-    with pytest.raises(DataError, match=r"b\.jpg: unreadable or truncated"):
-        import_clip(source, tmp_path / "run", progress=False)
-
-
-def test_name_of_a_clip():
-    assert [clip_name(path) for path in ("my dog, 2.mp4", "notes/été.final.webm")] == [
-        "my_dog_2",
-        "été.final",
-    ]
 
 
 def write_folder(folder, names, **options):
@@ -307,6 +285,7 @@ def test_what_is_odd_in_a_folder_is_said(tmp_path):
         ("float", "floating-point numbers"),
         ("animation", r"holds 2 pictures"),
         ("text", "not an image but text"),
+        ("truncated", "unreadable or truncated"),
         ("PNG named JPEG", None),
         ("tiny", r"8×2000 pixels; each side must have 16 to"),
     ],
@@ -320,11 +299,12 @@ def test_images_enter_rightly_or_are_named(tmp_path, name, message):
     elif name == "float":
         Image.fromarray(deep.astype(np.float32)).save(source / "a.tif")
     elif name == "animation":
-        Image.fromarray(picture(0)).save(
-            source / "a.png", save_all=True, append_images=[Image.fromarray(picture(1))]
-        )
+        save_pictures(source / "a.png", save_all=True, append_images=[Image.fromarray(picture(1))])
     elif name == "text":
         (source / "a.png").write_text("no image")
+    elif name == "truncated":
+        save_pictures(source / "a.jpg")
+        os.truncate(source / "a.jpg", 300)
     elif name == "PNG named JPEG":
         Image.fromarray(picture(1)).save(source / "a.jpg", format="PNG")
     else:
@@ -396,6 +376,7 @@ def test_pipes_and_missing_files_are_named_as_typed(tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["webm", "mp4", "gif", "webp", "tif"])
 def test_damaged_files_end_in_one_sentence(tmp_path, webm, kind):
     """Bytes changed at random, and cut off: whatever FFmpeg or Pillow raise, it is our own error."""
@@ -415,9 +396,7 @@ def test_damaged_files_end_in_one_sentence(tmp_path, webm, kind):
             data[place] = random.integers(256)
         source.write_bytes(data)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                import_clip(source, tmp_path / str(turn), progress=False)
+            import_clip(source, tmp_path / str(turn), progress=False)
         except DataError as error:
             refused += 1
             assert str(error).startswith(str(tmp_path))
@@ -438,7 +417,15 @@ def test_names_that_are_odd_but_possible(tmp_path):
         import_clip(source, tmp_path / "run2", progress=False)
 
 
-def test_names_of_clips_fit_into_names_of_files():
-    assert clip_name(f"{'ö' * 110}.mp4") == "ö" * 50
-    assert clip_name(".hidden.mp4") == "hidden"
-    assert clip_name("...") == "clip"
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("my dog, 2.mp4", "my_dog_2"),
+        ("notes/été.final.webm", "été.final"),
+        (f"{'ö' * 110}.mp4", "ö" * 50),  # fits into names of files
+        (".hidden.mp4", "hidden"),
+        ("...", "clip"),
+    ],
+)
+def test_name_of_a_clip(path, name):
+    assert clip_name(path) == name

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,10 +23,13 @@ from osvos_keras.video.clip import Clip, import_clip
 from osvos_keras.video.coco import describe_masks, encode_runs, write_coco
 from osvos_keras.video.overlay import RIM, cut_out, write_cutout
 from osvos_keras.video.segment import segment_clip
-from tests.conftest import NARROW, call, write_sequence
+from tests.conftest import NARROW, call, interrupt, write_sequence
 from tests.exercises import read
 
 SIZE = (45, 61)
+TWO = np.zeros(SIZE, np.uint8)
+TWO[5:40, 5:25], TWO[5:40, 35:55] = 1, 2
+may_find_nothing = pytest.mark.filterwarnings("ignore")  # as the random network
 
 
 @pytest.fixture
@@ -186,33 +188,27 @@ def test_outputs_that_cannot_be_are_refused(clip, tmp_path, more, message):
     assert message in call([*command, *(text.format(tmp_path) for text in more)])
 
 
+@may_find_nothing
 @pytest.mark.usefixtures("narrow")
 def test_the_estimate_is_steps_and_masks_times_what_they_took(clip, tmp_path, monkeypatch, capsys):
     """A clock that counts its readings: a step takes 1 s, two masks 1 s."""
     clock = iter(range(1000))
     monkeypatch.setattr(estimate, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    objects = np.zeros(SIZE, np.uint8)
-    objects[5:40, 5:25], objects[5:40, 35:55] = 1, 2
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the random network may find nothing
-        segment_clip(clip, {0: objects}, tmp_path / "run", OnlineConfig(height=24, steps=6))
-        assert re.findall("about .*", capsys.readouterr().out) == [
-            "about 12 s to the last mask: 8 training steps of 1.00 s, then 8 masks of 0.50 s, as measured now"
-        ]
-        shutil.rmtree(tmp_path / "run/online/disk/object_2")
-        (tmp_path / "run/masks/disk/00000.png").unlink()
-        segment_clip(clip, {0: objects}, tmp_path / "run", OnlineConfig(height=24, steps=6))
+    segment_clip(clip, {0: TWO}, tmp_path / "run", OnlineConfig(height=24, steps=6))
+    assert re.findall("about .*", capsys.readouterr().out) == [
+        "about 12 s to the last mask: 8 training steps of 1.00 s, then 8 masks of 0.50 s, as measured now"
+    ]
+    shutil.rmtree(tmp_path / "run/online/disk/object_2")
+    (tmp_path / "run/masks/disk/00000.png").unlink()
+    segment_clip(clip, {0: TWO}, tmp_path / "run", OnlineConfig(height=24, steps=6))
     assert "about 6 s to the last mask: 2 training steps" in capsys.readouterr().out
 
 
+@may_find_nothing
 @pytest.mark.usefixtures("narrow")
 def test_trainings_too_short_to_be_timed_have_no_estimate(clip, tmp_path, capsys):
     """Steps of two trainings are not compared: their numbers may be equal, or fall."""
-    objects = np.zeros(SIZE, np.uint8)
-    objects[5:40, 5:25], objects[5:40, 35:55] = 1, 2
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the random network may find nothing
-        segment_clip(clip, {0: objects}, tmp_path / "run", OnlineConfig(height=24, steps=3))
+    segment_clip(clip, {0: TWO}, tmp_path / "run", OnlineConfig(height=24, steps=3))
     assert "about" not in capsys.readouterr().out
 
 
@@ -319,10 +315,7 @@ def test_after_ctrl_c_the_same_command_goes_on(clip, tmp_path, narrow, narrow_we
     ],
 )
 def test_ctrl_c_later_says_what_is_kept(clip, tmp_path, monkeypatch, capsys, where, kept):
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(where, stop)
+    monkeypatch.setattr(where, interrupt)
     assert call(arguments(clip, tmp_path, "--steps", "1")) == 130
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"osvos: stopped; {kept.format(tmp_path)}")

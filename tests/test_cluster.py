@@ -175,18 +175,8 @@ def test_cluster_with_certificates_runs_a_batch_and_refuses_those_of_others(dask
     [
         ("tcp://127.0.0.1:9", ("ca", "cert", "key"), ConfigError, "address begins with tls://"),
         (None, (None, "cert", None), ConfigError, "address begins with tls://"),
-        (
-            "tls://127.0.0.1:9",
-            (None, None, None),
-            ConfigError,
-            "give the cluster's certificates with --tls-ca",
-        ),
-        (
-            "tls://127.0.0.1:9",
-            ("ca", None, None),
-            ConfigError,
-            "give the cluster's certificates with --tls-ca",
-        ),
+        ("tls://127.0.0.1:9", (None, None, None), ConfigError, "certificates with --tls-ca"),
+        ("tls://127.0.0.1:9", ("ca", None, None), ConfigError, "certificates with --tls-ca"),
         ("tls://127.0.0.1:9", ("ca", "lost", "key"), ClusterError, "lost.pem.*not a CA file, a certificate"),
         ("tls://127.0.0.1:9", ("ca", "ca", "cert"), ClusterError, "not a CA file, a certificate and its key"),
     ],

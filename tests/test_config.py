@@ -28,7 +28,8 @@ def test_online_training_sees_480_lines_and_the_published_presets_whole_frames_o
     assert get_config("online", height=None).height == 480
     for preset in ("paper", "mindspore"):
         for phase in PHASES:
-            assert get_config(phase, preset, height=None).height == 0
+            config = get_config(phase, preset, height=None)
+            assert config.height == 0 and config.balance == 1  # and the paper's loss
         assert get_config("online", preset).window == 0
 
 
@@ -75,6 +76,9 @@ def test_every_setting_can_be_typed(phase):
         ("batch=many", "batch is 'many'; it must be a whole number"),
         ("batch=1e1", r"batch is 10\.0; it must be a whole number"),
         ("optimizer=lion", "optimizer is 'lion'; choose from adam, sgd"),
+        ("decay=linear", "decay is 'linear'; choose from cosine, none"),
+        ("learning_rate=0", r"learning_rate is 0\.0; it must be above zero"),
+        ("balance=2", r"balance is 2\.0; it must lie between 0 and 1"),
         ("learning_rate=1e999", "learning_rate is inf; it must be a finite number"),
         ("balance=" + "(" * 10_000, r"balance is '\(\(\(.*…; it must be a finite number"),
         ("batch=" + "9" * 5_000, "batch is '9*…; it must be a whole number"),

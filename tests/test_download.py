@@ -15,11 +15,18 @@ from osvos_keras.io.files import lock_folder
 from tests.conftest import call
 
 
+def send(handler, status, content=b"", **headers):
+    handler.send_response(status)
+    for name, value in headers.items():
+        handler.send_header(name.replace("_", "-"), value)
+    handler.end_headers()
+    handler.wfile.write(content)
+
+
 class Ranges(http.server.SimpleHTTPRequestHandler):
     """Serves files, and the rest of a file where a range is asked for; `cut` ends answers early."""
 
     cut = None
-    asked = []  # noqa: RUF012
 
     def do_GET(self):
         content = (self.server.folder / self.path.lstrip("/")).read_bytes()
@@ -27,11 +34,9 @@ class Ranges(http.server.SimpleHTTPRequestHandler):
         self.asked.append(start)
         if start >= len(content):
             self.send_error(416)
-            return
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        self.wfile.write(content[start : self.cut])
+        else:
+            length = len(content) - start
+            send(self, 206 if start else 200, content[start : self.cut], Content_Length=length)
 
     def log_message(self, *_):
         pass
@@ -110,100 +115,51 @@ def test_archive_cannot_write_outside_its_folder(server, tmp_path, name):
     assert not list(tmp_path.rglob("outside.txt"))
 
 
-def test_archive_with_a_link_is_refused(server, tmp_path):
-    link = zipfile.ZipInfo("DAVIS/link")
-    link.external_attr = 0o120777 << 16
-    with zipfile.ZipFile(server.folder / "DAVIS-data.zip", "w") as zipped:
-        zipped.writestr(link, "/etc")
-    with pytest.raises(DataError, match="points outside the archive"):
-        download_davis(tmp_path / "data", server.url)
-
-
-def test_file_that_is_no_archive(server, tmp_path):
-    (server.folder / "DAVIS-data.zip").write_text("<html>moved</html>")
-    with pytest.raises(DataError, match="not a whole zip archive"):
-        download_davis(tmp_path, server.url)
-
-
-def test_archive_of_something_else(server, tmp_path):
-    with zipfile.ZipFile(server.folder / "DAVIS-data.zip", "w") as zipped:
-        zipped.writestr("readme.txt", "hello")
-    with pytest.raises(DataError, match="has no folder JPEGImages"):
-        download_davis(tmp_path, server.url)
-
-
 def test_no_server_is_an_error_within_seconds(tmp_path):
     with pytest.raises(DataError, match="the download failed"):
         download_davis(tmp_path, "http://127.0.0.1:9/DAVIS-data.zip")
 
 
-class Odd(Ranges):
-    """Answers as `answer`, a function of the handler, says."""
-
-    def do_GET(self):
-        self.asked.append(self.headers.get("Range"))
-        self.answer()
+def answer_with(server, answer):
+    """Let `answer`, a function of the handler, answer."""
+    server.RequestHandlerClass = type("Odd", (Ranges,), {"do_GET": answer})
 
 
 def chunk_that_breaks(handler):
     handler.protocol_version = "HTTP/1.1"
-    handler.send_response(200)
-    handler.send_header("Transfer-Encoding", "chunked")
-    handler.end_headers()
-    handler.wfile.write(b"100\r\nonly this")
+    send(handler, 200, b"100\r\nonly this", Transfer_Encoding="chunked")
     handler.close_connection = True
-
-
-def redirect_to_itself(handler):
-    handler.send_response(302)
-    handler.send_header("Location", handler.path)
-    handler.end_headers()
-
-
-def no_http(handler):
-    handler.wfile.write(b"220 mail.example ready\r\n")
 
 
 ODD_ANSWERS = {
     "cut in a chunk": (chunk_that_breaks, "IncompleteRead"),
-    "redirected in a circle": (redirect_to_itself, "redirect"),
+    "redirected in a circle": (lambda handler: send(handler, 302, Location=handler.path), "redirect"),
     "not found": (lambda handler: handler.send_error(404), "404"),
     "forbidden": (lambda handler: handler.send_error(403), "403"),
     "server error": (lambda handler: handler.send_error(500), "500"),
     "range refused at once": (lambda handler: handler.send_error(416), "416"),
-    "no HTTP": (no_http, "BadStatusLine"),
+    "no HTTP": (lambda handler: handler.wfile.write(b"220 mail.example ready\r\n"), "BadStatusLine"),
     "closed": (lambda handler: handler.connection.close(), ""),
 }
 
 
 @pytest.mark.parametrize(("answer", "message"), ODD_ANSWERS.values(), ids=ODD_ANSWERS)
 def test_an_odd_answer_is_one_sentence(server, tmp_path, answer, message):
-    server.RequestHandlerClass = type("Handler", (Odd,), {"asked": [], "answer": answer})
+    answer_with(server, answer)
     with pytest.raises(DataError, match=f"^[^\n]*the download failed [^\n]*{message}[^\n]*$"):
         download_davis(tmp_path / "data", server.url)
 
 
 @pytest.mark.parametrize("length", ["many", "-5", "1e3", ""])
 def test_a_length_that_is_no_number_is_not_believed(server, archive, tmp_path, length):
-    def answer(handler):
-        handler.send_response(200)
-        handler.send_header("Content-Length", length)
-        handler.end_headers()
-        handler.wfile.write(archive.read_bytes())
-
-    server.RequestHandlerClass = type("Handler", (Odd,), {"asked": [], "answer": answer})
+    answer_with(server, lambda handler: send(handler, 200, archive.read_bytes(), Content_Length=length))
     assert download_davis(tmp_path / "data", server.url).all_sequences() == ["ant", "bee", "cow"]
 
 
 @pytest.mark.parametrize("header", ["bytes 0-99/100", "bytes 7-99/100", "bytes */3"])
 def test_parts_of_different_files_are_not_put_together(server, tmp_path, header):
-    def answer(handler):
-        handler.send_response(206 if "*" not in header else 416)
-        handler.send_header("Content-Range", header)
-        handler.send_header("Content-Length", "0")
-        handler.end_headers()
-
-    server.RequestHandlerClass = type("Handler", (Odd,), {"asked": [], "answer": answer})
+    status = 206 if "*" not in header else 416
+    answer_with(server, lambda handler: send(handler, status, Content_Range=header, Content_Length=0))
     part = tmp_path / "DAVIS-data.zip.part"
     part.write_bytes(b"12345")
     with pytest.raises(DataError, match=r"\.part: holds 5 bytes, but the server answers .*Delete the file"):
@@ -234,12 +190,7 @@ def test_a_bad_address_is_named(tmp_path, url):
 
 @pytest.mark.parametrize("end", ["DAVIS-data.zip?download=1", "..%2f..%2fevil.zip", "", "%00.zip"])
 def test_the_archive_is_kept_under_a_plain_name(server, archive, tmp_path, end):
-    def answer(handler):
-        handler.send_response(200)
-        handler.end_headers()
-        handler.wfile.write(archive.read_bytes())
-
-    server.RequestHandlerClass = type("Handler", (Odd,), {"asked": [], "answer": answer})
+    answer_with(server, lambda handler: send(handler, 200, archive.read_bytes()))
     folder = tmp_path / "a" / "data"
     download_davis(folder, server.url.replace("DAVIS-data.zip", end))
     assert len([path for path in tmp_path.rglob("*.zip") if path.parent == folder]) == 1
@@ -282,8 +233,11 @@ def zip_with(path, mode="w", **entries):
             zipped.writestr(name, content)
 
 
-def no_archive(path):
-    path.write_bytes(b"text")
+def link(path):
+    entry = zipfile.ZipInfo("DAVIS/link")
+    entry.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(path, "w") as zipped:
+        zipped.writestr(entry, "/etc")
 
 
 def rotten(path):
@@ -309,8 +263,10 @@ def unknown_method(path):
 
 
 BAD_ARCHIVES = {
-    "no archive": (no_archive, "not a whole zip"),
+    "no archive": (lambda path: path.write_bytes(b"text"), "not a whole zip"),
     "no entry": (zip_with, "no folder JPEGImages"),
+    "something else": (lambda path: zip_with(path, readme=b"hello"), "no folder JPEGImages"),
+    "a link": (link, "points outside the archive"),
     "rotten": (rotten, "not a whole zip"),
     "encrypted": (encrypted, "encrypted"),
     "an unknown method": (unknown_method, "not a whole zip.*compression"),

@@ -124,7 +124,7 @@ def test_no_state_file_a_folder_or_a_pipe_is_no_state(tmp_path):
 def test_a_folder_is_held_by_one(tmp_path):
     with (
         lock_folder(tmp_path / "run") as folder,
-        pytest.raises(FolderError, match="another run is writing there"),
+        pytest.raises(FolderError, match=f"{tmp_path}/run: another run is writing there.*RUN_DIR"),
         lock_folder(folder),
     ):
         pass

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from osvos_keras.errors import OsvosError
+from tests.checkpoint_files import message
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 EXAMPLES = int(100 * float(os.environ.get("OSVOS_FUZZ", "15")))
@@ -250,18 +251,13 @@ def test_conventions(tmp_path, content):
     accept("conventions", find_conventions, tmp_path / "a.weights.h5")
 
 
-def ckpt_bytes() -> bytes:
-    """MindSpore's format by hand: a tag, and a tensor of dimensions, type and content."""
-
-    def field(number: int, content: bytes) -> bytes:
-        return bytes([number << 3 | 2, len(content)]) + content
-
-    tensor = bytes([1 << 3, 2, 1 << 3, 3]) + field(2, b"Float32") + field(3, bytes(24))
-    return field(1, field(1, b"features.0.weight") + field(2, tensor))
+# MindSpore's format by hand: a tag, and a tensor of dimensions, type and content.
+TENSOR = bytes([1 << 3, 2, 1 << 3, 3]) + message(2, b"Float32") + message(3, bytes(24))
+CKPT = message(1, message(1, b"features.0.weight") + message(2, TENSOR))
 
 
 @fuzz
-@given(content=files(ckpt_bytes(), b"PK\x03\x04" + bytes(40), b"\x80\x02}q\x00."))
+@given(content=files(CKPT, b"PK\x03\x04" + bytes(40), b"\x80\x02}q\x00."))
 def test_checkpoints(tmp_path, content):
     from osvos_keras.convert.readers import read_checkpoint
 

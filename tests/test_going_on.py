@@ -22,8 +22,7 @@ def nothing_right_yet(monkeypatch):
 @pytest.mark.parametrize("key", EXERCISES)
 def test_a_borrowed_function_passes_its_check_and_says_so(key, capsys):
     exercise = EXERCISES[key]
-    name = exercise.check.split("(")[0].removeprefix("checks.")
-    borrowed = checks.borrow(getattr(checks, name))
+    borrowed = checks.borrow(getattr(checks, exercise.check_name))
     assert capsys.readouterr() == ("", "")
     exercise.run_check(borrowed)
     said = capsys.readouterr()

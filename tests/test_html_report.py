@@ -9,7 +9,6 @@ from osvos_keras.evaluation import evaluate_methods
 from osvos_keras.evaluation.folder import repeat_first_mask
 from osvos_keras.io.masks import write_mask
 from osvos_keras.report.html import write_html_report
-from tests.browser import open_browser
 from tests.conftest import write_sequence
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -37,12 +36,6 @@ def test_letters_of_a_picture_are_not_taken_for_a_missing_number(report, tmp_pat
     monkeypatch.setattr("osvos_keras.report.html._small_jpeg", lambda path: "/9j/NaNNaN==")
     path = write_html_report(scores, davis, tmp_path / "report.html", progress=False)
     assert path.read_text(encoding="utf-8").count('"/9j/NaNNaN=="') == 2 * 7
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with open_browser() as browser:
-        yield browser
 
 
 @pytest.fixture(params=[1280, 390])

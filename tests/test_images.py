@@ -149,21 +149,9 @@ BAD = {
     "a FIFO": (os.mkfifo, "f.png", "a pipe or a device, not a file"),
     "a broken link": (lambda path: path.symlink_to("nowhere"), "f.png", "no such file"),
     "text": (data(b"a note"), "f.jpg", "not an image but text.*'a note'"),
-    "a web page": (
-        data(b"<!DOCTYPE html>"),
-        "f.jpg",
-        "not an image but a web page",
-    ),
-    "Git LFS": (
-        data(b"version https://git-lfs.github.com/spec/v1"),
-        "f.jpg",
-        "git lfs pull",
-    ),
-    "bytes": (
-        data(b"\x00\x01\x02"),
-        "f.jpg",
-        "starts with the bytes 00 01 02",
-    ),
+    "a web page": (data(b"<!DOCTYPE html>"), "f.jpg", "not an image but a web page"),
+    "Git LFS": (data(b"version https://git-lfs.github.com/spec/v1"), "f.jpg", "git lfs pull"),
+    "bytes": (data(b"\x00\x01\x02"), "f.jpg", "starts with the bytes 00 01 02"),
     "truncated": (truncated, "f.png", "truncated.*Copy the file again"),
     "truncated JPEG": (truncated, "f.jpg", "truncated.*Copy the file again"),
     "bomb": (bomb, "f.png", "more than 89 million pixels"),
@@ -177,11 +165,7 @@ BAD = {
     "12 bits in 16, grey TIFF": (cv(deep(GREY, 16)), "f.tif", "lower half"),
     "12 bits in 16, colour": (cv(deep(COLOUR, 16)), "f.png", "lower half.*8-bit"),
     "8 bits in 16, colour": (cv(deep(COLOUR, 1)), "f.tif", "lower half"),
-    "float": (
-        cv(GREY.astype(np.float32) / 255),
-        "f.tif",
-        "floating-point.*8-bit",
-    ),
+    "float": (cv(GREY.astype(np.float32) / 255), "f.tif", "floating-point.*8-bit"),
     "32-bit": (cv(GREY.astype(np.int32)), "f.tif", "32-bit numbers"),
 }
 

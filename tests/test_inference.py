@@ -44,6 +44,10 @@ def all_logits(network, frames, settings=None, learned_area=0):
     return np.stack([found for _, found in predict_sequence(network, frames, settings, learned_area, False)])
 
 
+def read_all(folder):
+    return np.stack([read_annotation(path) for path in sorted(folder.iterdir())])
+
+
 def test_masks_are_whole_files_of_the_frames_own_size(network, tiny, tmp_path):
     folder = segment_sequence(network, tiny, "cow", tmp_path / "masks", InferenceConfig(24), progress=False)
     assert folder == tmp_path / "masks" / "cow"
@@ -56,7 +60,7 @@ def test_masks_are_whole_files_of_the_frames_own_size(network, tiny, tmp_path):
 
 def test_masks_are_where_the_logit_is_above_zero(network, tiny, tmp_path):
     folder = segment_sequence(network, tiny, "cow", tmp_path, progress=False)
-    found = [read_annotation(path) for path in sorted(folder.iterdir())]
+    found = read_all(folder)
     area = tiny.first("cow")[1].mean()
     frames = tiny.frames("cow")
     expected = [logits > 0 for _, logits in predict_sequence(network, frames, None, area, progress=False)]
@@ -176,8 +180,9 @@ def test_an_object_is_not_taken_to_have_shrunk_at_once(bright, tmp_path):
 
 def test_masks_of_a_sequence_take_the_first_annotation_for_the_size_that_was_learned(network, tiny, tmp_path):
     def masks(folder, settings=None, area=None):
-        folder = segment_sequence(network, tiny, "cow", tmp_path / folder, settings, area, progress=False)
-        return np.stack([read_annotation(path) for path in sorted(folder.iterdir())])
+        return read_all(
+            segment_sequence(network, tiny, "cow", tmp_path / folder, settings, area, progress=False)
+        )
 
     area = tiny.first("cow")[1].mean()
     np.testing.assert_array_equal(masks("default"), masks("given", InferenceConfig(), area))
@@ -253,14 +258,9 @@ def test_network_looks_at_frames_as_it_was_trained_unless_told_otherwise(network
     frame = tiny.first("cow")[0]
     assert predict_logits(model, frame)["fused"].shape == (20, 27)
     assert predict_logits(model, frame, 0)["fused"].shape == (45, 61)
-    masks = [
-        np.stack([read_annotation(path) for path in sorted(folder.iterdir())])
-        for folder in (
-            segment_sequence(model, tiny, "cow", tmp_path / "own", progress=False),
-            segment_sequence(network, tiny, "cow", tmp_path / "told", settings, progress=False),
-        )
-    ]
-    np.testing.assert_array_equal(*masks)
+    own = segment_sequence(model, tiny, "cow", tmp_path / "own", progress=False)
+    told = segment_sequence(network, tiny, "cow", tmp_path / "told", settings, progress=False)
+    np.testing.assert_array_equal(read_all(own), read_all(told))
 
 
 def test_compiled_network_is_kept_as_long_as_the_network_and_no_longer():

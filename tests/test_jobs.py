@@ -22,8 +22,7 @@ from osvos_keras.batch.cluster import CPU_COUNT
 from osvos_keras.batch.jobs import find_finished, plan_jobs, read_scores, run_job
 from osvos_keras.batch.notebooks import run_notebook
 from osvos_keras.davis import Davis
-from osvos_keras.errors import ConfigError, DataError, FolderError, NotebookError
-from osvos_keras.io.files import lock_folder
+from osvos_keras.errors import ConfigError, DataError, NotebookError
 from osvos_keras.io.masks import write_mask
 from osvos_keras.weights import find_weights
 from tests.batches import await_death, leave_results, write_notebook
@@ -162,23 +161,10 @@ def test_moved_run_and_data_stay_finished(finished, quick, given, tmp_path):
     assert find_finished(job) is not None
 
 
-def change_annotation(davis, job, quick):
-    path = davis.annotations("cow")[0]
-    write_mask(path, ~(davis.first("cow")[1]))
-
-
 def add_frame(davis, job, quick):
     for folder, suffix in (("JPEGImages", "jpg"), ("Annotations", "png")):
         path = davis.root / folder / "480p" / "cow"
         shutil.copy(path / f"00003.{suffix}", path / f"00004.{suffix}")
-
-
-def change_notebook(davis, job, quick):
-    quick.write_text(quick.read_text().replace("assert SEQUENCE", "assert  SEQUENCE"))
-
-
-def lose_mask(davis, job, quick):
-    (job.masks / "00000.png").unlink()
 
 
 def change_later_frame(davis, job, quick):
@@ -188,87 +174,43 @@ def change_later_frame(davis, job, quick):
     path.write_bytes(content)
 
 
-def lose_later_annotation(davis, job, quick):
-    davis.annotations("cow")[2].unlink()
+def replace_in(path, old, new):
+    path.write_text(path.read_text().replace(old, new))
 
 
-def change_scores(davis, job, quick):
-    """Another run of the notebook, by itself, left other results in the same place."""
-    job.scores.write_text('{"J_mean": 0.9}')
+CHANGES = {
+    "annotation": lambda davis, *_: write_mask(davis.annotations("cow")[0], ~(davis.first("cow")[1])),
+    "more frames": add_frame,
+    "notebook": lambda davis, job, quick: replace_in(quick, "assert SEQUENCE", "assert  SEQUENCE"),
+    "lost mask": lambda davis, job, quick: (job.masks / "00000.png").unlink(),
+    "later frame": change_later_frame,
+    "lost later annotation": lambda davis, *_: davis.annotations("cow")[2].unlink(),
+    # Another run of the notebook, by itself, left other results in the same place.
+    "scores": lambda davis, job, quick: job.scores.write_text('{"J_mean": 0.9}'),
+    "version": lambda davis, job, quick: replace_in(job.done, f'"{__version__}"', '"0.0"'),
+}
 
 
-def change_version(davis, job, quick):
-    job.done.write_text(job.done.read_text().replace(f'"{__version__}"', '"0.0"'))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        change_annotation,
-        add_frame,
-        change_notebook,
-        lose_mask,
-        change_later_frame,
-        lose_later_annotation,
-        change_scores,
-        change_version,
-    ],
-)
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_what_has_changed_is_not_finished(tiny, finished, quick, given, change):
     change(tiny, finished, quick)
     (job,) = plan_jobs(quick, "cow", given)
     assert find_finished(job) is None
 
 
-def empty(path):
-    path.write_text("")
-
-
-def truncate(path):
-    os.truncate(path, 10)
-
-
-def list_instead(path):
-    path.write_text("[1, 2]")
-
-
-def lose_keys(path):
-    path.write_text("{}")
-
-
-def strange_values(path):
-    path.write_text('{"made_with": [], "masks": {"a": null}, "scores": 3, "J_mean": "high"}')
-
-
-def encode_otherwise(path):
-    path.write_text(path.read_text(), encoding="utf-16")
-
-
-def nest(path):
-    path.write_text('{"made_with":' * 100_000)
-
-
-def folder_instead(path):
-    path.unlink()
-    (path / "inner").mkdir(parents=True)
-
-
-def fifo_instead(path):
-    path.unlink()
-    os.mkfifo(path)
-
-
-DAMAGES = [
-    empty,
-    truncate,
-    list_instead,
-    lose_keys,
-    strange_values,
-    encode_otherwise,
-    nest,
-    folder_instead,
-    fifo_instead,
-]
+DAMAGES = {
+    "empty": lambda path: path.write_text(""),
+    "truncated": lambda path: os.truncate(path, 10),
+    "a list": lambda path: path.write_text("[1, 2]"),
+    "no keys": lambda path: path.write_text("{}"),
+    "strange values": lambda path: path.write_text(
+        '{"made_with": [], "masks": {"a": null}, "scores": 3, "J_mean": "high"}'
+    ),
+    "another encoding": lambda path: path.write_text(path.read_text(), encoding="utf-16"),
+    "nested": lambda path: path.write_text('{"made_with":' * 100_000),
+    "a folder": lambda path: (path.unlink(), (path / "inner").mkdir(parents=True)),
+    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+}
 
 
 @pytest.mark.parametrize("name", ["done", "scores"])
@@ -281,11 +223,11 @@ def test_damaged_state_is_no_record_and_the_job_is_run_again(finished, monkeypat
         finished.scores.write_text(scores)
 
     monkeypatch.setattr("osvos_keras.batch.jobs.run_notebook", run_notebook)
-    damage(getattr(finished, name))
+    DAMAGES[damage](getattr(finished, name))
     assert find_finished(finished) is None
     assert run_job(finished) == {"J_mean": 0.5, "F_mean": 0.5} and find_finished(finished)
     aside = list(finished.done.parent.glob("quick_cow*-1.json"))
-    assert len(aside) == (damage in (folder_instead, fifo_instead))  # not deleted: it is not ours
+    assert len(aside) == (damage in ("a folder", "a pipe"))  # not deleted: it is not ours
 
 
 def test_scores_that_are_no_numbers_are_left_out(finished):
@@ -318,17 +260,6 @@ def test_changed_parameter_or_weights_are_not_finished(finished, quick, given, t
         (job,) = plan_jobs("04_online_training", "cow", {**given, "WEIGHTS": str(weights)})
         records.append(job.made_with)
     assert records[0] != records[1]
-
-
-def test_folder_is_held_by_one_run_and_free_after_it(tmp_path):
-    code = f"from osvos_keras.io.files import lock_folder\nwith lock_folder({str(tmp_path)!r}): print('held')"
-    with (
-        lock_folder(tmp_path),
-        pytest.raises(FolderError, match=f"{tmp_path}: another run is writing there.*RUN_DIR"),
-        lock_folder(tmp_path),
-    ):
-        pass
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "held\n"
 
 
 def test_command_runs_every_sequence_reports_the_bad_one_and_goes_on(quick, given, capfd):

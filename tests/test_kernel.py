@@ -16,6 +16,7 @@ import pytest
 from osvos_keras.batch import kernel
 from osvos_keras.batch.notebooks import run_notebook
 from osvos_keras.io.paths import PROJECT
+from tests.batches import write_notebook
 
 CELL = """
 import sys, tempfile, time
@@ -30,13 +31,7 @@ print(sys.executable)
 
 @pytest.fixture
 def notebook(tmp_path):
-    cells = [
-        nbformat.v4.new_code_cell(f"RUN_DIR = {str(tmp_path)!r}", metadata={"tags": ["parameters"]}),
-        nbformat.v4.new_code_cell(CELL.strip()),
-    ]
-    path = tmp_path / "example.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
-    return path
+    return write_notebook(tmp_path / "example.ipynb", f"RUN_DIR = {str(tmp_path)!r}", CELL)
 
 
 @pytest.fixture

@@ -52,43 +52,12 @@ def test_a_saved_loss_keeps_its_balance():
     assert loss.balance == 0.5
 
 
-def test_pixels_are_counted_per_image_not_per_batch():
-    """A batch's loss is the mean of its images', however it is split over replicas."""
-    annotations = np.zeros((2, 8, 8, 1), bool)
-    annotations[0, :1], annotations[1, :7] = True, True
-    logits = random.normal(0, 1, annotations.shape).astype(np.float32)
-    loss = BalancedCrossEntropy()
-    halves = [float(loss(annotations[i : i + 1], logits[i : i + 1])) for i in range(2)]
-    np.testing.assert_allclose(loss(annotations, logits), np.mean(halves), rtol=1e-6)
-
-
-def test_means_the_same_at_every_resolution():
-    annotation = random.random((1, 6, 7, 1)) < 0.4
-    logits = random.normal(0, 1, annotation.shape).astype(np.float32)
-    larger = [np.repeat(np.repeat(x, 4, 1), 4, 2) for x in (annotation, logits)]
-    np.testing.assert_allclose(
-        BalancedCrossEntropy()(*larger), BalancedCrossEntropy()(annotation, logits), rtol=1e-6
-    )
-
-
-def test_object_and_background_weigh_the_same():
-    annotation = np.zeros((1, 10, 10, 1), np.uint8)
-    annotation[0, :1] = 1
-    logits = keras.Variable(np.zeros((1, 10, 10, 1), np.float32))
-    gradient = gradient_of(annotation, logits)
-    np.testing.assert_allclose(gradient[annotation == 1].sum(), -gradient[annotation == 0].sum(), rtol=1e-5)
-
-
-def gradient_of(annotation, logits):
-    with tf.GradientTape() as tape:
-        loss = BalancedCrossEntropy()(annotation, logits.value)
-    return tape.gradient(loss, logits.value).numpy()
-
-
 @pytest.mark.parametrize(("value", "direction"), [(0, 1), (1, -1)])
 def test_image_of_one_class_still_pushes_every_pixel(value, direction):
     logits = keras.Variable(np.zeros((1, 5, 4, 1), np.float32))
-    gradient = gradient_of(np.full(logits.shape, value), logits)
+    with tf.GradientTape() as tape:
+        loss = BalancedCrossEntropy()(np.full(logits.shape, value), logits.value)
+    gradient = tape.gradient(loss, logits.value)
     np.testing.assert_allclose(gradient, direction * EMPTY_AREA * 0.5 / 20, rtol=1e-4)
 
 

@@ -35,46 +35,66 @@ def with_alpha(colours, alpha, path):
     Image.fromarray(image).save(path)
 
 
-def turned(path):
+def turned(values, path):
     """Lies on its side, and says so."""
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(np.rot90(BYTES * 255).copy()).save(path, exif=exif)
+    Image.fromarray(np.rot90(values).copy()).save(path, exif=exif)
 
 
-RIGHT = {
-    "0 and 255": lambda path: Image.fromarray(BYTES * 255).save(path),
-    "0 and 1": lambda path: Image.fromarray(BYTES).save(path),
-    "1 bit": lambda path: Image.fromarray(MASK).save(path),
-    "16 bits": lambda path: Image.fromarray(BYTES.astype(np.uint16) * 65535).save(path),
-    "16 bits, 0 and 255": lambda path: Image.fromarray(BYTES.astype(np.uint16) * 255).save(path),
-    "16 bits, 0 and 1": lambda path: Image.fromarray(BYTES.astype(np.uint16)).save(path),
-    "16 bits a colour": lambda path: cv2.imwrite(str(path), np.dstack([BYTES.astype(np.uint16) * 65535] * 3)),
-    "palette": lambda path: palette(MASK, (0, 0, 0, 128, 0, 0), path),
-    "palette whose colour 0 is white": lambda path: palette(~MASK, (255, 255, 255, 0, 0, 0), path),
-    "palette with a transparent ground": lambda path: palette(
-        MASK, (0, 0, 0, 128, 0, 0), path, transparency=0
+def save(values, path, mode=None):
+    image = Image.fromarray(values)
+    (image.convert(mode) if mode else image).save(path)
+
+
+BLACK_AND_RED, WHITE_AND_BLACK = (0, 0, 0, 128, 0, 0), (255, 255, 255, 0, 0, 0)
+RIGHT = {  # how a mask (H, W) bool is written
+    "0 and 255": lambda mask, path: save(mask * np.uint8(255), path),
+    "0 and 1": lambda mask, path: save(mask * np.uint8(1), path),
+    "1 bit": save,
+    "16 bits": lambda mask, path: save(mask * np.uint16(65535), path),
+    "16 bits, 0 and 255": lambda mask, path: save(mask * np.uint16(255), path),
+    "16 bits, 0 and 1": lambda mask, path: save(mask * np.uint16(1), path),
+    "16 bits a colour": lambda mask, path: cv2.imwrite(str(path), np.dstack([mask * np.uint16(65535)] * 3)),
+    "palette": lambda mask, path: palette(mask, BLACK_AND_RED, path),
+    "palette whose colour 0 is white": lambda mask, path: palette(~mask, WHITE_AND_BLACK, path),
+    "palette with a transparent ground": lambda mask, path: palette(
+        mask, BLACK_AND_RED, path, transparency=0
     ),
-    "colour": lambda path: Image.fromarray(BYTES * 255).convert("RGB").save(path),
-    "opaque RGBA": lambda path: Image.fromarray(BYTES * 255).convert("RGBA").save(path),
-    "grey and alpha": lambda path: Image.fromarray(BYTES * 255).convert("LA").save(path),
-    "white paint on nothing": lambda path: with_alpha(BYTES * 255, BYTES * 255, path),
-    "turned by EXIF": turned,
+    "short palette, index 255": lambda mask, path: palette(mask * np.uint8(255), BLACK_AND_RED, path),
+    "colour": lambda mask, path: save(mask * np.uint8(255), path, "RGB"),
+    "opaque RGBA": lambda mask, path: save(mask * np.uint8(255), path, "RGBA"),
+    "grey and alpha": lambda mask, path: save(mask * np.uint8(255), path, "LA"),
+    "white paint on nothing": lambda mask, path: with_alpha(255 * mask, 255 * mask, path),
+    "turned by EXIF": lambda mask, path: turned(mask * np.uint8(255), path),
+}
+LENIENT = {  # what scores are computed of, though it is no annotation
+    "0 and 128": lambda mask, path: save(mask * np.uint8(128), path),
+    "one colour": lambda mask, path: save(mask[..., None] * np.array([200, 9, 0], np.uint8), path),
 }
 
 
-@pytest.mark.parametrize("write", RIGHT.values(), ids=RIGHT)
-def test_all_readers_agree_on_an_annotation(write, tmp_path):
-    path = tmp_path / "mask.png"
-    write(path)
-    for found in (
-        read_annotation(path),
-        read_mask(path),
-        load_annotation(str(path))[..., 0].numpy() == 1,  # the parent's training
-        read_objects(path, MASK.shape) == 1,
-        read_values(path) != 0,
-    ):
-        np.testing.assert_array_equal(found, MASK)
+KINDS = {"some": MASK, "empty": MASK & False, "full": MASK | True}
+WRITTEN = [(name, kind) for name in (*RIGHT, *LENIENT) for kind in KINDS]
+WRITTEN.remove(("16 bits a colour", "empty"))  # refused, as a dark picture is
+
+
+@pytest.mark.parametrize(("name", "kind"), WRITTEN)
+def test_all_readers_agree_on_a_mask_however_it_is_written(name, kind, tmp_path):
+    path, mask = tmp_path / "mask.png", KINDS[kind]
+    (RIGHT | LENIENT)[name](mask, path)
+    readers = [read_mask]
+    if name in RIGHT:
+        readers += [
+            read_annotation,
+            lambda path: load_annotation(str(path))[..., 0].numpy() == 1,  # the parent's training
+            lambda path: read_objects(path, MASK.shape) == 1,
+            lambda path: read_values(path) != 0,
+        ]
+    for read in readers:
+        found = read(path)
+        assert found.dtype == bool
+        np.testing.assert_array_equal(found, mask)
 
 
 def grey(values):
@@ -94,7 +114,7 @@ BAD = {
     ),
     "half transparent": (lambda path: with_alpha(BYTES * 255, BYTES * 99 + 9, path), "partly transparent"),
     "transparent object": (
-        lambda path: palette(MASK, (0, 0, 0, 128, 0, 0), path, transparency=1),
+        lambda path: palette(MASK, BLACK_AND_RED, path, transparency=1),
         "partly transparent",
     ),
     "8 bits in 16, colour": (
@@ -134,7 +154,7 @@ def test_maps_of_objects_come_back(tmp_path):
 
 def test_a_flipped_or_missing_byte_gives_a_mask_or_a_data_error(tmp_path):
     path = tmp_path / "mask.png"
-    palette(MASK, (0, 0, 0, 128, 0, 0), path, transparency=0)
+    palette(MASK, BLACK_AND_RED, path, transparency=0)
     content = path.read_bytes()
     rng = np.random.default_rng(0)
     for position in range(len(content)):

@@ -23,10 +23,6 @@ def expected(masks, davis):
     return evaluate(masks, davis, progress=False).per_frame
 
 
-def per_frame(masks, davis, **options):
-    return evaluate(masks, davis, progress=False, **options).per_frame
-
-
 @pytest.mark.parametrize(
     "inside", ["method", "method/method", "Annotations/480p", "480p", "Results/Segmentations/480p/osmn"]
 )
@@ -97,18 +93,14 @@ def test_a_jpeg_that_is_no_mask_is_named(masks, davis):
         evaluate(masks, davis, "cow", progress=False)
 
 
-def test_overlays_beside_the_masks_are_no_masks(masks, davis, expected):
+def test_overlays_and_hidden_files_beside_the_masks_are_no_masks(masks, davis, expected):
+    """As what a kill leaves half written, and what macOS leaves in archives."""
     for frame in davis.frames("cow"):
         shutil.copy(frame, masks / "cow")
-    pd.testing.assert_frame_equal(per_frame(masks, davis), expected)
-
-
-def test_hidden_files_are_no_masks(masks, davis, expected):
-    """What a kill leaves half written, and what macOS leaves in archives."""
     (masks / "cow" / ".tmp-123-00003.png").write_bytes(b"half")
     (masks / "cow" / "._00003.png").write_bytes(b"\0\5\26\7")
     (masks / "cow" / "Thumbs.db").write_bytes(b"\0")
-    pd.testing.assert_frame_equal(per_frame(masks, davis), expected)
+    pd.testing.assert_frame_equal(evaluate(masks, davis, progress=False).per_frame, expected)
 
 
 def test_a_fifo_is_no_mask(masks, davis):
@@ -137,19 +129,20 @@ def test_ctrl_c_ends_the_scoring_at_once(masks, davis):
     assert time.time() - float(done.stdout.split()[0]) < 4
 
 
-@pytest.mark.parametrize("kind", ["first annotation only", "two frames"])
-def test_a_sequence_with_nothing_to_score_is_left_out_by_name(masks, davis, expected, kind):
-    if kind == "two frames":
-        write_sequence(davis.root, "fly", frames=2)
-    else:
-        write_sequence(davis.root, "fly", frames=5)
-        for path in davis.annotations("fly")[1:]:
-            path.unlink()
+@pytest.mark.parametrize(
+    ("frames", "annotations", "message"), [(5, 1, ".*nothing to score"), (2, 2, "2 frames.*at least 3")]
+)
+def test_a_sequence_with_nothing_to_score_is_left_out_by_name(
+    masks, davis, expected, frames, annotations, message
+):
+    write_sequence(davis.root, "fly", frames=frames)
+    for path in davis.annotations("fly")[annotations:]:
+        path.unlink()
     scores = evaluate(masks, davis, "fly,bee,cow", progress=False)
     pd.testing.assert_frame_equal(scores.per_frame, expected)
     assert "fly" in scores.notes[0] and scores.notes[0].endswith("It is left out.")
     assert scores.arguments["sequences"] == ["bee", "cow"]
-    with pytest.raises(DataError, match=r"fly: .*(nothing to score|at least 3)"):
+    with pytest.raises(DataError, match=f"fly: {message}"):
         evaluate(repeat_first_mask(davis, ["fly"], masks), davis, "fly", progress=False)
 
 

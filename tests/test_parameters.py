@@ -5,12 +5,7 @@ import json
 import nbformat
 import pytest
 
-from osvos_keras.batch.parameters import (
-    check_parameters,
-    find_notebook,
-    inspect_parameters,
-    read_parameters,
-)
+from osvos_keras.batch.parameters import check_parameters, find_notebook, inspect_parameters, read_parameters
 from osvos_keras.cli.run import EXAMPLE
 from osvos_keras.errors import ConfigError, DataError, NotebookError
 from osvos_keras.io.literals import parse_pairs

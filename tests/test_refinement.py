@@ -6,6 +6,7 @@ import pytest
 
 from osvos_keras import refinement
 from osvos_keras.config import InferenceConfig
+from osvos_keras.metrics import region_similarity as overlap
 from osvos_keras.refinement import keep_near, reconcile, snap_contour
 
 BAND = InferenceConfig.snap_band
@@ -28,10 +29,6 @@ def unsure_within(pixels):
     logits[cv2.dilate(grown, kernel) > grown] = -0.8
     logits[cv2.erode(DISK.astype(np.uint8), kernel) > 0] = 4.6
     return logits.astype(np.float32)
-
-
-def overlap(a, b):
-    return (a & b).sum() / (a | b).sum()
 
 
 def test_contour_snaps_to_the_edge_of_the_picture(frame):

@@ -21,18 +21,19 @@ from osvos_keras.io.masks import read_mask
 from osvos_keras.plots.frames import read_cell
 from osvos_keras.report import command
 from osvos_keras.report.command import report_scores
+from tests.conftest import call_apart, contents, files_up_to
 
 
-def parse(*arguments):
+def run(*arguments):
     parser = argparse.ArgumentParser()
     add_evaluate_arguments(parser)
-    return parser.parse_args([str(argument) for argument in arguments])
+    run_evaluate(parser.parse_args([str(argument) for argument in arguments]))
 
 
 def test_the_command_writes_everything_beside_the_masks(masks, davis, tmp_path, capsys):
     (davis.root / "db_info.yml").write_text('{"sequences": [{"name": "bee", "attributes": ["OV"]}]}')
     (masks / "bee" / "00002.png").unlink()
-    run_evaluate(parse(masks, "--davis", davis.root, "--workers", 1, "--allow-missing"))
+    run(masks, "--davis", davis.root, "--workers", 1, "--allow-missing")
     text = capsys.readouterr().out
     assert "overall" in text
     assert "1 missing mask was scored as empty: bee/00002" in text
@@ -45,7 +46,7 @@ def test_the_command_writes_everything_beside_the_masks(masks, davis, tmp_path, 
 
 def test_the_command_compares_folders(masks, davis, tmp_path, capsys):
     other = repeat_first_mask(davis, "val", tmp_path / "run" / "masks")
-    run_evaluate(parse(masks, "--davis", davis.root, "--compare", other, "--out", tmp_path / "out"))
+    run(masks, "--davis", davis.root, "--compare", other, "--out", tmp_path / "out")
     assert "Side by side" in capsys.readouterr().out
     table = pd.read_csv(tmp_path / "out" / "comparison.csv", index_col="sequence")
     for name, folder in {"method": masks, "run": other}.items():  # `masks` is called after its run
@@ -78,10 +79,10 @@ def test_every_method_has_a_name(folders, names):
 def test_folders_that_cannot_be_used_are_found_before_the_work(masks, davis, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="nowhere: no such folder"):
-        run_evaluate(parse(tmp_path / "empty" / "nowhere", "--davis", davis.root))
+        run(tmp_path / "empty" / "nowhere", "--davis", davis.root)
     assert not (tmp_path / "empty").exists()
     with pytest.raises(OSError, match="--out"):
-        run_evaluate(parse(masks, "--davis", davis.root, "--out", tmp_path / "file"))
+        run(masks, "--davis", davis.root, "--out", tmp_path / "file")
 
 
 @pytest.mark.parametrize(
@@ -94,29 +95,29 @@ def test_methods_beside_each_other_keep_their_results_apart(masks, out, tmp_path
 def test_no_method_overwrites_the_results_of_another(masks, davis, tmp_path):
     other = repeat_first_mask(davis, "val", tmp_path / "other")
     for folder in (masks, other):
-        run_evaluate(parse(folder, "--davis", davis.root))
+        run(folder, "--davis", davis.root)
     for folder in (masks, other):
         saved = pd.read_csv(tmp_path / "evaluation" / folder.name / "global.csv")
         pd.testing.assert_frame_equal(saved, evaluate(folder, davis, progress=False).overall)
     out = tmp_path / "out"
-    run_evaluate(parse(masks, "--davis", davis.root, "--out", out))
-    before = {path: path.read_bytes() for path in out.rglob("*.*")}
+    run(masks, "--davis", davis.root, "--out", out)
+    before = contents(out)
     with pytest.raises(
         FolderError, match=rf"out: holds the results of other masks, {masks}\. Choose another"
     ):
-        run_evaluate(parse(other, "--davis", davis.root, "--out", out))
+        run(other, "--davis", davis.root, "--out", out)
     with pytest.raises(FolderError, match="holds the results of other masks"):
         evaluate(other, davis, progress=False).save(out)
-    assert {path: path.read_bytes() for path in out.rglob("*.*")} == before
-    run_evaluate(parse(masks, "--davis", davis.root, "--out", out, "--sequences", "cow"))  # its own
+    assert contents(out) == before
+    run(masks, "--davis", davis.root, "--out", out, "--sequences", "cow")  # its own
 
 
 def test_a_run_that_was_moved_may_be_scored_again(masks, davis, tmp_path):
     (tmp_path / "run").mkdir()
     masks.rename(tmp_path / "run" / "masks")
-    run_evaluate(parse(tmp_path / "run" / "masks", "--davis", davis.root))
+    run(tmp_path / "run" / "masks", "--davis", davis.root)
     (tmp_path / "run").rename(tmp_path / "moved")
-    run_evaluate(parse(tmp_path / "moved" / "masks", "--davis", davis.root))
+    run(tmp_path / "moved" / "masks", "--davis", davis.root)
 
 
 @pytest.mark.parametrize("record", ["[]", "{", '{"arguments": 3}', '{"arguments": {}}', "\0"])
@@ -137,36 +138,15 @@ def test_a_spoiled_record_is_no_record(masks, davis, tmp_path, record):
     ],
 )
 def test_arguments_are_checked_before_anything_heavy_is_imported(masks, davis, option, message):
-    code = (
-        "import sys\nfrom osvos_keras import cli\n"
-        "try: cli.main(sys.argv[1:])\n"
-        "except SystemExit as end: print(end)\n"
-        "assert not {'matplotlib', 'pandas', 'cv2', 'keras'} & set(sys.modules)"
-    )
-    command = [sys.executable, "-c", code, "evaluate", masks, "--davis", davis.root, *option]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert message in done.stdout
-    assert done.returncode == 0, done.stderr
+    said, modules = call_apart("evaluate", masks, "--davis", davis.root, *option)
+    assert message in said and not {"matplotlib", "pandas", "cv2", "keras"} & modules
 
 
 def test_a_full_disk_is_one_sentence(masks, davis, tmp_path):
     """Files of more than 20 kB cannot be written: the tables fit, the pictures do not."""
-    code = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
-        "from osvos_keras.cli import main; main(sys.argv[1:])"
-    )
-    command = [
-        sys.executable,
-        "-c",
-        code,
-        "evaluate",
-        masks,
-        "--davis",
-        davis.root,
-        "--out",
-        tmp_path / "out",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-m", "osvos_keras.cli", "evaluate", masks, "--davis", davis.root]
+    with files_up_to(20_000):
+        done = subprocess.run([*command, "--out", tmp_path / "out"], capture_output=True, text=True)
     assert done.returncode == 1
     assert re.search(
         r"osvos: error: .*cannot be written \(File too large; [\d,]+ bytes are free", done.stderr
@@ -185,43 +165,37 @@ def test_the_tables_are_there_before_what_takes_longer(later, masks, davis, tmp_
 
     monkeypatch.setattr(f"osvos_keras.report.command.{later}", look)
     with pytest.raises(KeyboardInterrupt):
-        run_evaluate(parse(masks, "--davis", davis.root, "--out", tmp_path / "out"))
+        run(masks, "--davis", davis.root, "--out", tmp_path / "out")
 
 
 def test_pictures_of_an_earlier_evaluation_do_not_stay_beside_new_tables(masks, davis, tmp_path):
     other, out = repeat_first_mask(davis, "val", tmp_path / "other"), tmp_path / "out"
-    run_evaluate(parse(masks, "--davis", davis.root, "--compare", other, "--out", out))
+    run(masks, "--davis", davis.root, "--compare", other, "--out", out)
     assert {"worst.png", "comparison.csv", "report.html"} <= {path.name for path in out.iterdir()}
     (out / "mine.png").write_text("a person's")
     record = json.loads((out / "evaluation.json").read_text())
     (tmp_path / "above.png").write_text("a person's")
     record["files"] += ["../above.png", "", 3]  # a record that someone changed
     (out / "evaluation.json").write_text(json.dumps(record))
-    run_evaluate(parse(masks, "--davis", davis.root, "--out", out, "--no-pictures"))
+    run(masks, "--davis", davis.root, "--out", out, "--no-pictures")
     tables = {"per_frame.csv", "per_sequence.csv", "global.csv", "attributes.csv"}
     assert {path.name for path in out.iterdir()} == tables | {"evaluation.json", "mine.png", "other"}
     assert (tmp_path / "above.png").is_file()
     (out / "report.html").write_text("a person's, under a name that was ours")
-    run_evaluate(parse(masks, "--davis", davis.root, "--out", out, "--no-pictures"))
+    run(masks, "--davis", davis.root, "--out", out, "--no-pictures")
     assert (out / "report.html").is_file()
 
 
 def test_tables_alone_need_no_matplotlib(masks, davis, tmp_path):
-    code = (
-        "import sys\nfrom osvos_keras.cli import main\n"
-        "try: main(sys.argv[1:])\n"
-        "except SystemExit as end: assert end.code == 0, end\n"
-        "assert not {'matplotlib', 'keras'} & set(sys.modules)"
-    )
-    command = [sys.executable, "-c", code, "evaluate", masks, "--davis", davis.root, "--no-pictures"]
-    done = subprocess.run([*command, "--out", tmp_path / "out"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    options = ("--davis", davis.root, "--no-pictures", "--out", tmp_path / "out")
+    status, modules = call_apart("evaluate", masks, *options)
+    assert status == 0 and not {"matplotlib", "keras"} & modules
 
 
 def test_t_and_the_pooled_numbers_have_columns_of_their_own(masks, davis, tmp_path, capsys):
     entries = [{"name": "bee", "attributes": [], "eval_t": True}, {"name": "cow", "attributes": []}]
     (davis.root / "db_info.yml").write_text(json.dumps({"sequences": entries}))
-    run_evaluate(parse(masks, "--davis", davis.root, "--out", tmp_path / "out", "--no-pictures", "--pooled"))
+    run(masks, "--davis", davis.root, "--out", tmp_path / "out", "--no-pictures", "--pooled")
     assert "Temporal stability T" in capsys.readouterr().out
     table = pd.read_csv(tmp_path / "out" / "per_sequence.csv", index_col="sequence")
     assert list(table) == [*STATISTICS, "T", "pooled_iou", "pooled_dice"]
@@ -235,9 +209,7 @@ def test_t_and_the_pooled_numbers_have_columns_of_their_own(masks, davis, tmp_pa
     for column in ("pooled_iou", "pooled_dice"):
         assert table[column].to_dict() == pytest.approx(scores[column].to_dict())
         assert overall[column][0] == pytest.approx(table[column].mean())
-    run_evaluate(
-        parse(masks, "--davis", davis.root, "--out", tmp_path / "out", "--no-pictures", "--no-stability")
-    )
+    run(masks, "--davis", davis.root, "--out", tmp_path / "out", "--no-pictures", "--no-stability")
     assert list(pd.read_csv(tmp_path / "out" / "global.csv")) == STATISTICS
 
 
@@ -260,7 +232,7 @@ def test_pictures_of_masks_with_other_habits_show_what_was_scored(masks, davis, 
     masks.rename(tmp_path / "inner")
     (tmp_path / "outer").mkdir()
     (tmp_path / "inner").rename(tmp_path / "outer" / "inner")
-    run_evaluate(parse(tmp_path / "outer", "--davis", davis.root, "--sequences", "cow"))
+    run(tmp_path / "outer", "--davis", davis.root, "--sequences", "cow")
     scores = evaluate(tmp_path / "outer", davis, "cow", progress=False)
     frame = davis.frames("cow")[5]
     _, mask, _ = read_cell(davis, tmp_path / "outer", frame, False, scores=scores)

@@ -27,7 +27,6 @@ from osvos_keras.batch.notebooks import COURSE, ONLINE
 from osvos_keras.evaluation import STATISTICS
 from osvos_keras.io.masks import write_mask
 from osvos_keras.io.paths import NOTEBOOKS, PROJECT
-from tests.browser import open_browser
 
 # A folder may be called so; nothing of it may be more than text on a page.
 HOSTILE = """<img src=x onerror="document.title='alive'"> | [a](b) `c` $d$ *e* {f}`g` &lt; 100% #1"""
@@ -139,13 +138,9 @@ def write_video(path: Path) -> Path:
     return path
 
 
-def read_pages(site: Path) -> dict[Path, BeautifulSoup]:
-    return {path: BeautifulSoup(path.read_text(), "html.parser") for path in sorted(site.rglob("*.html"))}
-
-
 @pytest.fixture(scope="module")
 def pages(site) -> dict[Path, BeautifulSoup]:
-    return read_pages(site)
+    return {path: BeautifulSoup(path.read_text(), "html.parser") for path in sorted(site.rglob("*.html"))}
 
 
 def test_every_page_is_there(site, pages):
@@ -193,16 +188,10 @@ def test_links_and_pictures_resolve(pages):
             if url.scheme in {"http", "https", "mailto", "data"}:
                 continue
             target = (path.parent / unquote(url.path)).resolve() if url.path else path
-            known = target.is_file() and (
-                not url.fragment or target.suffix != ".html" or has_anchor(pages[target], url.fragment)
-            )
-            if not known:
+            anchor = unquote(url.fragment) if target.suffix == ".html" else ""
+            if not target.is_file() or (anchor and not pages[target].find(id=anchor)):
                 broken.append(f"{path.name}: {tag}")
     assert broken == []
-
-
-def has_anchor(page: BeautifulSoup, fragment: str) -> bool:
-    return page.find(id=unquote(fragment)) is not None
 
 
 def test_nothing_is_loaded_from_elsewhere(site, pages):
@@ -349,12 +338,6 @@ def test_damaged_scores_are_one_sentence(tmp_path):
     assert result.returncode == 1
     assert f"{tmp_path / 'evaluation'}: its tables are no scores" in result.stderr
     assert "Traceback" not in result.stderr
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with open_browser() as context:
-        yield context
 
 
 def test_pages_load_on_a_phone(site, browser):

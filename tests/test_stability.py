@@ -5,13 +5,7 @@ import pytest
 
 from osvos_keras.evaluation.db_info import read_db_info
 from osvos_keras.evaluation.outlines import find_outline
-from osvos_keras.evaluation.stability import (
-    SCALE,
-    _align,
-    mean_of_costs,
-    pair_costs,
-    shape_contexts,
-)
+from osvos_keras.evaluation.stability import SCALE, _align, mean_of_costs, pair_costs, shape_contexts
 from osvos_keras.io.masks import read_annotation, read_mask
 
 # DAVIS's own results for OSVOS: T, and the cost of the first pair, of the first annotation and a mask.

@@ -14,11 +14,9 @@ from osvos_keras.io.records import read_record
 from osvos_keras.trained import WEIGHTS_FILE, load_finished, load_or_start
 from osvos_keras.training import train_online, train_parent
 from osvos_keras.weights import save_weights
-from tests.conftest import stop_at
+from tests.conftest import refuse, stop_at
 from tests.test_multi_host import small_network
-
-ONLINE = OnlineConfig(height=0, steps=6, seed=1)
-QUIET = {"policy": "float32", "progress": False, "chunk": 2}
+from tests.test_training import ONLINE, QUIET, weights_of
 
 
 @pytest.fixture(autouse=True)
@@ -28,15 +26,11 @@ def small(monkeypatch):
         monkeypatch.setattr(module, "build_osvos", small_network)
 
 
-def weights_of(model):
-    return np.concatenate([np.asarray(w).ravel() for w in model.weights])
-
-
 def test_finished_training_is_loaded_and_a_changed_setting_trains_again(tiny, tmp_path, monkeypatch, capsys):
     """What was finished is not lost: it is set aside whole, where the printed line says, with its reason."""
     first = train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
     with monkeypatch.context() as patch:
-        no_training(patch)
+        patch.setattr(keras.Model, "fit", refuse("trained"))
         again = train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
     np.testing.assert_array_equal(weights_of(first), weights_of(again))
     other = train_online(tiny, "cow", OnlineConfig(height=0, steps=6, seed=2), tmp_path, **QUIET)
@@ -44,16 +38,8 @@ def test_finished_training_is_loaded_and_a_changed_setting_trains_again(tiny, tm
     (aside,) = (tmp_path / "replaced").iterdir()
     assert {path.name for path in aside.iterdir()} == {WEIGHTS_FILE, "config.json", "history.csv"}
     said = f"{tmp_path}: another training was here (with another seed). It is set aside in {aside}."
-    assert said in printed(capsys)
+    assert said in capsys.readouterr().out
     np.testing.assert_array_equal(weights_of(load_finished(aside)), weights_of(first))
-
-
-def no_training(patch):
-    patch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("trained again"))
-
-
-def printed(capsys) -> str:
-    return capsys.readouterr().out
 
 
 def test_unfinished_training_with_other_settings_is_set_aside_too(tiny, tmp_path):
@@ -70,7 +56,7 @@ def test_the_same_starting_weights_at_another_path_are_the_same_training(tiny, t
     save_weights(small_network(seed=5), first)
     train_online(tiny, "cow", ONLINE, tmp_path / "run", weights=first, **QUIET)
     first.rename(second)
-    no_training(monkeypatch)
+    monkeypatch.setattr(keras.Model, "fit", refuse("trained"))
     train_online(tiny, "cow", ONLINE, tmp_path / "run", weights=second, **QUIET)
 
 
@@ -79,7 +65,7 @@ def test_automatic_precision_takes_what_was_finished_in_another_one(tiny, tmp_pa
     first = train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
     monkeypatch.setattr("osvos_keras.device._has_bfloat16", lambda: True)
     with monkeypatch.context() as patch:
-        no_training(patch)
+        patch.setattr(keras.Model, "fit", refuse("trained"))
         again = train_online(tiny, "cow", ONLINE, tmp_path, progress=False)
     np.testing.assert_array_equal(weights_of(again), weights_of(first))
     train_online(tiny, "cow", ONLINE, tmp_path, **{**QUIET, "policy": "mixed_bfloat16"})
@@ -142,4 +128,4 @@ def test_damaged_history_starts_anew(tiny, tmp_path, capsys, content):
             read_history(history)
     train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
     assert read_history(history)["step"].tolist() == [6]
-    assert ("It starts anew at step 4." in printed(capsys)) == (content is not None)
+    assert ("It starts anew at step 4." in capsys.readouterr().out) == (content is not None)

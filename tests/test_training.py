@@ -26,7 +26,7 @@ from osvos_keras.io.masks import write_mask
 from osvos_keras.model import build_osvos
 from osvos_keras.trained import WEIGHTS_FILE, load_finished
 from osvos_keras.training import train_online, train_parent
-from tests.conftest import stop_at, write_sequence
+from tests.conftest import interrupt, refuse, stop_at, write_sequence
 
 ONLINE = OnlineConfig(height=0, steps=6, seed=1)
 QUIET = {"policy": "float32", "progress": False, "chunk": 2}
@@ -38,13 +38,7 @@ def weights_of(model):
 
 
 def test_online_training_finds_the_object_in_later_frames(tiny, tmp_path):
-    model = train_online(
-        tiny,
-        "cow",
-        OnlineConfig(height=0, steps=40),
-        tmp_path,
-        **{**QUIET, "chunk": 10},
-    )
+    model = train_online(tiny, "cow", OnlineConfig(height=0, steps=40), tmp_path, **{**QUIET, "chunk": 10})
     history = read_history(tmp_path / "history.csv")
     assert history["step"].tolist() == [10, 20, 30, 40]
     assert history["fused_loss"].iloc[-1] < 0.5 * history["fused_loss"].iloc[0]
@@ -217,13 +211,9 @@ def test_kill_between_the_last_backup_and_the_weights(tiny, tmp_path, monkeypatc
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(fitting, "save_weights", interrupt)
         train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
-    monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(keras.Model, "fit", refuse("trained"))
     train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
     assert (tmp_path / WEIGHTS_FILE).is_file() and not (tmp_path / "backup").exists()
-
-
-def interrupt(*_):
-    raise KeyboardInterrupt
 
 
 # A process of its own, since it is killed; slow, so that the kill surely falls between the first
@@ -358,32 +348,5 @@ def test_run_folder_that_cannot_be_written(tiny, tmp_path):
         train_online(tiny, "cow", ONLINE, tmp_path / "file" / "run", **QUIET)
 
 
-@pytest.mark.parametrize("preset", ["mindspore", "paper"])
-@pytest.mark.parametrize("phase", ["parent", "online"])
-def test_published_presets_keep_the_papers_loss(phase, preset):
-    assert get_config(phase, preset).balance == 1
-
-
 def test_parent_steps_count_every_epoch_of_every_frame():
     assert ParentConfig(epochs=3, batch=4).count_steps(frames=10) == 8
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
-        ({"height": -1}, "height is -1"),
-        ({"steps": 0}, "steps is 0; it must be above zero"),
-        ({"window": -1}, "window is -1; it must not be negative"),
-        ({"balance": 2.0}, "balance is 2.0; it must lie between 0 and 1"),
-        ({"decay": "linear"}, "decay is 'linear'; choose from cosine, none"),
-    ],
-)
-def test_settings_out_of_range(changes, message):
-    with pytest.raises(ConfigError, match=message):
-        get_config("online", **changes)
-
-
-def test_unknown_preset_names_those_there_are():
-    with pytest.raises(ConfigError, match="PRESET is 'fast'; the presets are default, thorough,"):
-        get_config("online", "fast")

@@ -2,7 +2,6 @@
 
 import io
 import os
-import resource
 import socket
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from osvos_keras.trained import WEIGHTS_FILE
 from osvos_keras.training import train_online
 from osvos_keras.weights import find_weights, load_weights, save_state, save_weights
 from tests.checkpoint_files import write_mindspore
-from tests.conftest import stop_at
+from tests.conftest import files_up_to, stop_at
 
 BUNDLED_SHA256 = {
     "imagenet": "e927b4412b60fbbc1b645d454dcac92adcb717d10828df510ddfdae33090ed9f",
@@ -182,8 +181,7 @@ def test_keras_itself_loads_a_sealed_file(intact, tmp_path):
     for variable in (*model.variables, *model.optimizer.variables):
         variable.assign(keras.ops.zeros_like(variable))
     model.load_weights(tmp_path / "a.weights.h5")
-    for found, expected in zip(values_of(model), values, strict=True):
-        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_equal(values_of(model), values)
 
 
 @pytest.mark.parametrize("damage", ["flip", "zeros", "cut"])
@@ -225,13 +223,6 @@ def test_lost_state_of_an_optimizer_is_an_error(intact, tmp_path):
         file.copy("layers", other)
     with pytest.raises(WeightsError, match="Skipping variable loading for optimizer 'adam"):
         load_weights(model, tmp_path / "a.weights.h5")
-
-
-def test_damaged_weights_are_named(tmp_path):
-    path = tmp_path / "half.weights.h5"
-    path.write_bytes(find_weights("imagenet").read_bytes()[:100_000])
-    with pytest.raises(WeightsError, match=r"half\.weights\.h5: .*damaged"):
-        build_osvos(path)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -290,16 +281,10 @@ def test_changed_byte_of_a_backup_starts_the_training_over(tiny, tmp_path, capsy
 @pytest.mark.parametrize("what", ["backup", "finished"])
 def test_full_disk_is_one_error_that_names_the_folder(tiny, tmp_path, what):
     """The system's limit on the size of a file stands for it: the same error, at the same place."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     options = {**QUIET, "chunk": 1 if what == "backup" else 99}
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000_000, before[1]))
-    try:
-        with pytest.raises(
-            FolderError, match=rf"cannot be written .*bytes are free in {tmp_path}.*Make room"
-        ):
-            train_online(tiny, "cow", ONLINE, tmp_path, **options)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    found = rf"cannot be written .*bytes are free in {tmp_path}.*Make room"
+    with files_up_to(10_000_000), pytest.raises(FolderError, match=found):
+        train_online(tiny, "cow", ONLINE, tmp_path, **options)
     assert not list(tmp_path.rglob(".tmp-*")) and not (tmp_path / WEIGHTS_FILE).exists()
     train_online(tiny, "cow", ONLINE, tmp_path, **options)
     assert (tmp_path / WEIGHTS_FILE).is_file()

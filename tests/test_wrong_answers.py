@@ -10,24 +10,41 @@ from osvos_keras.course.checks.hints import first_hint
 from osvos_keras.errors import CheckError
 from tests.exercises import EXERCISES
 
+BEGINNINGS = {  # what the answers to an exercise have in common
+    "region-similarity": "union = (mask | annotation).sum()",
+    "warp": """
+        height, width = annotation.shape
+        y, x = np.mgrid[:height, :width]
+        (a0, a1, a2), (b0, b1, b2) = transform
+        old_x, old_y = a0 * x + a1 * y + a2, b0 * x + b1 * y + b2
+        """,
+    "prepare-frame": """
+        height, width = frame.shape[:2]
+        missing = [(0, -height % 16), (0, -width % 16), (0, 0)]
+        """,
+    "side-score": "window = features[y - 1 : y + 1, x - 1 : x + 1]",
+    "balanced-loss": """
+        share = annotations.mean(axis=(1, 2), keepdims=True)
+        entropy = np.logaddexp(0, np.where(annotations, -logits, logits))
+        """,
+    "contour-accuracy": """
+        radius = int(np.ceil(0.008 * np.hypot(*mask.shape)))
+        y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+        disk = (x**2 + y**2 <= radius**2).astype(np.uint8)
+        ours, theirs = outline(mask), outline(annotation)
+        """,
+    "mean-recall-decay": """
+        n, mean, recall = len(values), values.mean(), (values > 0.5).mean()
+        _, second, _, last, end = np.floor(np.linspace(0, n - 1, 5) + 0.5).astype(int)
+        """,
+    "read-failure": "missed, wrong = (annotation & ~mask).sum(), (mask & ~annotation).sum()",
+}
 WRONG = {
     "region-similarity": [
         ("return (mask & annotation).sum() / (mask.sum() + annotation.sum())", "counts twice"),
-        (
-            """
-            union = (mask | annotation).sum()
-            return 100 * (mask & annotation).sum() / union if union else 100.0
-            """,
-            "a percentage",
-        ),
-        (
-            """
-            union = (mask | annotation).sum()
-            return (mask & annotation).sum() // union if union else 1.0
-            """,
-            "cut off",
-        ),
-        ("print((mask & annotation).sum() / (mask | annotation).sum())", "lacks `return`"),
+        ("return 100 * (mask & annotation).sum() / union if union else 100.0", "a percentage"),
+        ("return (mask & annotation).sum() // union if union else 1.0", "cut off"),
+        ("print((mask & annotation).sum() / union)", "lacks `return`"),
         ("return (mask * annotation).sum() / max((mask ^ annotation).sum(), 1)", "where the two differ"),
         ("return (mask & annotation) / (mask | annotation)", None),
     ],
@@ -39,35 +56,12 @@ WRONG = {
     ],
     "warp": [
         (
-            """
-            height, width = annotation.shape
-            y, x = np.mgrid[:height, :width]
-            (a0, a1, a2), (b0, b1, b2) = transform
-            old_x = np.rint(a0 * x + a1 * y + a2).astype(int)
-            old_y = np.rint(b0 * x + b1 * y + b2).astype(int)
-            return annotation[old_y, old_x]
-            """,
+            "return annotation[np.rint(old_y).astype(int), np.rint(old_x).astype(int)]",
             "looked up as they are",
         ),
+        ("return annotation[reflect(old_y, height), reflect(old_x, width)]", "fractions"),
         (
-            """
-            height, width = annotation.shape
-            y, x = np.mgrid[:height, :width]
-            (a0, a1, a2), (b0, b1, b2) = transform
-            old_x, old_y = a0 * x + a1 * y + a2, b0 * x + b1 * y + b2
-            return annotation[reflect(old_y, height), reflect(old_x, width)]
-            """,
-            "fractions",
-        ),
-        (
-            """
-            height, width = annotation.shape
-            y, x = np.mgrid[:height, :width]
-            (a0, a1, a2), (b0, b1, b2) = transform
-            old_x = (a0 * x + a1 * y + a2).astype(int)
-            old_y = (b0 * x + b1 * y + b2).astype(int)
-            return annotation[reflect(old_y, height), reflect(old_x, width)]
-            """,
+            "return annotation[reflect(old_y.astype(int), height), reflect(old_x.astype(int), width)]",
             "rounded down",
         ),
     ],
@@ -103,20 +97,9 @@ WRONG = {
         ),
     ],
     "prepare-frame": [
+        ("return np.pad(frame[..., ::-1] / 255, missing)", "divided by 255"),
         (
-            """
-            frame = frame[..., ::-1] / 255
-            height, width = frame.shape[:2]
-            return np.pad(frame, [(0, -height % 16), (0, -width % 16), (0, 0)])
-            """,
-            "divided by 255",
-        ),
-        (
-            """
-            height, width = frame.shape[:2]
-            centred = frame[..., ::-1] - np.array(IMAGENET_MEANS).astype(np.uint8)
-            return np.pad(centred, [(0, -height % 16), (0, -width % 16), (0, 0)])
-            """,
+            "return np.pad(frame[..., ::-1] - np.array(IMAGENET_MEANS).astype(np.uint8), missing)",
             "starts again at 255",
         ),
         (
@@ -129,7 +112,6 @@ WRONG = {
         ),
         (
             """
-            height, width = frame.shape[:2]
             centred = frame[..., ::-1] - np.array(IMAGENET_MEANS)
             return np.pad(centred, [(0, height % 16), (0, width % 16), (0, 0)])
             """,
@@ -139,7 +121,6 @@ WRONG = {
     "side-score": [
         (
             """
-            window = features[y - 1 : y + 1, x - 1 : x + 1]
             values = np.einsum("ijc,ijcd->d", window, prep_kernel[:2, :2]) + prep_bias
             return values @ score_kernel[0, 0] + score_bias
             """,
@@ -147,7 +128,6 @@ WRONG = {
         ),
         (
             """
-            window = features[y - 1 : y + 1, x - 1 : x + 1]
             values = np.einsum("ijc,ijcd->d", window, prep_kernel) + prep_bias
             return values @ score_kernel[0, 0] + score_bias
             """,
@@ -196,38 +176,24 @@ WRONG = {
     "balanced-loss": [
         (
             """
-            positives = annotations.sum(axis=(1, 2), keepdims=True)
-            total = annotations[0].size
-            weight = np.where(annotations, total / (2 * positives), total / (2 * (total - positives)))
-            return (weight * np.logaddexp(0, np.where(annotations, -logits, logits))).mean(axis=(1, 2))
+            weight = np.where(annotations, 1 / (2 * share), 1 / (2 * (1 - share)))
+            return (weight * entropy).mean(axis=(1, 2))
             """,
             "class weights",
         ),
         (
-            """
-            share = annotations.mean(axis=(1, 2), keepdims=True)
-            entropy = np.logaddexp(0, -logits)
-            return (np.where(annotations, 1 - share, share) * entropy).mean(axis=(1, 2))
-            """,
+            "return (np.where(annotations, 1 - share, share) * np.logaddexp(0, -logits)).mean(axis=(1, 2))",
             "every pixel has the term",
         ),
         (
             """
-            share = annotations.mean(axis=(1, 2), keepdims=True)
             p = np.clip(1 / (1 + np.exp(-logits)), 1e-7, 1 - 1e-7)
             entropy = -np.where(annotations, np.log(p), np.log(1 - p))
             return (np.where(annotations, 1 - share, share) * entropy).mean(axis=(1, 2))
             """,
             "probabilities are clipped",
         ),
-        (
-            """
-            share = annotations.mean(axis=(1, 2), keepdims=True)
-            entropy = np.logaddexp(0, np.where(annotations, -logits, logits))
-            return -(np.where(annotations, 1 - share, share) * entropy).mean(axis=(1, 2))
-            """,
-            "the sign",
-        ),
+        ("return -(np.where(annotations, 1 - share, share) * entropy).mean(axis=(1, 2))", "the sign"),
     ],
     "cosine-rate": [
         ("return highest * np.cos(np.pi * step / steps / 2) ** 2 / 2", "halved twice"),
@@ -264,10 +230,6 @@ WRONG = {
     "contour-accuracy": [
         (
             """
-            radius = int(np.ceil(0.008 * np.hypot(*mask.shape)))
-            y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-            disk = (x**2 + y**2 <= radius**2).astype(np.uint8)
-            ours, theirs = outline(mask), outline(annotation)
             precision = (cv2.dilate(theirs.astype(np.uint8), disk) & ours).sum() / theirs.sum()
             recall = (cv2.dilate(ours.astype(np.uint8), disk) & theirs).sum() / ours.sum()
             return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
@@ -276,10 +238,8 @@ WRONG = {
         ),
         (
             """
-            radius = int(np.ceil(0.008 * np.hypot(*mask.shape)))
             disk = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
-            ours = cv2.dilate(outline(mask).astype(np.uint8), disk)
-            theirs = cv2.dilate(outline(annotation).astype(np.uint8), disk)
+            ours, theirs = (cv2.dilate(one.astype(np.uint8), disk) for one in (ours, theirs))
             precision, recall = (ours & theirs).sum() / ours.sum(), (ours & theirs).sum() / theirs.sum()
             return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
             """,
@@ -287,10 +247,6 @@ WRONG = {
         ),
         (
             """
-            radius = int(np.ceil(0.008 * np.hypot(*mask.shape)))
-            y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-            disk = (x**2 + y**2 <= radius**2).astype(np.uint8)
-            ours, theirs = outline(mask), outline(annotation)
             precision = cv2.dilate(theirs.astype(np.uint8), disk)[ours].mean()
             recall = cv2.dilate(ours.astype(np.uint8), disk)[theirs].mean()
             return 200 * precision * recall / (precision + recall) if precision + recall else 0.0
@@ -299,59 +255,21 @@ WRONG = {
         ),
     ],
     "mean-recall-decay": [
+        ("return mean, recall, values[: n // 4].mean() - values[-(n // 4) :].mean()", "n // 4"),
+        ("return mean, recall, values[: n // 4].mean() - values[3 * n // 4 :].mean()", "3n // 4"),
+        ("return mean, recall, values[:second].mean() - values[last:end].mean()", "lacks its last frame"),
         (
-            """
-            n = len(values)
-            return values.mean(), (values > 0.5).mean(), values[: n // 4].mean() - values[-(n // 4) :].mean()
-            """,
-            "n // 4",
-        ),
-        (
-            """
-            n = len(values)
-            return values.mean(), (values > 0.5).mean(), values[: n // 4].mean() - values[3 * n // 4 :].mean()
-            """,
-            "3n // 4",
-        ),
-        (
-            """
-            borders = np.floor(np.linspace(0, len(values) - 1, 5) + 0.5).astype(int)
-            quarters = [values[a:b].mean() for a, b in pairwise(borders)]
-            return values.mean(), (values > 0.5).mean(), quarters[0] - quarters[3]
-            """,
-            "lacks its last frame",
-        ),
-        (
-            """
-            borders = np.floor(np.linspace(0, len(values) - 1, 5) + 0.5).astype(int)
-            quarters = [values[a : b + 1].mean() for a, b in pairwise(borders)]
-            return values.mean(), 100 * (values > 0.5).mean(), quarters[0] - quarters[3]
-            """,
+            "return mean, 100 * recall, values[: second + 1].mean() - values[last : end + 1].mean()",
             "recall is a percentage",
         ),
     ],
     "read-failure": [
+        ("return 100 * missed / max(annotation.sum(), 1), 100 * wrong / max(mask.sum(), 1)", "a percentage"),
         (
-            """
-            missed, wrong = (annotation & ~mask).sum(), (mask & ~annotation).sum()
-            return 100 * missed / max(annotation.sum(), 1), 100 * wrong / max(mask.sum(), 1)
-            """,
-            "a percentage",
-        ),
-        (
-            """
-            missed, wrong = (annotation & ~mask).sum(), (mask & ~annotation).sum()
-            return missed / max(mask.sum(), 1), wrong / max(annotation.sum(), 1)
-            """,
+            "return missed / max(mask.sum(), 1), wrong / max(annotation.sum(), 1)",
             "denominators are exchanged",
         ),
-        (
-            """
-            missed, wrong = (annotation & ~mask).sum(), (mask & ~annotation).sum()
-            return missed / (missed + wrong), wrong / (missed + wrong)
-            """,
-            "missed or wrong",
-        ),
+        ("return missed / (missed + wrong), wrong / (missed + wrong)", "missed or wrong"),
     ],
 }
 ANSWERS = [
@@ -364,7 +282,7 @@ ANSWERS = [
 @pytest.mark.parametrize(("key", "body", "said"), ANSWERS)
 def test_a_wrong_answer_gets_its_input_and_its_mistake_or_a_hint(key, body, said):
     exercise = EXERCISES[key]
-    student = exercise.answer(body)
+    student = exercise.answer(BEGINNINGS.get(key, ""), body)
     with pytest.raises(CheckError) as caught:
         exercise.run_check(student)
     lines = str(caught.value).splitlines()
