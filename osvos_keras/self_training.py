@@ -74,7 +74,7 @@ def _write_surest(
 ) -> dict[Path, Path]:
     """Write the surest mask of each part of the sequence; return its file by its frame.
 
-    Frames of another size cannot be learned beside the annotated ones. Those need no mask of the network.
+    Annotated frames are left out, and frames of another size, which cannot be learned beside them.
     """
     learned_area = max(annotation.mean() for _, annotation in pairs)
     size, annotated = pairs[0][1].shape, {frame.tobytes() for frame, _ in pairs}
