@@ -21,6 +21,14 @@ from osvos_keras.io.files import write_csv
 from osvos_keras.weights import load_weights, save_state, set_aside
 
 
+def _is_due(step: int, last: int, every: int) -> bool:
+    """Whether a multiple of `every` lies after `last`, up to `step`.
+
+    Steps need not meet the multiples: a call may have several, and a resumed training begins anywhere.
+    """
+    return step // every > last // every
+
+
 class Backup(keras.callbacks.Callback):
     """Every `every` steps, the weights and the optimizer's state into `folder`.
 
@@ -56,7 +64,7 @@ class Backup(keras.callbacks.Callback):
         step = count_steps(self.model)
         if not math.isfinite(logs["loss"]):
             raise TrainingError(f"the loss is {logs['loss']} at step {step}. Lower the learning rate.")
-        if step // self.every > self.last // self.every:
+        if _is_due(step, self.last, self.every):
             self.save(self.model)
             self.last = step
 
@@ -109,7 +117,7 @@ class History(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         step = count_steps(self.model)
-        if step // self.every > self.last // self.every:
+        if _is_due(step, self.last, self.every):
             self._add_row(step, logs)
 
     def on_train_end(self, logs=None):

@@ -1,4 +1,4 @@
-"""Several objects in one sequence: a network each, merged per pixel, in DAVIS 2017's files.
+"""The objects of a sequence: a network each; several are merged per pixel, in DAVIS 2017's files.
 
 A map of objects is (H, W) uint8: 0 is background, 1…N are the objects.
 """

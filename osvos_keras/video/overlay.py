@@ -68,7 +68,8 @@ def write_overlays(clip: Clip, masks: Path, out: str | Path, progress: bool = Tr
     """Write the overlay video `out` (WebM), and beside it the GIF and the contact sheet (PNG).
 
     The video has the clip's size and times. The GIF has at most 480 pixels of width and 12 frames per second.
-    They are written by `write_once`; the three paths are returned.
+    They are written by `write_once`: what an earlier call wrote from the same masks stays, any other file is
+    renamed, with a VideoWarning. The three paths are returned.
     """
     files = overlay_files(out)
     write_once(clip, masks, "overlays", files, partial(_write, clip, masks, progress))
