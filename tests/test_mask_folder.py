@@ -117,7 +117,8 @@ def test_ctrl_c_ends_the_scoring_at_once(masks, davis):
         "import os, signal, sys, time; from osvos_keras.evaluation import objects\n"
         "from osvos_keras.davis import Davis; from osvos_keras.evaluation import evaluate\n"
         "def read(path):\n"
-        "    print(time.time(), flush=True); os.kill(os.getpid(), signal.SIGINT); time.sleep(1)\n"
+        "    os.write(1, b'%.2f\\n' % time.time())  # one write: two threads' lines stay apart\n"
+        "    os.kill(os.getpid(), signal.SIGINT); time.sleep(1)\n"
         "objects.read_any_mask = read\n"
         "evaluate(sys.argv[1], Davis(sys.argv[2]), 'cow,bee', workers=2, progress=False)\n"
     )
