@@ -7,6 +7,7 @@ JAX's coordinator, in rank 0, watches all processes: when one is gone, it ends t
 
 import hashlib
 import json
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,6 +117,8 @@ def join(address: str, world_size: int, rank: int, wait: int = 300) -> Processes
     import jax
     import tensorflow as tf
 
+    if rank == 0:
+        _check_port(address)
     tf.config.set_visible_devices([], "GPU")  # TensorFlow only reads files here; the memory is JAX's
     jax.config.update("jax_enable_preemption_service", False)  # it would keep SIGTERM from ending a process
     options = {"initialization_timeout": wait, "heartbeat_timeout_seconds": HEARTBEAT}
@@ -129,6 +132,17 @@ def join(address: str, world_size: int, rank: int, wait: int = 300) -> Processes
         )
     # The pipeline makes each process's rows itself; Keras would have each decode every frame.
     return Processes(rank, world_size, keras.distribution.DataParallel(auto_shard_dataset=False))
+
+
+def _check_port(address: str) -> None:
+    """See that nothing listens there yet: JAX would end with an error, or crash."""
+    try:
+        socket.create_server(("", int(address.rpartition(":")[2]))).close()
+    except OSError as error:
+        raise ClusterError(
+            f"{address}: this process cannot listen there ({error.strerror}). Start the command on every "
+            "machine with a free port."
+        ) from error
 
 
 def _state(model: keras.Model) -> list:

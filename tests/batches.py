@@ -89,7 +89,7 @@ class Driver:
 
 def await_death(processes: Iterable[psutil.Process]) -> None:
     """All end of their own accord, or fail."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while lingering := [process for process in processes if is_alive(process)]:
         assert time.monotonic() < deadline, lingering
         time.sleep(0.02)

@@ -26,7 +26,12 @@ from tests.browser import open_browser
 # Tests that a shell runs in the background ignore Ctrl-C, and the processes that they start would too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-hypothesis.settings.register_profile("quiet", deadline=None, database=None)  # the same under any load
+hypothesis.settings.register_profile(
+    "quiet",
+    deadline=None,
+    database=None,
+    derandomize=True,  # the same under any load, and in every run
+)
 hypothesis.settings.load_profile("quiet")
 
 SHARED = PROJECT.parent / "shared"
@@ -107,13 +112,19 @@ def refuse(what: str):
 
 @contextmanager
 def files_up_to(size: int):
-    """No file can grow beyond so many bytes, here and in processes that are started: as on a full disk."""
+    """No file can grow beyond so many bytes, here and in processes that are started: as on a full disk.
+
+    Nothing is compiled meanwhile: Python 3.11 leaves cut files in `__pycache__`, and cannot read them later.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "dont_write_bytecode", True)
+        patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture(autouse=True)

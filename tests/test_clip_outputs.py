@@ -269,7 +269,10 @@ from osvos_keras import callbacks, model, weights
 from pathlib import Path
 model.WIDTH, weights.BUNDLED = int(sys.argv[1]), Path(sys.argv[2])
 save = callbacks.History.on_train_batch_end
-callbacks.History.on_train_batch_end = lambda *given, **more: time.sleep(0.3) or save(*given, **more)
+def wait(self, *given, **more):
+    time.sleep(600 if int(self.model.optimizer.iterations) == 6 else 0.3)  # the bar shows the steps before
+    save(self, *given, **more)
+callbacks.History.on_train_batch_end = wait
 from osvos_keras.cli import main
 main(sys.argv[3:])
 """

@@ -52,6 +52,15 @@ def test_a_course_folder_is_never_overwritten(course, tmp_path):
     assert len(list(tmp_path.rglob("*"))) == 1
 
 
+@pytest.mark.parametrize("path", ["in/ada_00_start_here.ipynb", r"in\ada_00_start_here.ipynb"])
+def test_a_submission_names_its_student(course, path):
+    from traitlets.config import PyFileConfigLoader
+
+    config = PyFileConfigLoader("nbgrader_config.py", path=str(course)).load_config()
+    found = re.match(config.FileNameCollectorPlugin.named_regexp, path)
+    assert found.groupdict() == {"student_id": "ada", "file_id": ASSIGNMENT}
+
+
 def generate(course: Path) -> nbformat.NotebookNode:
     """`nbgrader generate_assignment` with the folder's settings, in this process."""
     from nbgrader.apps import NbGraderAPI

@@ -95,7 +95,7 @@ def kernel_is_ready(lab):
     try:
         with urllib.request.urlopen(f"{lab.address}/api/kernels?token={lab.token}", timeout=30) as answer:
             return any(k["connections"] and k["execution_state"] == "idle" for k in json.load(answer))
-    except urllib.error.HTTPError:  # 500: the server counts a kernel that it is still starting
+    except OSError:  # HTTP 500: the server counts a kernel that it is still starting
         return False
 
 

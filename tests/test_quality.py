@@ -8,7 +8,7 @@ import pytest
 from osvos_keras.batch.notebooks import run_notebook
 from osvos_keras.davis import Davis
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 def scores_of(davis: Davis, sequence: str, folder) -> dict:

@@ -21,9 +21,9 @@ def test_loads(path):
     assert callable(runpy.run_path(str(PROJECT / path))["main"])
 
 
-@pytest.mark.parametrize("path", (PROJECT / "tests/benchmarks").glob("*.py"), ids=lambda path: path.stem)
-def test_a_benchmark_loads(path):
-    importlib.import_module(f"tests.benchmarks.{path.stem}")
+@pytest.mark.parametrize("name", sorted(path.stem for path in (PROJECT / "tests/benchmarks").glob("*.py")))
+def test_a_benchmark_loads(name):
+    importlib.import_module(f"tests.benchmarks.{name}")
 
 
 def test_the_sample_is_what_its_page_says(tmp_path):

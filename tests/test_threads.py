@@ -44,13 +44,13 @@ def test_an_error_of_a_task_is_raised_in_its_place():
 
 
 def test_what_has_not_begun_is_cancelled_when_the_pool_closes():
-    begun, go = [], threading.Event()
+    begun, closed = [], threading.Event()
 
     def work(n):
         begun.append(n)
-        go.wait(10)
+        assert closed.wait(60)
 
     with worker_threads() as pool:
         futures = [pool.submit(work, n) for n in range(100)]
-        threading.Timer(0.1, go.set).start()
+        futures[-1].add_done_callback(lambda _: closed.set())
     assert len(begun) < 100 and futures[-1].cancelled()

@@ -216,40 +216,41 @@ def test_kill_between_the_last_backup_and_the_weights(tiny, tmp_path, monkeypatc
     assert (tmp_path / WEIGHTS_FILE).is_file() and not (tmp_path / "backup").exists()
 
 
-# A process of its own, since it is killed; slow, so that the kill surely falls between the first
-# backup and the end.
+# A process of its own, since it is killed: in its third step, after the first backup, if it is told to wait.
 KILLED = """
 import sys, time
+from pathlib import Path
 import keras, tensorflow as tf
 from osvos_keras.config import OnlineConfig
 from osvos_keras.davis import Davis
 from osvos_keras.training import train_online
 tf.config.experimental.enable_op_determinism()
-class Slow(keras.callbacks.Callback):
+class Wait(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
-        time.sleep(float(sys.argv[3]))
+        if len(sys.argv) > 3 and int(self.model.optimizer.iterations) == 3:
+            Path(sys.argv[3]).touch()
+            time.sleep(600)
 train_online(Davis(sys.argv[1]), "cow", OnlineConfig(height=0, steps=8, seed=1), sys.argv[2],
-             policy="float32", progress=False, chunk=2, callbacks=[Slow()])
+             policy="float32", progress=False, chunk=2, callbacks=[Wait()])
 """
 
 
-def start_training(davis, folder, seconds_a_step):
-    command = [sys.executable, "-c", KILLED, str(davis.root), str(folder), str(seconds_a_step)]
+def start_training(davis, folder, *waiting):
+    command = [sys.executable, "-c", KILLED, davis.root, folder, *waiting]
     return subprocess.Popen(command, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
 
 
 def test_killed_training_ends_with_the_weights_of_an_undisturbed_one(tiny, tmp_path):
-    assert start_training(tiny, tmp_path / "whole", 0).wait() == 0
-    process = start_training(tiny, tmp_path / "killed", 1.0)
-    backup = tmp_path / "killed" / "backup" / "latest.weights.h5"
-    deadline = time.monotonic() + 120
-    while not backup.is_file() and time.monotonic() < deadline:
+    assert start_training(tiny, tmp_path / "whole").wait() == 0
+    process = start_training(tiny, tmp_path / "killed", tmp_path / "waiting")
+    while not (tmp_path / "waiting").exists():
+        assert process.poll() is None
         time.sleep(0.05)
-    time.sleep(1.3)  # into the next chunk
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert backup.is_file() and not (tmp_path / "killed" / WEIGHTS_FILE).exists()
-    assert start_training(tiny, tmp_path / "killed", 0).wait() == 0
+    assert (tmp_path / "killed" / "backup" / "latest.weights.h5").is_file()
+    assert not (tmp_path / "killed" / WEIGHTS_FILE).exists()
+    assert start_training(tiny, tmp_path / "killed").wait() == 0
     whole, killed = (weights_of(load_finished(tmp_path / name)) for name in ("whole", "killed"))
     np.testing.assert_array_equal(killed, whole)
     assert read_history(tmp_path / "killed" / "history.csv")["step"].tolist() == [2, 4, 6, 8]

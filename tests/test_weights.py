@@ -74,7 +74,7 @@ def test_without_bundle_and_network_an_error_comes_within_seconds(silent_server,
     start = time.monotonic()
     with pytest.raises(WeightsError, match=r"bundled VGG16 weights are missing and the download failed"):
         build_osvos("imagenet")
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 60
     assert socket.getdefaulttimeout() is None
 
 

@@ -30,7 +30,7 @@ c.Execute.timeout = 1200
 # Grading runs the exercises, the checks and the cells that they need. To run every cell, delete this line.
 c.Execute.skip_cells_with_tag = "{NOT_GRADED}"
 # `nbgrader zip_collect` takes files that are named like ada_00_start_here.ipynb.
-c.FileNameCollectorPlugin.named_regexp = r".*[/\\](?P<student_id>[^/\\]+)_(?P<file_id>[0-9][0-9]_\\w+)"
+c.FileNameCollectorPlugin.named_regexp = r".*[/\\\\](?P<student_id>[^/\\\\]+)_(?P<file_id>[0-9][0-9]_\\w+)"
 '''
 
 
