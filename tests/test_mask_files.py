@@ -119,7 +119,11 @@ BAD = {
     ),
     "8 bits in 16, colour": (
         lambda path: cv2.imwrite(str(path), np.dstack([BYTES.astype(np.uint16) * 255] * 3)),
-        "lower half of the range",
+        "a mask of 16-bit colours, all in the lower half of the range.* 0 .* and 255 .* with 8 bits",
+    ),
+    "16-bit colour, all black": (
+        lambda path: cv2.imwrite(str(path), np.zeros((6, 8, 3), np.uint16)),
+        "a mask of 16-bit colours .* all black perhaps.* 0 .* and 255 .* with 8 bits",
     ),
     "two objects": (grey(BYTES + np.eye(6, 8, dtype=np.uint8)), "holds the values 0, 1, 2"),
     "object number 2": (grey(BYTES * 2), "holds the values 0, 2; an annotation holds"),

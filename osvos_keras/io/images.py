@@ -97,7 +97,7 @@ def _describe(path: str | Path) -> str:
 
 
 def note_depth(image: Image.Image) -> None:
-    """Note in `image.info`, before decoding, whether a channel has 16 bits (for `require_full_range`)."""
+    """Note in `image.info`, before decoding, whether a channel has 16 bits (for `is_too_dark`)."""
     image.info["deep"] = any(";16" in str(tile[3]) for tile in image.tile)
 
 
@@ -149,7 +149,11 @@ def frame_pixels(path: str | Path, image: Image.Image) -> np.ndarray:
             "without transparency, as JPEG."
         )
     frame = np.asarray(convert(image, "RGB"))
-    require_full_range(path, image, frame)
+    if is_too_dark(image, frame):
+        raise DataError(
+            f"{path}: 16-bit, but all values lie in the lower half of the range. The file holds values of "
+            f"fewer bits or a very dark picture, and nothing in it says which. {SAVE_8_BIT}"
+        )
     return frame
 
 
@@ -167,17 +171,10 @@ def convert(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def require_full_range(path: str | Path, image: Image.Image, upper: np.ndarray) -> None:
-    """Check that 16-bit values use the upper half of their range; `upper` holds their upper eight bits.
+def is_too_dark(image: Image.Image, upper: np.ndarray) -> bool:
+    """Whether all 16-bit values lie in the lower half of their range; `upper` holds their upper eight bits.
 
     Cameras store values of 10, 12 or 14 bits in 16 bits. Dividing these by 256 would make the frame nearly
     black, and scaling each file by its own maximum would make the sequence flicker.
-
-    Raises:
-        DataError: all values lie in the lower half.
     """
-    if image.info["deep"] and upper.max() < 128:
-        raise DataError(
-            f"{path}: 16-bit, but all values lie in the lower half of the range. The file holds values of "
-            f"fewer bits or a very dark picture, and nothing in it says which. {SAVE_8_BIT}"
-        )
+    return image.info["deep"] and upper.max() < 128

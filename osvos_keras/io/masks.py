@@ -11,7 +11,7 @@ from PIL import Image
 
 from osvos_keras.errors import DataError
 from osvos_keras.io.files import write_atomically
-from osvos_keras.io.images import convert, opacity, open_image, require_full_range, turn_upright
+from osvos_keras.io.images import convert, is_too_dark, opacity, open_image, turn_upright
 
 OBJECT = (1, 255, 65535)  # the values that mean "object" in an annotation of one object
 
@@ -24,8 +24,8 @@ def read_values(path: str | Path) -> np.ndarray:
     upright, as frames are.
 
     Raises:
-        DataError: the file cannot be opened (see `open_image`), or its transparent area is not its
-            background.
+        DataError: the file cannot be opened (see `open_image`), its transparent area is not its background,
+            or it holds 16-bit colours in the lower half of their range only.
     """
     image = turn_upright(open_image(path))
     values = _numbers(path, image)
@@ -42,7 +42,11 @@ def _numbers(path: str | Path, image: Image.Image) -> np.ndarray:
     if by_index or (len(image.getbands()) == 1 and image.mode != "P"):
         return np.asarray(image) * np.uint8(1)  # 1-bit files come as bool
     colours = np.asarray(convert(image, "RGB"))
-    require_full_range(path, image, colours)
+    if is_too_dark(image, colours):  # Pillow has dropped the lower eight bits, where an object may be
+        raise DataError(
+            f"{path}: a mask of 16-bit colours, all in the lower half of the range and perhaps all black: "
+            "the object is not clear. Write 0 (background) and 255 (object) with 8 bits."
+        )
     if (colours == colours[..., :1]).all():  # grey
         return colours[..., 0]
     return colours @ np.array([1 << 16, 1 << 8, 1], np.uint32)
