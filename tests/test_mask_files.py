@@ -123,7 +123,7 @@ BAD = {
     ),
     "16-bit colour, all black": (
         lambda path: cv2.imwrite(str(path), np.zeros((6, 8, 3), np.uint16)),
-        "a mask of 16-bit colours .* all black perhaps.* 0 .* and 255 .* with 8 bits",
+        "a mask of 16-bit colours, .* perhaps all black.* 0 .* and 255 .* with 8 bits",
     ),
     "two objects": (grey(BYTES + np.eye(6, 8, dtype=np.uint8)), "holds the values 0, 1, 2"),
     "object number 2": (grey(BYTES * 2), "holds the values 0, 2; an annotation holds"),
