@@ -55,12 +55,13 @@ def open_image(path: str | Path, decode: bool = True) -> Image.Image:
         ) from error
     except Image.DecompressionBombError as error:
         raise DataError(f"{path}: {_too_large()}") from error
-    except OSError as error:
-        if error.errno:  # an error of the system, not of a decoder
-            raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
-        raise DataError(_damaged(path, error)) from error
     except Exception as error:  # a damaged file makes decoders raise exceptions of many kinds
-        raise DataError(_damaged(path, error)) from error
+        if isinstance(error, OSError) and error.errno:  # of the system, not of a decoder
+            raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
+        reason = str(error) or type(error).__name__
+        raise DataError(
+            f"{path}: unreadable or truncated ({reason}). Copy the file again, or make it again."
+        ) from error
 
 
 def _require_one_frame(path: str | Path, image: Image.Image) -> None:
@@ -75,11 +76,6 @@ def _require_one_frame(path: str | Path, image: Image.Image) -> None:
 
 def _too_large() -> str:
     return f"more than {Image.MAX_IMAGE_PIXELS // 10**6} million pixels, the limit. Make the image smaller."
-
-
-def _damaged(path: str | Path, error: Exception) -> str:
-    reason = str(error) or type(error).__name__
-    return f"{path}: unreadable or truncated ({reason}). Copy the file again, or make it again."
 
 
 def _describe(path: str | Path) -> str:
