@@ -231,7 +231,7 @@ def run_on(
         client: the client of the cluster to run on.
         function: the function to call with each job; workers must be able to import it.
         jobs: the arguments of `function`.
-        names: the name of each job on the dashboard and in events.
+        names: the name of each job on the dashboard and in events, no two alike.
         retries: new attempts after an exception. (After the death of a worker Dask itself tries again, three
             times: `distributed.scheduler.allowed-failures`.)
         on_event: called from another thread with the name, the state and a text, when a worker starts a job
@@ -241,7 +241,7 @@ def run_on(
         As each job ends: its index, its future, and the result of `function`.
     """
     run = uuid.uuid4().hex[:8]  # makes the keys differ from those of an earlier run on the same scheduler
-    indices = {}
+    indices = {f"{name}-{run}": index for index, name in enumerate(names)}
 
     def tell(event):
         message = event[1]
@@ -250,15 +250,14 @@ def run_on(
 
     client.subscribe_topic(EVENTS, tell)
     client.register_plugin(StopKernels())
-    waiting, ended = iter(enumerate(jobs)), as_completed(with_results=True, raise_errors=False)
+    waiting = zip(indices, jobs, strict=True)
+    ended = as_completed(with_results=True, raise_errors=False)
 
     def submit_to_free_workers():
         # Not all at once: Dask assigns jobs to workers in advance, so a job could wait behind a long one
         # while another worker is idle.
         free = max(1, sum(client.nthreads().values())) - ended.count()
-        for index, job in islice(waiting, max(0, free)):
-            key = f"{names[index]}-{run}"
-            indices[key] = index
+        for key, job in islice(waiting, max(0, free)):
             ended.add(client.submit(function, job, key=key, retries=retries))
 
     submit_to_free_workers()
