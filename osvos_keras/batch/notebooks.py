@@ -209,7 +209,7 @@ def plan_course(
         check_known(name, known, "no notebook of the course has a parameter")
     executed, jobs = resolve_output(run_dir) / "notebooks", []
     for stem, defaults in own.items():
-        parameters = {**_own_sequences(davis, defaults), **_select(defaults, {**given, **places})}
+        parameters = _choose(davis, defaults, {**given, **places})
         several = {f"{stem}_{name}": {"SEQUENCE": name} for name in davis.sequences("val")}
         for name, more in several.items() if stem == ONLINE else [(stem, {})]:
             _, checked, output = check_run(stem, {**parameters, **more}, executed / f"{name}.ipynb")
@@ -217,23 +217,15 @@ def plan_course(
     return jobs
 
 
-def _select(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The given parameters that a notebook has; without DAVIS_ROOT its SEQUENCE stays as it is."""
-    return {
-        name: value
-        for name, value in given.items()
-        if name in defaults and (name != "SEQUENCE" or "DAVIS_ROOT" in defaults)
-    }
-
-
-def _own_sequences(davis: Davis, defaults: Mapping[str, Any]) -> dict[str, str]:
-    """SEQUENCE and SEQUENCES for a notebook whose defaults name sequences that `davis` lacks."""
+def _choose(davis: Davis, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The given parameters that a notebook has, and sequences of `davis` in place of those that it lacks."""
+    chosen = {name: value for name, value in given.items() if name in defaults}
+    if "DAVIS_ROOT" not in defaults:  # its SEQUENCE is not one of `davis`
+        chosen.pop("SEQUENCE", None)
+        return chosen
     own = {"SEQUENCE": davis.sequences("val")[0], "SEQUENCES": "val"}
-    return {
-        name: value
-        for name, value in own.items()
-        if "DAVIS_ROOT" in defaults and not _has(davis, defaults.get(name, value))
-    }
+    lacking = {name: own[name] for name in own if name in defaults and not _has(davis, defaults[name])}
+    return lacking | chosen
 
 
 def _has(davis: Davis, sequences: str) -> bool:
