@@ -159,10 +159,9 @@ def read_certificates(
     """
     given = {"tls_ca_file": ca_file, "tls_client_cert": cert, "tls_client_key": key}
     given = {name: str(find_input(path)) for name, path in given.items() if path is not None}
-    encrypted = str(scheduler).startswith("tls://")
-    if given and not encrypted:
-        raise ConfigError(f"{CERTIFICATES} are for a scheduler whose address begins with tls://.")
-    if not encrypted:
+    if not str(scheduler).startswith("tls://"):
+        if given:
+            raise ConfigError(f"{CERTIFICATES} are for a scheduler whose address begins with tls://.")
         return None
     security = Security(require_encryption=True, **given)
     try:
