@@ -1,7 +1,4 @@
-"""The commands of `osvos data`: check, list and download a data set in DAVIS layout.
-
-Imports are inside the functions, so that `osvos --help` starts at once.
-"""
+"""The commands of `osvos data`: check, list and download a data set in DAVIS layout."""
 
 import argparse
 from contextlib import suppress

@@ -1,6 +1,6 @@
 """The command `osvos mark`: marks or corrects the objects in one frame of a clip, and draws them.
 
-Imports are inside the functions, so that `osvos --help` starts at once. TensorFlow is not imported.
+TensorFlow is not imported.
 """
 
 import argparse

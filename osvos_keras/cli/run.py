@@ -1,7 +1,4 @@
-"""The command `osvos run`: runs one notebook headless, once or once per sequence.
-
-Imports are inside the functions, so that `osvos --help` starts at once.
-"""
+"""The command `osvos run`: runs one notebook headless, once or once per sequence."""
 
 import argparse
 

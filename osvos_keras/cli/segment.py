@@ -1,6 +1,6 @@
 """The command `osvos segment`: makes masks and an overlay video from a clip and a first mask.
 
-Imports are inside the functions, so that `osvos --help` starts at once and TensorFlow only after all checks.
+TensorFlow is imported only after all checks.
 """
 
 import argparse
@@ -12,13 +12,7 @@ from typing import TYPE_CHECKING
 
 from osvos_keras.cli.arguments import add_config_arguments, draw_to_files, read_config, read_number
 from osvos_keras.cli.clips import RUNS, command_line, find_output, find_run_dir, plain_warnings, say
-from osvos_keras.cli.marks import (
-    Marks,
-    add_mark_arguments,
-    read_corrections,
-    read_marked,
-    read_marks,
-)
+from osvos_keras.cli.marks import Marks, add_mark_arguments, read_corrections, read_marked, read_marks
 from osvos_keras.config import OnlineConfig
 from osvos_keras.errors import ConfigError, note_if_stopped
 
@@ -133,8 +127,7 @@ def _segment(
     from osvos_keras.video.segment import segment_clip
 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of a graph for each network and size
-    given = {"corrections": corrections, "weights": args.weights}
-    masks = segment_clip(clip, marked, run_dir, config, **given)
+    masks = segment_clip(clip, marked, run_dir, config, corrections=corrections, weights=args.weights)
     with note_if_stopped(lambda: f"the masks are done and kept in {masks}"):
         paths = [masks, *_write_outputs(clip, masks, outputs)]
     _name_doubts(args, least_sure(clip, masks))
