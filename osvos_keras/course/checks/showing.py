@@ -52,10 +52,9 @@ def _describe(array: np.ndarray) -> str:
         return f"{array.shape} {array.dtype}, from {array.min():.4g} to {array.max():.4g}"
     if array.ndim != 2 or not array.any():
         return f"{array.shape} bool, True in {array.sum()}"
-    (top, *_, bottom), (left, *_, right) = (np.flatnonzero(array.any(axis)).repeat(2) for axis in (1, 0))
-    return (
-        f"{array.shape} bool, True in {array.sum()}, in rows {top} to {bottom} and columns {left} to {right}"
-    )
+    rows, columns = np.nonzero(array)
+    place = f"rows {rows.min()} to {rows.max()} and columns {columns.min()} to {columns.max()}"
+    return f"{array.shape} bool, True in {len(rows)}, in {place}"
 
 
 def show_inputs(arguments: tuple, function: Callable) -> Iterator[tuple[str, str]]:
