@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from osvos_keras.config import OnlineConfig
 from osvos_keras.dataset.lists import write_lists
 from osvos_keras.davis import Davis
 from osvos_keras.io.masks import read_annotation, write_mask
@@ -37,6 +38,8 @@ hypothesis.settings.load_profile("quiet")
 SHARED = PROJECT.parent / "shared"
 FRAMES = 4
 NARROW = 4  # channels of the first block of a narrow network, where VGG16 has 64
+ONLINE = OnlineConfig(height=0, steps=6, seed=1)
+QUIET = {"policy": "float32", "progress": False, "chunk": 2}  # options of a training
 
 
 def write_sequence(root: Path, name: str, size=(45, 61), frames: int = FRAMES, seed: int = 0) -> None:
@@ -98,6 +101,11 @@ def stop_at(step: int):
     from osvos_keras.callbacks import AtSteps  # imports Keras, which many tests do without
 
     return AtSteps({step}, interrupt)
+
+
+def weights_of(model) -> np.ndarray:
+    """All weights of a network, one after another."""
+    return np.concatenate([np.asarray(weight).ravel() for weight in model.weights])
 
 
 def interrupt(*_, **__):

@@ -13,10 +13,9 @@ from osvos_keras.io.masks import read_annotation
 from osvos_keras.self_training import add_surest
 from osvos_keras.trained import WEIGHTS_FILE
 from osvos_keras.training import train_online
-from tests.conftest import contents, refuse, stop_at, write_sequence
+from tests.conftest import QUIET, contents, refuse, stop_at, write_sequence
 
 FRAMES = 12
-QUIET = {"policy": "float32", "progress": False, "chunk": 2}
 
 
 @pytest.fixture

@@ -14,9 +14,8 @@ from osvos_keras.io.records import read_record
 from osvos_keras.trained import WEIGHTS_FILE, load_finished, load_or_start
 from osvos_keras.training import train_online, train_parent
 from osvos_keras.weights import save_weights
-from tests.conftest import refuse, stop_at
+from tests.conftest import ONLINE, QUIET, refuse, stop_at, weights_of
 from tests.test_multi_host import small_network
-from tests.test_training import ONLINE, QUIET, weights_of
 
 
 @pytest.fixture(autouse=True)

@@ -26,15 +26,9 @@ from osvos_keras.io.masks import write_mask
 from osvos_keras.model import build_osvos
 from osvos_keras.trained import WEIGHTS_FILE, load_finished
 from osvos_keras.training import train_online, train_parent
-from tests.conftest import interrupt, refuse, stop_at, write_sequence
+from tests.conftest import ONLINE, QUIET, interrupt, refuse, stop_at, weights_of, write_sequence
 
-ONLINE = OnlineConfig(height=0, steps=6, seed=1)
-QUIET = {"policy": "float32", "progress": False, "chunk": 2}
 narrow = pytest.mark.usefixtures("narrow")
-
-
-def weights_of(model):
-    return np.concatenate([np.asarray(w).ravel() for w in model.weights])
 
 
 def test_online_training_finds_the_object_in_later_frames(tiny, tmp_path):
