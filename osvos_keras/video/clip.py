@@ -59,10 +59,11 @@ LONGEST_CLIP_NAME = 100  # bytes; the names of other files contain it
 class Clip:
     """A clip on disk.
 
-    davis: a data set with this one sequence.
-    name: the name of the sequence.
-    times: seconds at which each frame starts, and the end of the clip.
-    sha256: the checksum of the file or files that it was made from.
+    Attributes:
+        davis: a data set with this one sequence.
+        name: the name of the sequence.
+        times: seconds at which each frame starts, and the end of the clip.
+        sha256: the checksum of the file or files that it was made from.
     """
 
     davis: Davis
