@@ -140,8 +140,6 @@ def parent_dataset(
 
 def _pair_reader(frames: Sequence[Path], annotations: Sequence[Path], height: int):
     """A function from an index to that frame and annotation, from memory if all of them fit there."""
-    from distributed.system import MEMORY_LIMIT  # of a container too, which psutil does not know
-
     paths = [[os.fsencode(path) for path in column] for column in (frames, annotations)]
 
     def decode(index):
@@ -149,13 +147,19 @@ def _pair_reader(frames: Sequence[Path], annotations: Sequence[Path], height: in
         return load_frame(frame, height), load_annotation(annotation, height)
 
     sizes = {resized_size(path, height) for path in frames}
-    needed = 4 * len(frames) * math.prod(*sizes) if len(sizes) == 1 else math.inf  # of three channels and one
-    if needed > MEMORY_FRACTION * min(psutil.virtual_memory().available, MEMORY_LIMIT):
+    if len(sizes) != 1 or not _fits(4 * len(frames) * math.prod(*sizes)):  # of three channels and one
         return decode
     indices = tf.data.Dataset.range(len(frames))
     with naming_files():
         decoded = next(iter(indices.map(as_it_is(decode), tf.data.AUTOTUNE).batch(len(frames))))
     return lambda index: tuple(tf.gather(column, index) for column in decoded)
+
+
+def _fits(needed: int) -> bool:
+    """Whether so many bytes of decoded frames may be kept in memory."""
+    from distributed.system import MEMORY_LIMIT  # of a container too, which psutil does not know
+
+    return needed <= MEMORY_FRACTION * min(psutil.virtual_memory().available, MEMORY_LIMIT)
 
 
 def online_dataset(frames, annotations, config: OnlineConfig, start: int = 0) -> tf.data.Dataset:
