@@ -67,11 +67,11 @@ def read_video(path: str | Path) -> Iterator[TimedFrame]:
     with _open(path) as container:
         stream = _find_stream(container, path)
         gap = float(1 / (stream.average_rate or USUAL_RATE))
-        count, shown = 0, None
+        count = 0
         for frame in in_order(path, _decode(container, stream, gap)):
-            shown, count = frame, count + 1
+            count += 1
             yield frame
-        _warn_if_short(path, container, stream, count, shown.start + shown.duration)
+        _warn_if_short(path, container, stream, count, frame.start + frame.duration)
 
 
 def in_order(path: str | Path, frames: Iterable[TimedFrame]) -> Iterator[TimedFrame]:
@@ -179,12 +179,11 @@ def _find_stream(container: av.container.InputContainer, path: str | Path) -> av
 def _warn_if_short(path: str | Path, container, stream: av.VideoStream, count: int, end: float) -> None:
     """Warn if fewer frames were read than the file declares, or, without that number, less time."""
     declared = container.duration / av.time_base if container.duration else 0
-    if stream.frames:
-        short = f"{stream.frames} frames, {count}" if count < stream.frames else ""
-    elif len(container.streams) == 1 and end + 2 * end / count < declared:
+    short = ""
+    if count < stream.frames:
+        short = f"{stream.frames} frames, {count}"
+    elif not stream.frames and len(container.streams) == 1 and end + 2 * end / count < declared:
         short = f"{declared:.2f} seconds, {end:.2f}"
-    else:
-        short = ""
     if short:
         warnings.warn(
             f"{path}: declares {short} could be read, so it is probably cut short. Going on with these "
@@ -234,8 +233,7 @@ def _mux(container, packets: Iterable[av.Packet], durations: dict[int, int]) -> 
 
 def _make_even(image: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
-    image = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-    return np.ascontiguousarray(image)
+    return cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
 
 
 class _Hold(int):

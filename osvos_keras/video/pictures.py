@@ -5,7 +5,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 from PIL import Image, ImageSequence
@@ -188,11 +188,9 @@ def read_pictures(path: Path, pictures: Image.Image, fps: float) -> Iterator[Tim
 
 def _pictures(path: Path, pictures: Image.Image, fps: float) -> Iterator[TimedFrame]:
     start = 0.0
-    hidden = bool(pictures.info.get("default_image"))  # a PNG's picture for viewers without animation
+    hidden = int(pictures.info.get("default_image", False))  # a PNG's picture for viewers without animation
     one = pictures.format == "MPO"  # a photograph and its preview
-    for index, picture in enumerate([pictures] if one else ImageSequence.Iterator(pictures)):
-        if index < hidden:
-            continue
+    for picture in islice([pictures] if one else ImageSequence.Iterator(pictures), hidden, None):
         note_depth(picture)
         picture.load()  # Pillow turns a TIFF upright here
         image = frame_pixels(path, picture)
