@@ -6,7 +6,6 @@ nested folders, names with the frame's number, JPEGs.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -139,20 +138,19 @@ def _no_masks_message(masks: Path, found: Path, sequence: str) -> str:
 def _masks_by_frame(folder: Path, annotations: Sequence[Path], notes: list[str]) -> dict[str, Path]:
     """The masks in a folder by the name of their frame: the same name, or else the same number."""
     files = list_files(folder, ".png") or list_files(folder, ".jpg", ".jpeg")
-    frames = {path.stem: path.stem for path in annotations}
-    key = attrgetter("stem")
-    if any(path.stem not in frames for path in files):
+    frames = {path.stem for path in annotations}
+    found = [path.stem if path.stem in frames else None for path in files]
+    if None in found:
         numbers = {last_number(path.stem): path.stem for path in annotations}
-        if len(numbers) == len(annotations) and all(last_number(path.stem) in numbers for path in files):
-            frames, key = numbers, lambda path: last_number(path.stem)
+        by_number = [numbers.get(last_number(path.stem)) for path in files]
+        if len(numbers) == len(annotations) and None not in by_number:
+            found = by_number
             notes.append(f"{folder}: masks are matched to frames by number ({files[0].name} and so on).")
     there = {}
-    for path in files:
-        frame = frames.get(key(path))
+    for path, frame in zip(files, found, strict=True):
         if frame is None:
-            extra = sum(key(path) not in frames for path in files)
             raise DataError(
-                f"{path}: a mask without a frame ({extra} such). Name masks like their frames, "
+                f"{path}: a mask without a frame ({found.count(None)} such). Name masks like their frames, "
                 f"{annotations[0].stem}.png to {annotations[-1].stem}.png, and remove the others."
             )
         if frame in there:
