@@ -76,10 +76,9 @@ def evaluate_methods(
     if workers is not None and workers < 1:
         raise ConfigError(f"workers must be at least 1, not {workers}.")
     workers = workers or os.cpu_count() or 1
-    left_out: list[str] = []
-    names = _scorable(davis, sequences, left_out)
+    names, left_out = _scorable(davis, sequences)
     readers = {name: find_reader(davis.annotation_path(davis.frames(name)[0])) for name in names}
-    notes = {method: list(left_out) for method in folders}
+    notes = {method: left_out.copy() for method in folders}
     plans = {
         method: _plan(folder, davis, names, notes[method], allow_missing=allow_missing, first_and_last=pooled)
         for method, folder in folders.items()
@@ -118,14 +117,14 @@ def _plan(
     return {name: plan_sequence(root, davis, name, notes=notes, **options) for name in names}
 
 
-def _scorable(davis: Davis, sequences: str | Iterable[str] | None, notes: list[str]) -> list[str]:
-    """The selected sequences that have annotations to score by; a note on each of the others."""
+def _scorable(davis: Davis, sequences: str | Iterable[str] | None) -> tuple[list[str], list[str]]:
+    """The selected sequences that have annotations to score by, and a note on each of the others."""
     names = davis.select("val" if sequences is None else sequences)
     reasons = {name: reason for name in names if (reason := why_unscorable(davis, name))}
     if len(reasons) == len(names):
         raise DataError(" ".join(reasons.values()))
-    notes += [f"{reason} It is left out." for reason in reasons.values()]
-    return [name for name in names if name not in reasons]
+    notes = [f"{reason} It is left out." for reason in reasons.values()]
+    return [name for name in names if name not in reasons], notes
 
 
 def compare(scores: Mapping[str, Scores]) -> pd.DataFrame:
