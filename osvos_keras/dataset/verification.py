@@ -45,15 +45,15 @@ def verify(davis: Davis, sequence: str) -> Iterator[Problem]:
         yield Problem(Path(path), what)
         return
     known = davis.known_annotations(sequence)
-    sizes = []
+    first = None
     for index, path in enumerate(frames):
         size = None
         try:
             size = read_frame(path).shape[:2]
             yield from _notes(path, open_image(path, decode=False))
-            sizes.append(size)
-            if size != sizes[0]:
-                yield Problem(path, f"{_pixels(size)}, but the first frame has {_pixels(sizes[0])}.")
+            first = first or size
+            if size != first:
+                yield Problem(path, f"{_pixels(size)}, but the first frame has {_pixels(first)}.")
         except DataError as error:
             yield Problem(path, _without_path(error, path))
         if path in known or index == 0:
