@@ -41,9 +41,7 @@ def read_objects(path: str | Path, size: Sequence[int]) -> np.ndarray:
         DataError: the file is missing, unreadable, truncated or partly transparent.
         MaskError: the mask has another size, or several colours that are not the numbers of objects.
     """
-    values = read_values(path)
-    if values.shape != tuple(size):
-        raise MaskError(size_message(path, values.shape, size))
+    values = _read_sized(path, size)
     found = np.unique(values[values != 0])
     if len(found) <= 1:
         return (values != 0).astype(np.uint8)
@@ -54,6 +52,13 @@ def read_objects(path: str | Path, size: Sequence[int]) -> np.ndarray:
             "several objects 1, 2, 3 … in a palette PNG."
         )
     return values.astype(np.uint8)
+
+
+def _read_sized(path: str | Path, size: Sequence[int]) -> np.ndarray:
+    values = read_values(path)
+    if values.shape != tuple(size):
+        raise MaskError(size_message(path, values.shape, size))
+    return values
 
 
 def write_objects(path: str | Path, objects: np.ndarray) -> None:
@@ -242,12 +247,7 @@ def read_correction(path: str | Path, size: Sequence[int], count: int) -> np.nda
         DataError: the file is missing or unreadable.
         MaskError: the mask has another size, or an object that is not marked elsewhere.
     """
-    if count == 1:
-        objects = read_objects(path, size)
-    else:
-        objects = read_values(path)
-        if objects.shape != tuple(size):
-            return read_objects(path, size)  # raises, and says what is wrong
+    objects = read_objects(path, size) if count == 1 else _read_sized(path, size)
     _check_marked(path, objects, count)
     return objects.astype(np.uint8)
 
