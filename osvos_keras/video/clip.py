@@ -248,7 +248,8 @@ def _clear(folder: Path, sha: str) -> None:
             "need neither that clip nor its masks."
         )
     frames, annotations = (folder / kind / "480p" / name for kind in ("JPEGImages", "Annotations"))
-    there, written, marked = list_files(frames, ".jpg"), list_files(frames, ".jpg"), []
+    there = list_files(frames, ".jpg")
+    written, marked = there, []
     if _is_whole(record):  # else the folder was empty when the import began, so the import wrote all files
         written = [frames / one for one in record["frames"]]
         marked = [annotations / one for one in record["annotations"]]
