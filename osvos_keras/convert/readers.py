@@ -202,7 +202,7 @@ def _array(path: Path, name: str, kind: str, shape: tuple, content: bytes) -> np
             return np.frombuffer(content, dtype).reshape(shape)
     except ValueError:  # the shape is too large for NumPy
         needed = None
-    need = f"needs {needed}" if possible and needed else "cannot be"
+    need = f"needs {needed}" if needed else "cannot be"
     raise WeightsError(
         f"{path}: damaged: {name} has {len(content)} bytes, but {kind} of shape {str(shape)[:80]} {need}."
     )

@@ -107,7 +107,7 @@ class MaskDrawing:
         drawn = self.objects > 0
         inner = cv2.erode(self.objects, np.ones((3, 3), np.uint8)) == self.objects
         alpha = np.where(inner, VEIL_ALPHA, 255) * drawn
-        colours = object_palette(max(int(self.objects.max()), 1))[self.objects]
+        colours = object_palette(int(self.objects.max()))[self.objects]
         return np.dstack([colours, alpha.astype(np.uint8)])
 
     def _paint(self, region: np.ndarray, number: int, stroke: int) -> None:
