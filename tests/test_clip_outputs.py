@@ -313,7 +313,7 @@ def test_after_ctrl_c_the_same_command_goes_on(clip, tmp_path, narrow, narrow_we
 @pytest.mark.parametrize(
     ("where", "kept"),
     [
-        ("osvos_keras.video.objects.write_mask", "the training is done and kept in {}/run, the masks are"),
+        ("osvos_keras.video.objects.write_map", "the training is done and kept in {}/run, the masks are"),
         ("osvos_keras.video.overlay.write_gif", "the masks are done and kept in {}/run/masks/disk"),
     ],
 )

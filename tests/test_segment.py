@@ -19,7 +19,14 @@ from osvos_keras.cli.marks import parse_points
 from osvos_keras.config import OnlineConfig
 from osvos_keras.errors import ConfigError, MaskError, VideoWarning
 from osvos_keras.io.images import read_frame
-from osvos_keras.io.masks import davis_palette, read_annotation, read_indexed, write_indexed, write_mask
+from osvos_keras.io.masks import (
+    davis_palette,
+    read_annotation,
+    read_indexed,
+    write_indexed,
+    write_map,
+    write_mask,
+)
 from osvos_keras.io.paths import PROJECT
 from osvos_keras.marking.marks import box_mask, given_objects, polygon_mask, read_correction
 from osvos_keras.self_training import expected_similarity
@@ -161,7 +168,7 @@ def test_killed_while_masks_are_written_goes_on(done, tmp_path, monkeypatch):
     arguments, masks = moved(done, tmp_path), tmp_path / "run/masks/disk"
     (masks / "00003.png").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr("osvos_keras.video.objects.write_mask", stop_after(2))
+        patch.setattr("osvos_keras.video.objects.write_map", stop_after(2))
         assert call(arguments) == 130
     for half in (masks / ".tmp-1-00002.png", tmp_path / ".tmp-1-result.webm"):
         half.write_bytes(b"half")
@@ -173,10 +180,10 @@ def test_killed_while_masks_are_written_goes_on(done, tmp_path, monkeypatch):
 
 
 def stop_after(count):
-    def write(path, mask):
+    def write(path, objects, several):
         if path.stem == f"{count:05d}":
             raise KeyboardInterrupt
-        write_mask(path, mask)
+        write_map(path, objects, several)
 
     return write
 

@@ -14,7 +14,7 @@ from osvos_keras.davis import size_message
 from osvos_keras.errors import DataError
 from osvos_keras.evaluation.folder import read_any_mask
 from osvos_keras.io.images import open_image
-from osvos_keras.io.masks import davis_palette, read_annotation, read_values
+from osvos_keras.io.masks import COLOUR_NUMBERS, davis_palette, read_annotation, read_values
 
 VOID = 255
 MOST_OBJECTS = 50  # more different values are grey levels
@@ -104,8 +104,7 @@ def read_numbers(path: Path) -> np.ndarray:
     values = read_values(path)
     if values.dtype == np.uint8:
         return values
-    codes = davis_palette().astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    numbers = {code: number for number, code in enumerate(codes.tolist())}
+    numbers = {code: number for number, code in enumerate((davis_palette() @ COLOUR_NUMBERS).tolist())}
     found, places = np.unique(values, return_inverse=True)
     for code in found.tolist():
         if code not in numbers:

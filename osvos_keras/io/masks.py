@@ -14,6 +14,7 @@ from osvos_keras.io.files import write_atomically
 from osvos_keras.io.images import convert, is_too_dark, opacity, open_image, turn_upright
 
 OBJECT = (1, 255, 65535)  # the values that mean "object" in an annotation of one object
+COLOUR_NUMBERS = np.array([1 << 16, 1 << 8, 1], np.uint32)  # a colour @ these is 0xRRGGBB
 
 
 def read_values(path: str | Path) -> np.ndarray:
@@ -49,7 +50,7 @@ def _numbers(path: str | Path, image: Image.Image) -> np.ndarray:
         )
     if (colours == colours[..., :1]).all():  # grey
         return colours[..., 0]
-    return colours @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    return colours @ COLOUR_NUMBERS
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -118,6 +119,11 @@ def write_indexed(path: str | Path, objects: np.ndarray) -> None:
     image = Image.fromarray(objects).convert("P")
     image.putpalette(davis_palette().tobytes())
     write_png(path, image)
+
+
+def write_map(path: str | Path, objects: np.ndarray, several: bool) -> None:
+    """Write a map of objects (H, W) uint8 by `write_indexed` if there are several, else by `write_mask`."""
+    (write_indexed if several else write_mask)(path, objects)
 
 
 def write_png(path: str | Path, image: Image.Image) -> None:

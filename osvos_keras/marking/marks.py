@@ -16,7 +16,7 @@ from matplotlib.transforms import Bbox
 
 from osvos_keras.davis import size_message
 from osvos_keras.errors import MaskError
-from osvos_keras.io.masks import read_values, write_indexed, write_mask
+from osvos_keras.io.masks import read_values, write_map
 from osvos_keras.io.paths import find_input
 from osvos_keras.plots.figures import COLOURS, SKY
 from osvos_keras.refinement import grab_cut
@@ -74,7 +74,7 @@ def write_objects(path: str | Path, objects: np.ndarray) -> None:
         raise MaskError(
             f"{path}: objects {', '.join(map(str, found))} are marked; number them 1, 2, 3 … without a gap."
         )
-    (write_indexed if objects.max() > 1 else write_mask)(path, objects)
+    write_map(path, objects, several=objects.max() > 1)
 
 
 def _are_object_numbers(found: np.ndarray) -> bool:
@@ -259,7 +259,7 @@ def write_correction(path: str | Path, objects: np.ndarray, count: int) -> None:
         MaskError: there is an object that is not marked elsewhere.
     """
     _check_marked(path, objects, count)
-    (write_indexed if count > 1 else write_mask)(path, objects)
+    write_map(path, objects, several=count > 1)
 
 
 def _check_marked(path: str | Path, objects: np.ndarray, count: int) -> None:

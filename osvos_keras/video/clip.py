@@ -37,7 +37,7 @@ from osvos_keras.io.files import (
 from osvos_keras.io.images import SUFFIXES, open_image, orientation, read_frame
 from osvos_keras.io.kept import require_absent, set_aside
 from osvos_keras.io.literals import check_range, check_type
-from osvos_keras.io.masks import read_indexed, write_indexed, write_mask
+from osvos_keras.io.masks import read_indexed, write_map
 from osvos_keras.io.paths import find_input, resolve_output
 from osvos_keras.io.records import read_record, write_record
 from osvos_keras.video.codec import count_declared, read_video
@@ -179,7 +179,7 @@ def write_annotations(clip: Clip, marked: Mapping[int, np.ndarray]) -> None:
     for old in own - set(paths.values()):
         old.unlink(missing_ok=True)
     for index, objects in marked.items():
-        (write_indexed if several else write_mask)(paths[index], objects)
+        write_map(paths[index], objects, several)
 
 
 def count_marked(clip: Clip) -> int:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from osvos_keras.davis import Davis
 from osvos_keras.inference import AHEAD, Observer, predict_sequence
 from osvos_keras.io.files import clear_temporaries, make_folder
-from osvos_keras.io.masks import write_indexed, write_mask
+from osvos_keras.io.masks import write_map
 from osvos_keras.io.paths import resolve_output
 from osvos_keras.threads import in_order, worker_threads
 
@@ -39,8 +39,7 @@ def segment_objects(
 ) -> Path:
     """As `segment_sequence`, for one object or several, with a network, a learned area and given masks each.
 
-    The masks are written by `write_mask`, or by `write_indexed` if they are several. A few frames are in
-    memory at a time.
+    The masks are written by `write_map`. A few frames are in memory at a time.
     """
     masks, frames = make_folder(resolve_output(folder) / sequence), davis.frames(sequence)
     clear_temporaries(masks)
@@ -49,13 +48,12 @@ def segment_objects(
         for model, area, correct in zip(models, learned_areas, given, strict=True)
     ]
 
-    write_objects = write_indexed if len(models) > 1 else write_mask
-
     def write(found: Sequence[tuple[Path, np.ndarray]]) -> None:
         path = found[0][0]
         for _, logits in found:
             observe(path, logits)
-        write_objects(masks / f"{path.stem}.png", merge_logits([logits for _, logits in found]))
+        objects = merge_logits([logits for _, logits in found])
+        write_map(masks / f"{path.stem}.png", objects, several=len(models) > 1)
 
     with worker_threads() as pool:
         written = in_order(pool, write, zip(*predictions, strict=True), AHEAD)
