@@ -41,7 +41,6 @@ NOTCH = 80  # pixels to scroll for a step of the zoom; a notch of a mouse wheel 
 ZOOM = 1.5  # per step
 LEAST_WIDTH = 640  # pixels; a smaller frame is enlarged to this width, so that its pixels are easy to hit
 SNAP = 0.01  # of the shown width: a click this near to the first corner closes the polygon
-Points = Sequence[tuple[float, float]]
 
 
 class MaskTool(VBox):
@@ -197,7 +196,7 @@ class MaskTool(VBox):
 
     def _change(self, action: Callable, *arguments) -> None:
         self._points = []
-        if self._try(partial(action, *arguments)):
+        if self._try(action, *arguments):
             self._say(f"Now {self._describe()}; not saved yet.")
         self._draw()
 
@@ -213,13 +212,13 @@ class MaskTool(VBox):
 
     def _save(self) -> None:
         self._finish("Polygon")  # closes an unfinished polygon
-        if self._try(partial(self.drawing.save, self.path, self.count)):
+        if self._try(self.drawing.save, self.path, self.count):
             self._say(f"Saved {self.path}: {self._describe()}.")
 
-    def _try(self, action: Callable[[], None]) -> bool:
-        """Run `action`; return whether it succeeded. If not, the status line says why."""
+    def _try(self, action: Callable, *arguments) -> bool:
+        """Call `action`; return whether it succeeded. If not, the status line says why."""
         try:
-            action()
+            action(*arguments)
         except (OsvosError, OSError) as error:
             self._say(str(error), "#B00020")
             return False
@@ -251,7 +250,7 @@ class MaskTool(VBox):
             self._veil.put_image_data(*self.view.crop(self.drawing.veil()))
         self._draw_sketch(self._points)
 
-    def _draw_sketch(self, points: Points) -> None:
+    def _draw_sketch(self, points: Sequence[tuple[float, float]]) -> None:
         """Draw the unfinished polygon, line or box."""
         with hold_canvas():
             self._sketch.clear()
