@@ -18,6 +18,7 @@ from osvos_keras.evaluation.folder import Pair
 from osvos_keras.evaluation.objects import Reader
 from osvos_keras.io.files import make_folder, read_json, write_csv, write_json
 from osvos_keras.io.paths import resolve_output
+from osvos_keras.io.records import dict_in
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,7 @@ def require_own_folder(out: str | Path, masks: str | Path) -> None:
         FolderError: the folder `out` holds results that its record says are of other masks.
     """
     record = read_json(Path(out) / "evaluation.json") or {}
-    arguments = record.get("arguments")
-    theirs = arguments.get("masks") if isinstance(arguments, dict) else None
+    theirs = dict_in(record, "arguments").get("masks")
     moved_together = record.get("masks_from_here", "") == _way(masks, out) is not None
     if theirs is not None and theirs != str(masks) and not moved_together:
         raise FolderError(

@@ -1,10 +1,9 @@
 """Files of a person, or of another run, in a place where this run would write: refuse or rename them."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from osvos_keras.errors import FolderError, VideoWarning
 from osvos_keras.io.files import sha256
@@ -41,17 +40,16 @@ def checksums(files: Sequence[Path]) -> dict[str, str]:
     return {str(path): sha256(path) for path in files if path.is_file()}
 
 
-def keep_others(files: Sequence[Path], written: Any) -> None:
+def keep_others(files: Sequence[Path], written: Mapping[str, str | None]) -> None:
     """Rename each file that no earlier run wrote, or that was changed since.
 
     Args:
         files: where this run will write.
         written: the checksums of the files that earlier runs wrote, by path; None where that was only begun.
-            Anything else that a damaged record may hold counts as no file.
 
     Warns:
         VideoWarning: a file was renamed.
     """
     for path, checksum in checksums(files).items():
-        if not isinstance(written, dict) or written.get(path, "another's") not in (checksum, None):
+        if written.get(path, "another's") not in (checksum, None):
             set_aside(path, "no earlier run of this clip wrote it")

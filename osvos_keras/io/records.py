@@ -29,6 +29,12 @@ def read_record(path: str | Path, made_with: Mapping[str, Any] | None = None) ->
     return record if made_with is None or record["made_with"] == _complete(made_with) else None
 
 
+def dict_in(record: Mapping[str, Any] | None, key: str) -> dict[str, Any]:
+    """The dict that a record holds under a key; {} if there is no record, or something else in it."""
+    found = (record or {}).get(key)
+    return found if isinstance(found, dict) else {}
+
+
 def _complete(made_with: Mapping[str, Any]) -> dict[str, Any]:
     """`made_with` and the library's version, after a round trip through JSON (tuples become lists).
 

@@ -39,7 +39,7 @@ from osvos_keras.io.kept import require_absent, set_aside
 from osvos_keras.io.literals import check_range, check_type
 from osvos_keras.io.masks import read_indexed, write_map
 from osvos_keras.io.paths import find_input, resolve_output
-from osvos_keras.io.records import read_record, write_record
+from osvos_keras.io.records import dict_in, read_record, write_record
 from osvos_keras.video.codec import count_declared, read_video
 from osvos_keras.video.pictures import (
     UNTIMED,
@@ -232,7 +232,7 @@ def _clear(folder: Path, sha: str) -> None:
         FolderError: the folder holds another clip, or something that is not a clip.
     """
     record = read_record(folder / "clip.json")
-    name = record["made_with"].get("name") if record else None
+    name = dict_in(record, "made_with").get("name")
     if not _are_names([name]):
         there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
         if {"clip.json", "JPEGImages"} <= there <= {"clip.json", "JPEGImages", "Annotations"}:

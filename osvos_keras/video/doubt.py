@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from osvos_keras.evaluation.mistakes import worst_frames
-from osvos_keras.io.records import read_record
+from osvos_keras.io.records import dict_in, read_record
 from osvos_keras.video.clip import Clip
 
 
@@ -19,15 +19,11 @@ def least_sure(clip: Clip, masks: Path, count: int = 3) -> list[str]:
         masks: the folder of its masks, as `segment_clip` returns it.
         count: how many frames to name, at most.
     """
-    record = read_record(masks.with_name(f"{masks.name}.json")) or {"made_with": {}}
-    learned = {key for kind in ("marked", "corrected") for key in _table(record["made_with"].get(kind))}
+    record = read_record(masks.with_name(f"{masks.name}.json"))
+    made_with = dict_in(record, "made_with")
+    learned = {key for kind in ("marked", "corrected") for key in dict_in(made_with, kind)}
     names = [path.stem for path in clip.frames]
-    j = pd.to_numeric(pd.Series(_table(record.get("expected"))), errors="coerce").reindex(names).fillna(1)
+    j = pd.to_numeric(pd.Series(dict_in(record, "expected")), errors="coerce").reindex(names).fillna(1)
     j[[str(index) in learned for index in range(len(names))]] = 1
     table = pd.DataFrame({"sequence": clip.name, "frame": names, "J": j.to_numpy()})
     return worst_frames(table, count).query("J < 1")["frame"].tolist()
-
-
-def _table(found: object) -> dict:
-    """What a record holds under a key, if it is what was written there."""
-    return found if isinstance(found, dict) else {}

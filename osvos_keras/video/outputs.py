@@ -7,7 +7,7 @@ from osvos_keras.errors import ConfigError
 from osvos_keras.io.files import clear_temporaries, sha256
 from osvos_keras.io.kept import checksums, keep_others
 from osvos_keras.io.paths import find_input
-from osvos_keras.io.records import read_record, write_record
+from osvos_keras.io.records import dict_in, read_record, write_record
 from osvos_keras.video.clip import Clip, clip_name, find_source
 from osvos_keras.video.pictures import list_images
 
@@ -94,7 +94,7 @@ def write_once(clip: Clip, masks: Path, kind: str, files: Sequence[Path], write:
     made_with = {"clip_sha256": clip.sha256, "masks_sha256": shown, "times": clip.times}
     record = read_record(record_file, made_with)
     if record is None or record.get("files") != checksums(files):
-        keep_others(files, (read_record(record_file) or {}).get("files"))
+        keep_others(files, dict_in(read_record(record_file), "files"))
         for path in files:
             clear_temporaries(path.parent, path.name)  # other runs may write to the same folder
         write_record(record_file, made_with, files={str(path): None for path in files})  # begun

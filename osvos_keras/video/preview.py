@@ -15,7 +15,7 @@ from PIL import Image
 from osvos_keras.io.images import read_frame
 from osvos_keras.io.kept import checksums, keep_others
 from osvos_keras.io.masks import write_png
-from osvos_keras.io.records import read_record, write_record
+from osvos_keras.io.records import dict_in, read_record, write_record
 from osvos_keras.video.clip import Clip
 from osvos_keras.video.outputs import PREVIEWS
 from osvos_keras.video.overlay import draw_objects
@@ -85,8 +85,7 @@ def replacing(run_dir: Path, paths: Iterable[Path]) -> Iterator[None]:
         VideoWarning: a file was renamed.
     """
     done = run_dir / f"{PREVIEWS}.json"
-    record, paths = read_record(done), list(paths)
-    written = record["files"] if record and isinstance(record.get("files"), dict) else {}
+    written, paths = dict_in(read_record(done), "files"), list(paths)
     keep_others(paths, written)
     yield
     write_record(done, {}, files={**written, **checksums(paths)})

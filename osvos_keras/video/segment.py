@@ -24,7 +24,7 @@ from osvos_keras.io.files import clear_temporaries, sha256
 from osvos_keras.io.images import read_frame
 from osvos_keras.io.kept import require_absent, set_aside
 from osvos_keras.io.paths import resolve_output
-from osvos_keras.io.records import read_record, write_record
+from osvos_keras.io.records import dict_in, read_record, write_record
 from osvos_keras.self_training import expected_similarity
 from osvos_keras.trained import WEIGHTS_FILE
 from osvos_keras.training import train_online
@@ -104,8 +104,8 @@ def segment_clip(
 
 def _written(record: dict[str, Any] | None) -> dict[str, str | None]:
     """The masks that a record says were written, with their checksums; None where that was only begun."""
-    found = record.get("masks") if record else None
-    return found if isinstance(found, dict) and all(Path(name).name == name for name in found) else {}
+    found = dict_in(record, "masks")
+    return found if all(Path(name).name == name for name in found) else {}
 
 
 def _claim(masks: Path, done: Path, clip: Clip, names: Sequence[str]) -> None:
@@ -115,7 +115,7 @@ def _claim(masks: Path, done: Path, clip: Clip, names: Sequence[str]) -> None:
         FolderError: a file that no run of this clip wrote, or that was changed since, would be written over.
     """
     record = read_record(done)
-    own = _written(record) if record and record["made_with"].get("clip_sha256") == clip.sha256 else {}
+    own = _written(record) if dict_in(record, "made_with").get("clip_sha256") == clip.sha256 else {}
     if done.exists() and masks.exists() and not own:
         set_aside(masks, f"masks of another clip, or whose record ({done.name}) cannot be understood")
     changed = [name for name, digest in own.items() if digest and _differs(masks / name, digest)]
