@@ -17,11 +17,10 @@ if TYPE_CHECKING:
 class Marks(NamedTuple):
     """What a person marked. Each mark has the name of its frame; "" is the first frame.
 
-    Attributes:
-        masks: pairs of a frame and the file of a mask.
-        boxes: pairs of a frame and (x0, y0, x1, y1) in pixels.
-        polygons: pairs of a frame and a list of corners (x, y) in pixels.
-        corrections: pairs of a frame and the file of its mask.
+    masks: pairs of a frame and the file of a mask.
+    boxes: pairs of a frame and (x0, y0, x1, y1) in pixels.
+    polygons: pairs of a frame and a list of corners (x, y) in pixels.
+    corrections: pairs of a frame and the file of its mask.
     """
 
     masks: list[tuple[str, str]]

@@ -40,10 +40,9 @@ USUAL_RATE = Fraction(25)  # frames per second, if a file does not declare a rat
 class TimedFrame(NamedTuple):
     """A frame of a clip.
 
-    Attributes:
-        image: (H, W, 3) uint8 RGB, upright.
-        start: seconds since the first frame.
-        duration: seconds, as declared in the file; players show a frame until the start of the next one.
+    image: (H, W, 3) uint8 RGB, upright.
+    start: seconds since the first frame.
+    duration: seconds, as declared in the file; players show a frame until the start of the next one.
     """
 
     image: np.ndarray
