@@ -4,7 +4,6 @@ import keras
 from keras import ops
 
 from osvos_keras.config import OnlineConfig, ParentConfig
-from osvos_keras.device import use_xla
 from osvos_keras.losses import BalancedCrossEntropy
 from osvos_keras.model import OUTPUTS, keep_outputs
 
@@ -22,13 +21,13 @@ def compile_for_training(
 ) -> keras.Model:
     """The same network with the outputs that `config` trains, compiled with loss and optimizer.
 
-    Its layers are the model's own, and stay as they are: `freeze_blocks` holds some of them.
+    Its layers are the model's own, and stay as they are: `freeze_blocks` holds some of them. Keras decides on
+    XLA: it takes it on one GPU, not on several, whose variables XLA cannot reach from one of them.
     """
     trained = keep_outputs(model, OUTPUTS if config.side_weight else ("fused",))
     trained.compile(
         optimizer=make_optimizer(config, steps),
         loss={name: BalancedCrossEntropy(config.balance) for name in trained.output},
-        jit_compile=use_xla(),
         steps_per_execution=steps_per_execution,
     )
     _make_metrics(trained)

@@ -42,7 +42,7 @@ def _has_bfloat16() -> bool:
 
 
 def use_xla() -> bool:
-    """Whether to compile with XLA: on a GPU; with TensorFlow on a CPU it was measured to be slower.
+    """Whether inference compiles with XLA: on a GPU; with TensorFlow on a CPU it was measured to be slower.
 
     JAX has no other compiler: without it every operation would run by itself.
     """

@@ -4,12 +4,18 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
+from osvos_keras.compilation import compile_for_training
+from osvos_keras.config import ParentConfig
 from osvos_keras.trained import load_finished
+from tests.test_multi_host import small_network
 
 STEPS = 20
 # A process of its own: the devices must be known before TensorFlow starts.
@@ -46,6 +52,16 @@ def train(davis, folder, replicas: int, stop: int = 0) -> pd.DataFrame:
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     return pd.DataFrame(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_a_mirrored_network_trains_without_xla(monkeypatch):
+    """On two GPUs XLA ends the first step: it cannot reach one's variables from the other."""
+    mirrored = tf.distribute.MirroredStrategy(["CPU:0"])
+    gpu = SimpleNamespace(device_type="GPU")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [gpu])
+    for scope, xla in ((nullcontext(), True), (mirrored.scope(), False)):
+        with scope:
+            assert compile_for_training(small_network(), ParentConfig(), steps=1).jit_compile == xla
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from osvos_keras import callbacks, compilation, fitting, pipeline
+from osvos_keras import callbacks, fitting, pipeline
 from osvos_keras.callbacks import AtSteps, read_history
 from osvos_keras.compilation import count_steps
 from osvos_keras.config import OnlineConfig, ParentConfig, get_config
@@ -92,7 +92,6 @@ def test_several_steps_in_one_call_as_on_a_gpu(tiny, tmp_path, monkeypatch, wind
     config, options = OnlineConfig(height=0, steps=11, seed=1, window=window), {**QUIET, "chunk": 5}
     one = train_online(tiny, "cow", config, tmp_path / "one", **options)
     monkeypatch.setattr("osvos_keras.device.gpus", lambda: ["GPU"])
-    monkeypatch.setattr(compilation, "use_xla", lambda: False)
     with pytest.raises(KeyboardInterrupt):
         train_online(tiny, "cow", config, tmp_path / "five", callbacks=[stop_at(10)], **options)
     five = train_online(tiny, "cow", config, tmp_path / "five", **options)
