@@ -53,9 +53,11 @@ def choose_steps_per_execution(chunk: int) -> int:
     """How many steps Keras runs per call: a divisor of `chunk`, so that every chunk ends with a call.
 
     On a GPU a step is so short that what Keras does between two calls counts; callbacks are then
-    called every five steps. On a CPU it is lost in the step. (JAX: not tried.)
+    called every five steps. On a CPU it is lost in the step. (JAX: not tried.) In the scope of a strategy
+    for several GPUs it is one step: with more, Keras's `fit` fails.
     """
-    return math.gcd(chunk, 5) if gpus() and keras.config.backend() == "tensorflow" else 1
+    possible = keras.config.backend() == "tensorflow" and not tf.distribute.has_strategy()
+    return math.gcd(chunk, 5) if gpus() and possible else 1
 
 
 def check_batch(batch: int, devices: int) -> None:

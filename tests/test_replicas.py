@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from osvos_keras.compilation import compile_for_training
 from osvos_keras.config import ParentConfig
+from osvos_keras.device import choose_steps_per_execution
 from osvos_keras.trained import load_finished
 from tests.test_multi_host import small_network
 
@@ -54,14 +55,15 @@ def train(davis, folder, replicas: int, stop: int = 0) -> pd.DataFrame:
     return pd.DataFrame(json.loads(done.stdout.splitlines()[-1]))
 
 
-def test_a_mirrored_network_trains_without_xla(monkeypatch):
-    """On two GPUs XLA ends the first step: it cannot reach one's variables from the other."""
+def test_a_mirrored_network_trains_without_xla_one_step_a_call(monkeypatch):
+    """On two GPUs each of them ends the first call: XLA cannot reach one's variables from the other."""
     mirrored = tf.distribute.MirroredStrategy(["CPU:0"])
     gpu = SimpleNamespace(device_type="GPU")
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [gpu])
-    for scope, xla in ((nullcontext(), True), (mirrored.scope(), False)):
+    for scope, xla, steps in ((nullcontext(), True, 5), (mirrored.scope(), False, 1)):
         with scope:
             assert compile_for_training(small_network(), ParentConfig(), steps=1).jit_compile == xla
+            assert choose_steps_per_execution(25) == steps
 
 
 @pytest.mark.slow
