@@ -35,8 +35,8 @@ def load_finished(folder: str | Path) -> keras.Model:
     folder = resolve_output(folder)
     try:
         made_with = read_record(folder / RECORD)["made_with"]
-        policy, config = made_with["policy"], made_with["config"]
-        inference = InferenceConfig(int(config["height"]), int(config.get("window", 0)))
+        policy, config = choose_policy(made_with["policy"]), made_with["config"]
+        inference = InferenceConfig(config["height"], config.get("window", 0))
     except (AttributeError, KeyError, TypeError, ValueError) as error:  # ConfigError is a ValueError
         raise WeightsError(f"{folder / RECORD}: no record of a training. Train there first.") from error
     if not (folder / WEIGHTS_FILE).is_file():

@@ -10,7 +10,7 @@ from osvos_keras import fitting, trained
 from osvos_keras.callbacks import read_history
 from osvos_keras.config import InferenceConfig, OnlineConfig, ParentConfig
 from osvos_keras.errors import DataError, WeightsError
-from osvos_keras.io.records import read_record
+from osvos_keras.io.records import read_record, write_record
 from osvos_keras.trained import WEIGHTS_FILE, load_finished, load_or_start
 from osvos_keras.training import train_online, train_parent
 from osvos_keras.weights import save_weights
@@ -100,6 +100,17 @@ def test_settings_that_cannot_be_read_are_no_record(tmp_path, content):
     assert read_record(tmp_path / "config.json", made_with)
     (aside,) = (tmp_path / "replaced").iterdir()
     assert (aside / WEIGHTS_FILE).read_bytes() == b"weights" and (aside / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"policy": "float23"}, {"policy": 3}, {"config": {"height": float("inf")}}, {"config": []}]
+)
+def test_a_record_of_what_no_training_has_is_no_record(tmp_path, changes):
+    (tmp_path / WEIGHTS_FILE).write_bytes(b"weights")
+    made_with = {"policy": "float32", "config": {"height": 0}, **changes}
+    write_record(tmp_path / "config.json", made_with)
+    with pytest.raises(WeightsError, match=r"config\.json: no record of a training"):
+        load_finished(tmp_path)
 
 
 def test_network_is_the_same_whether_it_was_trained_or_loaded(tiny, tmp_path):
