@@ -73,6 +73,7 @@ def run_training(
         if not processes.broadcast(np.array(network is not None)):
             network = _finish(training, folder, kind, strategy, processes, chunk, **options)
         network = network or build_osvos(None, **kind)
+        network.inference = training.config.inference
         if not alone:
             network.set_weights(processes.broadcast(network.get_weights()))
         return network
@@ -120,7 +121,7 @@ def _finish(
     saver.remove()
     if strategy.num_replicas_in_sync * processes.devices > 1:
         return load_finished(folder)  # its variables are spread over the devices no longer
-    model.trainable, model.inference = True, config.inference
+    model.trainable = True
     return model
 
 

@@ -11,6 +11,7 @@ from osvos_keras.callbacks import read_history
 from osvos_keras.config import InferenceConfig, OnlineConfig, ParentConfig
 from osvos_keras.errors import DataError, WeightsError
 from osvos_keras.io.records import read_record, write_record
+from osvos_keras.multihost import Processes
 from osvos_keras.trained import WEIGHTS_FILE, load_finished, load_or_start
 from osvos_keras.training import train_online, train_parent
 from osvos_keras.weights import save_weights
@@ -122,6 +123,10 @@ def test_network_is_the_same_whether_it_was_trained_or_loaded(tiny, tmp_path):
         assert getattr(network, "optimizer", None) is None
     parent = train_parent(tiny, ["ant"], ParentConfig(height=32, epochs=0.5), tmp_path / "parent", **QUIET)
     assert parent.inference == load_finished(tmp_path / "parent").inference == InferenceConfig(32)
+    second = Processes(rank=1, world_size=2)  # gets the weights alone from the first
+    options = {**QUIET, "processes": second}
+    parent = train_parent(tiny, ["ant"], ParentConfig(height=32, epochs=0.5), tmp_path / "second", **options)
+    assert parent.inference == InferenceConfig(32)
 
 
 @pytest.mark.parametrize(
