@@ -55,8 +55,8 @@ def write_html_report(
         {"name": name, "frames": [next(pictures) for _ in plan]} for name, plan in first.plan.items()
     ]
     for sequence in sequences:
-        for method, one in scores.items():
-            _add_scores(sequence, method, one)
+        for one in scores.values():
+            _add_scores(sequence, one)
     data = {
         "software": f"osvos-keras {__version__}",
         "davis": f"{davis.root}, {davis.resolution}",
@@ -91,7 +91,7 @@ def _records(table: pd.DataFrame) -> list[dict]:
     return json.loads(table.to_json(orient="records", double_precision=6))
 
 
-def _add_scores(sequence: dict, method: str, scores: Scores) -> None:
+def _add_scores(sequence: dict, scores: Scores) -> None:
     """J and F of each frame, of several objects their means."""
     rows = scores.per_frame[scores.per_frame["sequence"] == sequence["name"]]
     means = mean_over_objects(rows).set_index("frame")[["J", "F"]].round(6).to_dict("index")
