@@ -40,13 +40,11 @@ class MarkUngraded(NbGraderPreprocessor):
     def preprocess(self, nb, resources):
         cells = [cell for cell in nb.cells if cell.cell_type == "code"]
         names = [_names(cell.source) for cell in cells]
-        needed = {number for number, cell in enumerate(cells) if "nbgrader" in cell.metadata}
-        while True:
+        needed, more = set(), {number for number, cell in enumerate(cells) if "nbgrader" in cell.metadata}
+        while more:
+            needed |= more
             used = set().union(*(names[number][1] for number in needed))
             more = {number for number, (bound, _) in enumerate(names) if bound & used} - needed
-            if not more:
-                break
-            needed |= more
         for number, cell in enumerate(cells):
             if number not in needed:
                 cell.metadata.setdefault("tags", []).append(NOT_GRADED)
