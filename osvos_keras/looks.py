@@ -101,9 +101,9 @@ def look_again(
         before: the growth a frame earlier.
     """
     growth = max(_growth(logits, learned_area), settings.shrinking * before)
-    scale = next((scale for least, scale in reversed(settings.second_looks) if growth >= least), None)
-    if scale is not None:
-        logits = reconcile(logits, see(scale))
+    reached = [pair for pair in settings.second_looks if growth >= pair[0]]
+    if reached:
+        logits = reconcile(logits, see(max(reached)[1]))
     return logits, _growth(logits, learned_area)
 
 

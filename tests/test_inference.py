@@ -161,6 +161,19 @@ def test_one_glance_serves_both_looks(bright, monkeypatch, tmp_path, growth, lin
     assert seen == lines
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_last_growth_that_is_reached_decides_on_the_second_look(order):
+    scales, logits = [], np.ones((4, 4), np.float32)
+    settings = InferenceConfig(second_looks=((1.25, 0.75), (1.6, 0.5), (2.4, 0.35))[::order])
+
+    def see(scale):
+        scales.append(scale)
+        return logits
+
+    looks.look_again(see, logits, settings, learned_area=0.25, before=1.0)  # twice as long
+    assert scales == [0.5]
+
+
 def last_mask(network, frames, area, settings=PLAIN):
     return all_logits(network, frames, settings, area)[-1] > 0
 
