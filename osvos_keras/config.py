@@ -199,11 +199,12 @@ def get_config(
         **changes: other changes; None leaves what the preset has, unless None is a value of the setting.
 
     Raises:
-        ConfigError: the preset or a setting is unknown, a value is of another type or out of range, or
+        ConfigError: the phase, preset or a setting is unknown, a value is of another type or out of range, or
             `settings` names what `changes` decide.
     """
     if check_type("PRESET", preset, (str,)) not in PRESETS:
         raise ConfigError(f"PRESET is {preset!r}; the presets are {', '.join(PRESETS)}.")
+    check_known(phase, PRESETS[preset], "training has no phase")
     own = PRESETS[preset][phase]
     types = setting_types(type(own))
     pairs = re.sub(r"\s*=\s*", "=", check_type("SETTINGS", settings, (str,))).replace(",", " ").split()

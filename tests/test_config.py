@@ -89,6 +89,11 @@ def test_wrong_settings_are_named(settings, message):
         get_config("online", settings=settings, height=None)
 
 
+def test_wrong_phase_is_named():
+    with pytest.raises(ConfigError, match="no phase onlin; did you mean online"):
+        get_config("onlin")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
