@@ -227,5 +227,5 @@ def supervise(frames, annotations, weight, deep: bool) -> tuple[tf.Tensor, dict,
     nothing to remember, nothing to restore.
     """
     ones = tf.ones(tf.shape(frames)[:1])
-    weights = {"fused": ones, **({side: weight * ones for side in SIDES} if deep else {})}
-    return frames, {name: annotations for name in weights}, weights
+    weights = {"fused": ones} | dict.fromkeys(SIDES if deep else (), weight * ones)
+    return frames, dict.fromkeys(weights, annotations), weights
