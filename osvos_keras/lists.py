@@ -29,7 +29,7 @@ def read_list(path: str | Path, root: Path, frames: Path) -> list[str]:
 
 def _sequence_of(line: str, where: str, root: Path, frames: Path) -> str:
     """The sequence that one line of a list names, every path on it checked."""
-    line = line.strip().replace("\\", "/")
+    line = line.strip().replace("\\", "/").rstrip("/")  # `ls -d */` lists folders as cat/
     if "/" in line:  # a frame and its annotation; there can be spaces in both
         named = [root / field.lstrip("/") for field in re.split(r"\s+(?=/|Annotations/)", line)]
     else:

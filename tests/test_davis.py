@@ -39,7 +39,7 @@ def test_relative_root_is_found_from_any_working_folder(tmp_path, monkeypatch):
 
 def test_both_list_formats_give_the_same_sequences(tiny):
     official = tiny.sequences("train")
-    tiny.list_path("train").write_text("ant\n\nbee\n")
+    tiny.list_path("train").write_text("ant\n\nbee/\n")
     assert tiny.sequences("train") == official == ["ant", "bee"]
 
 
