@@ -6,7 +6,7 @@ nor TensorFlow.
 
 import lazy_loader
 
-__version__ = "0.4.1"  # raise it when the same settings give another result: records compare it
+__version__ = "0.4.2"  # raise it when the same settings give another result: records compare it
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,

@@ -31,14 +31,13 @@ as_it_is = tf.autograph.experimental.do_not_convert  # no function here has a br
 
 
 def resize_to_height(image: tf.Tensor, height: int, method: str) -> tf.Tensor:
-    """An image (H, W, C), or a batch of them, at `height` lines, aspect kept; 0 leaves it as it is."""
+    """An image (H, W, C) uint8, or a batch of them, at `height` lines, aspect kept; 0 leaves it as it is."""
     if not height:
         return image
     shape = tf.cast(tf.shape(image)[-3:], tf.float32)
     width = tf.maximum(tf.cast(tf.round(shape[1] * height / shape[0]), tf.int32), 1)
-    return tf.cast(
-        tf.image.resize(image, (height, width), method, antialias=method == "bilinear"), image.dtype
-    )
+    resized = tf.image.resize(image, (height, width), method, antialias=method == "bilinear")
+    return tf.cast(tf.round(resized), image.dtype)
 
 
 def resized_size(path: str | Path, height: int, own: tuple[int, int] | None = None) -> tuple[int, int]:

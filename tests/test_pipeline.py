@@ -257,6 +257,15 @@ def test_resizing_keeps_the_aspect():
     assert resize_to_height(image, 0, "bilinear") is image
 
 
+def test_resized_frames_are_as_bright_as_before():
+    """Not cut to the whole number below: half a grey level, of a plain area a whole one in places."""
+    noise = np.random.default_rng(0).integers(0, 256, (480, 854, 3), np.uint8)
+    plain = np.full((480, 854, 3), 200, np.uint8)
+    for lines in (240, 360, 77):
+        assert (resize_to_height(plain, lines, "bilinear").numpy() == 200).all()
+        assert abs(resize_to_height(noise, lines, "bilinear").numpy().mean() - noise.mean()) < 0.1
+
+
 def test_frames_whose_names_are_no_utf8_are_read_and_named(tmp_path):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
     write_mask(path, np.eye(4, dtype=bool))
