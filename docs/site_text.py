@@ -19,7 +19,7 @@ def first_paragraph(source: str) -> str:
 
 def plain_text(inline: Token) -> str:
     """The text of a paragraph or heading, without its marks."""
-    return "".join(" " if child.type == "softbreak" else child.content for child in inline.children)
+    return "".join(child.content or " " * child.type.endswith("break") for child in inline.children)
 
 
 def escape_markdown(text: str) -> str:

@@ -79,9 +79,10 @@ class Backup(keras.callbacks.Callback):
 
     def remove(self) -> None:
         """Delete the backup of a finished training; a damaged one that was set aside stays."""
-        self.path.unlink(missing_ok=True)
-        with suppress(OSError):  # not empty, or absent
-            self.path.parent.rmdir()
+        if self.path:
+            self.path.unlink(missing_ok=True)
+            with suppress(OSError):  # not empty, or absent
+                self.path.parent.rmdir()
 
     def keep(self, model: keras.Model, steps: int) -> str:
         """Make a backup at Ctrl-C. TensorFlow does a step as a whole, so weights and counter agree."""

@@ -16,6 +16,7 @@ from osvos_keras.config import OnlineConfig, ParentConfig
 from osvos_keras.device import choose_policy, choose_steps_per_execution
 from osvos_keras.errors import ConfigError, TrainingError, note_if_stopped
 from osvos_keras.io.files import lock_folder
+from osvos_keras.io.literals import check_range
 from osvos_keras.io.paths import resolve_output
 from osvos_keras.model import build_osvos
 from osvos_keras.multihost import Processes
@@ -62,6 +63,7 @@ def run_training(
     """
     folder, is_first = resolve_output(folder), processes.is_first
     check_start(training.weights, folder)
+    check_range("chunk", chunk, 1, 2**31 - 1)
     with lock_folder(folder, wait=LOCK_WAIT) if is_first else nullcontext():
         alone = processes.world_size == 1  # else the processes agree on what their devices suggest
         policy = settle_policy(policy, training.made_with, folder) if alone else choose_policy(policy)
@@ -69,9 +71,11 @@ def run_training(
         processes.check_same(flatten({**made_with, "chunk": chunk}))
         notes = {"weights": training.weights and str(training.weights)}
         network = load_or_start(folder, made_with, **notes) if is_first else None
+        saver = Backup(folder / "backup" if is_first else None, every=chunk)
         kind = {"policy": policy, "conventions": find_conventions(training.weights)}
         if not processes.broadcast(np.array(network is not None)):
-            network = _finish(training, folder, kind, strategy, processes, chunk, **options)
+            network = _finish(training, folder, kind, strategy, processes, saver, **options)
+        saver.remove()  # here, so that none stays if an earlier run was killed before it could remove it
         network = network or build_osvos(None, **kind)
         network.inference = training.config.inference
         if not alone:
@@ -95,17 +99,16 @@ def _finish(
     kind: dict[str, Any],
     strategy: tf.distribute.Strategy,
     processes: Processes,
-    chunk: int,
+    saver: Backup,
     **options,
 ) -> keras.Model | None:
     """Train to the end, write the weights, and give the network to the first process."""
     config = training.config
-    saver = Backup(folder / "backup" if processes.is_first else None, every=chunk)
 
     def build(weights: str | Path | None) -> tuple[keras.Model, keras.Model]:
         model = build_osvos(weights, seed=config.seed, head_scale=config.head_scale, **kind)
         freeze_blocks(model, config.frozen_blocks)
-        trained = compile_for_training(model, config, training.steps, choose_steps_per_execution(chunk))
+        trained = compile_for_training(model, config, training.steps, choose_steps_per_execution(saver.every))
         trained.inference = config.inference
         return model, trained
 
@@ -118,7 +121,6 @@ def _finish(
     if not processes.is_first:
         return None
     save_weights(model, folder / WEIGHTS_FILE)
-    saver.remove()
     if strategy.num_replicas_in_sync * processes.devices > 1:
         return load_finished(folder)  # its variables are spread over the devices no longer
     model.trainable = True

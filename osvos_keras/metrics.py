@@ -110,9 +110,9 @@ def dice_of_pixels(both: int, total: int) -> float:
 
 def _check_pair(mask: np.ndarray, annotation: np.ndarray) -> None:
     for name, array in (("mask", mask), ("annotation", annotation)):
-        array = np.asarray(array)
-        if array.dtype != np.bool_ or array.ndim != 2:
-            raise ValueError(f"{name} must be a bool array (H, W), not {array.dtype} {array.shape}.")
+        if not isinstance(array, np.ndarray) or array.dtype != np.bool_ or array.ndim != 2:
+            kind, found = type(array).__name__, np.asarray(array)
+            raise ValueError(f"{name} must be a bool array (H, W), not {kind} {found.dtype} {found.shape}.")
     if mask.shape != annotation.shape:
         raise ValueError(
             f"mask {mask.shape} and annotation {annotation.shape} differ in shape (H, W); "

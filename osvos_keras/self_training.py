@@ -59,7 +59,7 @@ def add_surest(
     """
     made_with = {"weights_sha256": sha256(weights), "frames_sha256": sha256(*frames)}
     names = (read_record(folder / "surest.json", made_with) or {}).get("frames")
-    known = isinstance(names, list)
+    known = isinstance(names, list) and {*names} <= {frame.stem for frame in frames}
     masks = {frame: folder / f"{frame.stem}.png" for frame in frames if known and frame.stem in names}
     if not known or not all(mask.is_file() for mask in masks.values()):
         masks = _write_surest(pairs, model, frames, make_folder(folder), progress)

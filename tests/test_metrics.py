@@ -128,6 +128,7 @@ def test_reach_grows_with_the_diagonal_of_the_whole_frame():
         (np.zeros((6, 5), np.uint8), "uint8"),
         (np.zeros((1, 6, 5), bool), r"\(1, 6, 5\)"),
         (None, "bool array"),
+        ([[False] * 5] * 6, "not list"),
     ],
 )
 def test_wrong_arrays_are_refused(metric, mask, message):

@@ -70,6 +70,7 @@ def test_methods_whose_folders_share_a_name_stay_apart(masks, davis, tmp_path):
         (["/masks"], ["masks"]),
         (["/a/masks", "/masks"], ["a", "masks"]),
         (["/a/b/masks", "/c/b/masks"], ["a_b", "c_b"]),
+        (["/a_b/x", "/a/b/x", "/c/b/x"], ["a_b_x_1", "a_b_x_2", "c_b_x_3"]),
     ],
 )
 def test_every_method_has_a_name(folders, names):

@@ -120,6 +120,10 @@ def test_the_masks_are_kept_until_the_network_or_a_frame_changes(davis, call, tm
     assert call(sure_elsewhere, weights=b"2")[-1][1].sum() == FRAMES
     davis.frames("cow")[3].write_bytes(davis.frames("cow")[4].read_bytes())
     assert call([1] * FRAMES)[-1][1].sum() == FRAMES - 1
+    first = davis.first("cow")
+    for path in davis.frames("cow"):
+        path.rename(path.with_stem(f"cow_{path.stem}"))
+    assert len(call([1] * FRAMES, [first])) == 6
 
 
 @pytest.mark.usefixtures("narrow")

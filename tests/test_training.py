@@ -207,6 +207,15 @@ def test_kill_between_the_last_backup_and_the_weights(tiny, tmp_path, monkeypatc
     monkeypatch.setattr(keras.Model, "fit", refuse("trained"))
     train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
     assert (tmp_path / WEIGHTS_FILE).is_file() and not (tmp_path / "backup").exists()
+    (tmp_path / "backup").mkdir()  # killed before this was removed
+    shutil.copy(tmp_path / WEIGHTS_FILE, tmp_path / "backup" / "latest.weights.h5")
+    train_online(tiny, "cow", ONLINE, tmp_path, **QUIET)
+    assert not (tmp_path / "backup").exists()
+
+
+def test_chunks_of_no_step_are_refused(tiny, tmp_path):
+    with pytest.raises(ConfigError, match="chunk is 0; it must be above zero"):
+        train_online(tiny, "cow", ONLINE, tmp_path, **{**QUIET, "chunk": 0})
 
 
 # A process of its own, since it is killed: in its third step, after the first backup, if it is told to wait.

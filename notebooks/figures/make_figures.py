@@ -233,7 +233,7 @@ def draw_ablation(run: Path) -> Figure:
         for ax, count in zip(row, steps, strict=True):
             mask = read_mask(run / "ablation" / f"{start}_{count}" / sequence / f"{path.stem}.png")
             show_overlay(read_frame(path), mask, ax=ax, title=f"{start}, {count} steps")
-    steps_alone = table.drop(columns="train_seconds", errors="ignore")  # seconds depend on the machine
+    steps_alone = table.drop(columns="train_seconds")  # seconds depend on the machine
     ax = ablation_curves(steps_alone, curve.add_subplot())
     ax.set_title("")
     for number in list(ax.texts):  # the axis has the steps

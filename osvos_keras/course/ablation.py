@@ -54,7 +54,7 @@ def run_ablation(
     Args:
         davis: the data set.
         sequences: what to train on and score.
-        starts: the name of each start and its weights, as in `build_osvos`.
+        starts: the name of each start and its weights: "imagenet", "parent" or a file.
         config: the settings; its own number of steps does not count.
         moments: numbers of online steps, 0 for none: the start alone.
         folder: where masks and rows go.

@@ -99,6 +99,8 @@ def _by_method(folders: Sequence[Path]) -> dict[str, Path]:
         names = ["_".join(path[-length:]) for path in parts]
         if len(set(names)) == len(names):
             break
+    else:  # a_b/c and a/b/c
+        names = [f"{name}_{number}" for number, name in enumerate(names, start=1)]
     return dict(zip(names, folders, strict=True))
 
 
