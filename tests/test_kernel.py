@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from functools import partial
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
 from osvos_keras.batch import kernel
@@ -80,6 +82,14 @@ def start(notebook, tmp_path) -> subprocess.Popen:
         assert time.monotonic() < end and process.poll() is None
         time.sleep(0.02)
     return process
+
+
+def test_a_worker_can_run_any_number_of_notebooks(notebook, tmp_path):
+    def count_open() -> tuple[int, int]:
+        run_notebook(notebook, {}, tmp_path / "out.ipynb", progress=False)
+        return psutil.Process().num_fds(), threading.active_count()
+
+    assert count_open() == count_open()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -11,13 +11,23 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from jupyter_client import AsyncKernelManager
+from jupyter_client import AsyncKernelClient, AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_core.utils import run_sync
 
 SCRATCH = "osvos-"  # the start of the name of a run's temporary folder
 LONGEST = 80  # bytes of the folder of sockets, whose paths may have 103 on macOS and 107 on Linux
 STARTING = 60  # seconds; an older folder without a lock was left by a killed run
+
+
+class _Kernel(AsyncKernelManager):
+    """A kernel that knows its client, which papermill opens and, as the kernel is ours, leaves open."""
+
+    opened: AsyncKernelClient | None = None
+
+    def client(self, **options) -> AsyncKernelClient:
+        self.opened = super().client(**options)
+        return self.opened
 
 
 @contextmanager
@@ -31,7 +41,7 @@ def open_kernel(log: Path) -> Iterator[AsyncKernelManager]:
     """
     with open_scratch() as scratch, log.open("a") as file:
         # The asynchronous manager, because only with it papermill's client notices that a kernel died.
-        kernel = AsyncKernelManager(
+        kernel = _Kernel(
             # No folders: `python3` is then this Python. The installed kernel of that name may be another one.
             kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
             transport="ipc" if os.name != "nt" and len(os.fsencode(scratch)) < LONGEST else "tcp",
@@ -46,6 +56,8 @@ def open_kernel(log: Path) -> Iterator[AsyncKernelManager]:
             yield kernel
         finally:
             run_sync(kernel.shutdown_kernel)(now=True)
+            if kernel.opened and kernel.opened.channels_running:
+                kernel.opened.stop_channels()  # a worker of many runs would have too many files open
 
 
 @contextmanager
