@@ -410,3 +410,12 @@ def test_kernel_that_dies_is_an_error_and_not_a_wait_for_ever(quick, given, tmp_
     quick.write_text(quick.read_text().replace("assert SEQUENCE != BAD", "os.kill(os.getpid(), 9)"))
     with pytest.raises(NotebookError, match="its kernel died"):
         run_notebook(quick, given, tmp_path / "out.ipynb", progress=False)
+
+
+def test_kernel_that_dies_at_its_start_is_an_error_that_names_its_log(quick, given, tmp_path, monkeypatch):
+    start = tmp_path / "profile_default" / "startup" / "end.py"
+    start.parent.mkdir(parents=True)
+    start.write_text("import os; os._exit(3)")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    with pytest.raises(NotebookError, match=r"its kernel did not start .*out\.log$"):
+        run_notebook(quick, given, tmp_path / "out.ipynb", progress=False)

@@ -99,6 +99,11 @@ def _explained(notebook: Path, output: Path) -> Iterator[None]:
             f"{notebook.name}: its kernel died: it was killed, or memory ran out. Run the same command again "
             f"to go on, with fewer --workers if memory is short. The executed part of the notebook: {output}"
         ) from error
+    except RuntimeError as error:  # of Jupyter's client, which waits for the kernel's first answer
+        raise NotebookError(
+            f"{notebook.name}: its kernel did not start ({error}). Run the same command again; if it fails "
+            f"too, see what the kernel wrote: {output.with_suffix('.log')}"
+        ) from error
     except PapermillExecutionError as error:
         raise NotebookError(
             f"{notebook.name} failed: {error.ename}: {error.evalue}\n"
