@@ -223,7 +223,7 @@ def test_gpus_are_those_that_the_driver_lists(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert cluster.find_gpus() == []
     driver = tmp_path / "nvidia-smi"
-    driver.write_text("#!/bin/sh\necho 'GPU 0: one'\necho 'GPU 1: another'\n")
+    driver.write_text("#!/bin/sh\necho 'GPU 0: one'\necho '  MIG 3g.20gb Device 0'\necho 'GPU 1: another'\n")
     driver.chmod(0o755)
     assert cluster.find_gpus() == ["0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")

@@ -53,7 +53,8 @@ def find_gpus() -> list[str]:
         listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return []
-    return [str(index) for index in range(len(listed.stdout.splitlines()))]
+    count = sum(line.startswith("GPU ") for line in listed.stdout.splitlines())  # below one, its MIG parts
+    return [str(index) for index in range(count)]
 
 
 def count_workers(jobs: int) -> int:
