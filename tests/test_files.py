@@ -80,6 +80,13 @@ def test_stale_temporaries_go_and_nothing_else(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"00000.png", ".lock"}
 
 
+def test_temporaries_of_one_name_go_and_not_those_of_a_name_that_ends_like_it(tmp_path):
+    for name in ("cat_result.webm", "my-cat_result.webm"):
+        (tmp_path / f".tmp-1-{name}").touch()
+    clear_temporaries(tmp_path, "cat_result.webm")
+    assert [path.name for path in tmp_path.iterdir()] == [".tmp-1-my-cat_result.webm"]
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, {"a": 1})

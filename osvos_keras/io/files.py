@@ -2,7 +2,6 @@
 
 import codecs
 import errno
-import glob
 import hashlib
 import json
 import os
@@ -137,9 +136,10 @@ def clear_temporaries(folder: str | Path, name: str | None = None) -> None:
 
     The caller must hold the folder's lock, or be the only one that writes `name`.
     """
-    ending = "" if name is None else f"-{glob.escape(name)}"
-    for path in Path(folder).glob(f"{TEMPORARY}*{ending}"):
-        _remove(path)
+    for path in Path(folder).glob(f"{TEMPORARY}*"):
+        _, _, becomes = path.name.removeprefix(TEMPORARY).partition("-")
+        if name in (None, becomes):
+            _remove(path)
 
 
 def _remove(path: Path) -> None:
