@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from osvos_keras.errors import FolderError, VideoWarning
-from osvos_keras.video.codec import read_video, write_gif, write_webm
+from osvos_keras.video.codec import count_declared, read_video, write_gif, write_webm
 from tests.conftest import files_up_to
 
 TIMES = [0.0, 0.04, 0.12, 0.13, 0.5, 0.54, 0.74]  # six frames at a variable rate, and the end
@@ -130,6 +130,20 @@ def test_truncated_videos_are_noticed(tmp_path):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         with pytest.warns(VideoWarning, match=rf"{name}: .*(cut short|damaged)"):
             assert 2 <= len(list(read_video(path))) < 40
+
+
+def test_frames_that_a_phone_trimmed_away_are_not_missed(tmp_path, recwarn):
+    whole = write_clip(tmp_path / "whole.mp4", map(picture, range(6)), np.arange(7) / 25)
+    with av.open(str(whole)) as source, av.open(str(tmp_path / "trimmed.mp4"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in filter(lambda packet: packet.size, source.demux()):
+            early = round(0.08 / packet.time_base)  # two frames lie before the start: they are hidden
+            packet.pts, packet.dts, packet.stream = packet.pts - early, packet.dts - early, stream
+            target.mux(packet)
+    heights = [bar_height(frame.image) for frame in read_video(tmp_path / "trimmed.mp4")]
+    assert heights == [bar_height(picture(index)) for index in range(2, 6)]
+    assert count_declared(tmp_path / "trimmed.mp4") == 4
+    assert not recwarn.list  # such as "cut short"
 
 
 def test_a_still_of_twenty_minutes_ends_in_files_that_are_whole(tmp_path):

@@ -147,7 +147,17 @@ def _upright(frame: av.VideoFrame) -> np.ndarray:
 def count_declared(path: str | Path) -> int | None:
     """The number of frames that the file declares; None if it declares none. Raises as `read_video`."""
     with _open(path) as container:
-        return _find_stream(container, path).frames or None
+        return _count_declared(container, _find_stream(container, path)) or None
+
+
+def _count_declared(container: av.container.InputContainer, stream: av.VideoStream) -> int:
+    """The number of frames to be shown, as the file declares it; 0 if it declares none.
+
+    A clip that was trimmed on a phone, in MP4 or MOV, still holds frames that are not to be shown.
+    """
+    if stream.frames and "mp4" in container.format.name:
+        return sum(not entry.is_discard for entry in stream.index_entries)
+    return stream.frames
 
 
 def _open(path: str | Path) -> av.container.InputContainer:
@@ -177,11 +187,11 @@ def _find_stream(container: av.container.InputContainer, path: str | Path) -> av
 
 def _warn_if_short(path: str | Path, container, stream: av.VideoStream, count: int, end: float) -> None:
     """Warn if fewer frames were read than the file declares, or, without that number, less time."""
-    declared = container.duration / av.time_base if container.duration else 0
+    declared, frames = (container.duration or 0) / av.time_base, _count_declared(container, stream)
     short = ""
-    if count < stream.frames:
-        short = f"{stream.frames} frames, {count}"
-    elif not stream.frames and len(container.streams) == 1 and end + 2 * end / count < declared:
+    if count < frames:
+        short = f"{frames} frames, {count}"
+    elif not frames and len(container.streams) == 1 and end + 2 * end / count < declared:
         short = f"{declared:.2f} seconds, {end:.2f}"
     if short:
         warnings.warn(
