@@ -21,6 +21,7 @@ PLANTED = {
     "region-similarity": [
         (" if union else 1.0", "", "0 is divided by 0"),
         ("else 1.0", "else 0.0", "there was nothing to find"),
+        ("if union", "if annotation.any()", "the annotation alone is empty J is 0"),
         ("(mask | annotation).sum()", "(mask.sum() + annotation.sum()) / 2", "Dice"),
         (
             "(mask & annotation).sum() / union if union",

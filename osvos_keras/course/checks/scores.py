@@ -43,6 +43,9 @@ def region_similarity(student: Callable) -> None:
     mistakes = {
         "where both are empty 0 is divided by 0, which is not a number; J is 1 there.": ratio,
         "where both are empty J is 1: there was nothing to find, and nothing was found.": when_empty(0.0),
+        "where the annotation alone is empty J is 0: all that was found is wrong.": (
+            lambda mask, annotation: right(mask, annotation) if annotation.any() else 1.0
+        ),
         "this is the Dice coefficient, 2 · shared ÷ (sum of the two areas); J divides by the union.": (
             lambda mask, annotation: 2 * (mask & annotation).sum() / (mask.sum() + annotation.sum())
         ),
@@ -68,7 +71,12 @@ def region_similarity(student: Callable) -> None:
             lambda mask, annotation: (mask | annotation).sum() / (mask & annotation).sum()
         ),
     }
-    cases = {**PAIRS, "both empty": (EMPTY, EMPTY), "the mask alone is empty": (EMPTY, OBJECT)}
+    cases = {
+        **PAIRS,
+        "both empty": (EMPTY, EMPTY),
+        "the mask alone is empty": (EMPTY, OBJECT),
+        "the annotation alone is empty": (OBJECT, EMPTY),
+    }
     compare("region_similarity", student, right, cases, mistakes)
 
 
