@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from osvos_keras.evaluation.folder import repeat_first_mask
 from osvos_keras.evaluation.objects import Reader
 from osvos_keras.evaluation.outlines import find_outline
 from osvos_keras.evaluation.stability import mean_of_costs, pair_costs
-from osvos_keras.io.masks import read_mask
+from osvos_keras.io.masks import read_mask, write_mask
 from osvos_keras.plots.frames import read_cell
 from osvos_keras.report import command
 from osvos_keras.report.command import report_scores
@@ -239,3 +240,18 @@ def test_pictures_of_masks_with_other_habits_show_what_was_scored(masks, davis, 
     _, mask, _ = read_cell(davis, tmp_path / "outer", frame, False, scores=scores)
     assert mask.any()
     assert (tmp_path / "evaluation" / "outer" / "gallery.png").is_file()
+
+
+def test_t_is_shown_where_one_method_has_it_and_said_to_be_nowhere(masks, davis, tmp_path, capsys):
+    (davis.root / "db_info.yml").write_text(
+        '{"sequences": [{"name": "bee", "attributes": [], "eval_t": true}]}'
+    )
+    shutil.copytree(masks, tmp_path / "empty")
+    for path in (tmp_path / "empty" / "bee").iterdir():
+        write_mask(path, 0 * read_mask(path))
+    options = ("--davis", davis.root, "--sequences", "bee", "--no-pictures", "--out")
+    run(tmp_path / "empty", *options, tmp_path / "both", "--compare", masks)
+    assert re.search(r"T, lower.*\n +empty +method\n.*\nbee +– +-?\d", capsys.readouterr().out)
+    run(tmp_path / "empty", *options, tmp_path / "one")
+    printed = capsys.readouterr().out
+    assert "nowhere: no two neighbouring frames" in printed and "Empty" not in printed

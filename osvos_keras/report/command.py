@@ -82,7 +82,9 @@ def _add_stability(
     }
     if columns:
         print("\nTemporal stability T, lower is steadier, where the object is never hidden:")
-        print(_as_text(pd.DataFrame(columns).dropna(), index=True), flush=True)
+        table = pd.DataFrame(columns).dropna(how="all")
+        nowhere = "nowhere: no two neighbouring frames have masks with an outline"
+        print(_as_text(table, index=True) if len(table) else nowhere, flush=True)
         for name, one in scores.items():
             one.save(places[name])
     return scores
