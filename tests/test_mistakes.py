@@ -4,7 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osvos_keras.evaluation.mistakes import describe_mistakes, find_mistakes, worst_frames
+from osvos_keras.evaluation.folder import Pair
+from osvos_keras.evaluation.mistakes import describe_mistakes, find_mistakes, read_described, worst_frames
+from osvos_keras.evaluation.objects import Reader
+from osvos_keras.io.masks import write_indexed
 
 
 def region(*boxes):
@@ -43,6 +46,16 @@ def test_a_mask_where_there_is_no_object_is_another_object():
         "no object in this frame: other object 10% of the frame"
     )
     assert find_mistakes(region(), region()) == []
+
+
+def test_an_object_that_is_taken_for_another_is_a_mistake(tmp_path):
+    objects = region(OBJECT) + np.uint8(2) * region((30, 30, 5, 5))
+    write_indexed(tmp_path / "annotation.png", objects)
+    write_indexed(tmp_path / "mask.png", np.where(objects == 2, np.uint8(1), objects))
+    pair = Pair("00000", tmp_path / "annotation.png", tmp_path / "mask.png")
+    mask, annotation, words = read_described(pair, Reader(2))
+    np.testing.assert_array_equal(mask, annotation)
+    assert words == "wrong number 20%"
 
 
 def test_the_worst_frames_are_not_neighbours():

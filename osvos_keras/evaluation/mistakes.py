@@ -19,8 +19,8 @@ class Mistake:
     """One kind of mistake: pixels as a fraction of the object, in how many connected parts.
 
     Attributes:
-        kind: "missed" (of the object), "spilled" (beyond it, from a part that touches it) or "other object"
-            (parts of the mask that do not touch it).
+        kind: "missed" (of the object), "spilled" (beyond it, from a part that touches it), "other object"
+            (parts of the mask that do not touch it) or "wrong number" (one of several taken for another).
     """
 
     kind: str
@@ -32,11 +32,14 @@ class Mistake:
         return f"{self.kind} {size}" + (f" in {self.parts} parts" if self.parts > 1 else "")
 
 
-def find_mistakes(mask: np.ndarray, annotation: np.ndarray) -> list[Mistake]:
+def find_mistakes(
+    mask: np.ndarray, annotation: np.ndarray, exchanged: np.ndarray | None = None
+) -> list[Mistake]:
     """The mistakes of a mask, the largest first; fractions of the frame if there is no object in it.
 
     Args:
-        mask, annotation: (H, W) bool.
+        mask, annotation: (H, W) bool, of several objects all together.
+        exchanged: (H, W) bool, where the mask takes one of several objects for another.
     """
     whole = np.count_nonzero(annotation) or annotation.size
     left, top, width, height = cv2.boundingRect((mask | annotation).view(np.uint8))
@@ -53,6 +56,8 @@ def find_mistakes(mask: np.ndarray, annotation: np.ndarray) -> list[Mistake]:
         "spilled": mask & ~annotation & on_object,
         "other object": mask & ~on_object,
     }
+    if exchanged is not None:
+        regions["wrong number"] = exchanged[window]
     found = [_measure(kind, region, whole) for kind, region in regions.items()]
     return sorted(filter(None, found), key=lambda mistake: -mistake.fraction)
 
@@ -66,9 +71,10 @@ def _measure(kind: str, region: np.ndarray, whole: int) -> Mistake | None:
     return Mistake(kind, fraction, max(int((areas >= WORTH_NAMING * whole).sum()), 1))
 
 
-def describe_mistakes(mask: np.ndarray, annotation: np.ndarray) -> str:
-    """The mistakes in words, as in `missed 40%, other object 12% in 2 parts`."""
-    words = ", ".join(map(str, find_mistakes(mask, annotation))) or "nothing larger than 1% is wrong"
+def describe_mistakes(mask: np.ndarray, annotation: np.ndarray, exchanged: np.ndarray | None = None) -> str:
+    """As `find_mistakes`, in words: `missed 40%, other object 12% in 2 parts`."""
+    found = find_mistakes(mask, annotation, exchanged)
+    words = ", ".join(map(str, found)) or "nothing larger than 1% is wrong"
     return words if annotation.any() else f"no object in this frame: {words} of the frame"
 
 
@@ -89,6 +95,22 @@ def worst_frames(per_frame: pd.DataFrame, count: int = 5) -> pd.DataFrame:
 
 def read_regions(pair: Pair, reader: Reader) -> tuple[np.ndarray, np.ndarray]:
     """Mask and annotation of a pair, (H, W) bool each; of several objects all together, without void."""
+    return _together(_read_objects(pair, reader))
+
+
+def read_described(pair: Pair, reader: Reader) -> tuple[np.ndarray, np.ndarray, str]:
+    """As `read_regions`, and the mistakes in words."""
+    objects = _read_objects(pair, reader)
+    mask, annotation = _together(objects)
+    right = np.logical_or.reduce([np.logical_and(*both) for both in objects])
+    return mask, annotation, describe_mistakes(mask, annotation, mask & annotation & ~right)
+
+
+def _read_objects(pair: Pair, reader: Reader) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Mask and annotation of each object, (H, W) bool each, without void."""
     annotation = reader.annotation(pair.annotation)
-    both = [found for _, found in reader.split(reader.mask_like(pair.mask, annotation), annotation)]
-    return tuple(np.logical_or.reduce(regions) for regions in zip(*both, strict=True))
+    return [both for _, both in reader.split(reader.mask_like(pair.mask, annotation), annotation)]
+
+
+def _together(objects: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    return tuple(np.logical_or.reduce(regions) for regions in zip(*objects, strict=True))

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation.folder import Pair
-from osvos_keras.evaluation.mistakes import describe_mistakes, read_regions, worst_frames
+from osvos_keras.evaluation.mistakes import read_described, read_regions, worst_frames
 from osvos_keras.evaluation.objects import find_reader
 from osvos_keras.evaluation.results import Scores
 from osvos_keras.evaluation.tables import mean_over_objects
@@ -230,11 +230,11 @@ def worst_pictures(davis: Davis, scores: Scores, count: int = 5) -> Figure:
         ax = figure.add_subplot(rows, columns, place)
         pair = next(pair for pair in scores.plan[row.sequence] if pair.frame == row.frame)
         frame = next(path for path in davis.frames(row.sequence) if path.stem == row.frame)
-        mask, annotation = read_regions(pair, scores.readers[row.sequence])
+        mask, annotation, mistakes = read_described(pair, scores.readers[row.sequence])
         images = [shrink(image, WORST_WIDTH) for image in (read_frame(frame), mask, annotation)]
         show_overlay(*images, ax=ax)
         ax.set_title(f"{row.sequence}, frame {row.frame}: J {row.J:.2f}", fontsize=10)
-        ax.set_xlabel(fill(describe_mistakes(mask, annotation), 52), fontsize=9)
+        ax.set_xlabel(fill(mistakes, 52), fontsize=9)
     return figure
 
 

@@ -15,7 +15,7 @@ from osvos_keras import __version__
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation.folder import Pair
 from osvos_keras.evaluation.measuring import in_threads
-from osvos_keras.evaluation.mistakes import describe_mistakes, read_regions, worst_frames
+from osvos_keras.evaluation.mistakes import read_described, worst_frames
 from osvos_keras.evaluation.objects import Reader
 from osvos_keras.evaluation.results import Scores
 from osvos_keras.evaluation.tables import mean_over_objects
@@ -104,9 +104,9 @@ def _picture(frame: Path, pairs: list[Pair], reader: Reader) -> dict:
     """One frame: small, with the outlines of annotation and masks as SVG paths in its own pixels."""
     picture = {"name": pairs[0].frame, "image": _small_jpeg(frame), "masks": [], "wrong": []}
     for pair in pairs:
-        mask, annotation = read_regions(pair, reader)
+        mask, annotation, mistakes = read_described(pair, reader)
         picture["masks"].append(_svg_path(mask))
-        picture["wrong"].append(describe_mistakes(mask, annotation))
+        picture["wrong"].append(mistakes)
     return picture | {"annotation": _svg_path(annotation), "size": annotation.shape[::-1]}
 
 
