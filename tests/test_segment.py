@@ -367,6 +367,9 @@ def test_corrections_number_objects_as_the_first_mask_does(tmp_path):
     write_indexed(tmp_path / "later.png", objects)
     np.testing.assert_array_equal(read_correction(tmp_path / "later.png", (6, 8), 2), objects)
     np.testing.assert_array_equal(read_correction(tmp_path / "later.png", (6, 8), 1), objects > 0)
+    with Image.open(tmp_path / "later.png") as image:
+        image.convert("RGB").save(tmp_path / "painted.png")  # as most paint programs do
+    np.testing.assert_array_equal(read_correction(tmp_path / "painted.png", (6, 8), 2), objects)
     objects[5, 5] = 3
     write_indexed(tmp_path / "later.png", objects)
     with pytest.raises(MaskError, match="holds object 3, but 2 are marked"):

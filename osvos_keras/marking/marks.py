@@ -4,7 +4,7 @@ Several objects are one map (H, W) uint8: 0 is background, 1…N are the objects
 `marking.tool` draws with the mouse.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from matplotlib.transforms import Bbox
 
 from osvos_keras.davis import size_message
 from osvos_keras.errors import MaskError
+from osvos_keras.evaluation.objects import read_numbers
 from osvos_keras.io.masks import read_values, write_map
 from osvos_keras.io.paths import find_input
 from osvos_keras.plots.figures import COLOURS, SKY
@@ -54,8 +55,8 @@ def read_objects(path: str | Path, size: Sequence[int]) -> np.ndarray:
     return values.astype(np.uint8)
 
 
-def _read_sized(path: str | Path, size: Sequence[int]) -> np.ndarray:
-    values = read_values(path)
+def _read_sized(path: str | Path, size: Sequence[int], read: Callable = read_values) -> np.ndarray:
+    values = read(path)
     if values.shape != tuple(size):
         raise MaskError(size_message(path, values.shape, size))
     return values
@@ -243,11 +244,14 @@ def _check_count(count: int) -> None:
 def read_correction(path: str | Path, size: Sequence[int], count: int) -> np.ndarray:
     """The objects of a corrected frame, (H, W) uint8 of 0…count; objects may be absent.
 
+    Of several objects, the colours that `write_correction` gives them are read too: most paint programs keep
+    those, and not the numbers.
+
     Raises:
-        DataError: the file is missing or unreadable.
+        DataError: the file is missing or unreadable, or holds other colours.
         MaskError: the mask has another size, or an object that is not marked elsewhere.
     """
-    objects = read_objects(path, size) if count == 1 else _read_sized(path, size)
+    objects = read_objects(path, size) if count == 1 else _read_sized(path, size, read_numbers)
     _check_marked(path, objects, count)
     return objects.astype(np.uint8)
 
