@@ -19,7 +19,7 @@ from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import read_annotation, read_indexed, write_indexed, write_mask
 from osvos_keras.io.paths import PROJECT
 from osvos_keras.video import coco, estimate, overlay
-from osvos_keras.video.clip import Clip, import_clip
+from osvos_keras.video.clip import Clip, import_clip, write_annotations
 from osvos_keras.video.coco import describe_masks, encode_runs, write_coco
 from osvos_keras.video.overlay import RIM, cut_out, write_cutout
 from osvos_keras.video.segment import segment_clip
@@ -134,6 +134,15 @@ def test_coco_holds_every_object_of_every_frame(clip, masks, tmp_path):
         y, x = np.nonzero(mask)
         assert one["bbox"] == [x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1]
         assert one["area"] == mask.sum() and one["iscrowd"] == 0
+
+
+def test_an_object_that_no_mask_shows_is_a_category_all_the_same(clip, masks):
+    write_annotations(clip, {0: TWO})
+    for path in masks.iterdir():
+        write_indexed(path, np.minimum(read_indexed(path), 1))
+    found = describe_masks(clip, masks)
+    assert {one["category_id"] for one in found["annotations"]} == {1}
+    assert [one["id"] for one in found["categories"]] == [1, 2]
 
 
 @pytest.mark.parametrize(("module", "write"), [(overlay, write_cutout), (coco, write_coco)])

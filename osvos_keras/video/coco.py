@@ -14,7 +14,7 @@ import numpy as np
 from osvos_keras.io.files import write_atomically
 from osvos_keras.io.masks import read_indexed
 from osvos_keras.io.paths import resolve_output
-from osvos_keras.video.clip import Clip
+from osvos_keras.video.clip import Clip, count_marked
 from osvos_keras.video.outputs import write_once
 
 
@@ -34,9 +34,10 @@ def encode_runs(mask: np.ndarray) -> dict[str, list[int]]:
 def describe_masks(clip: Clip, masks: Path) -> dict[str, list[dict[str, Any]]]:
     """The contents of COCO's file: `images`, `annotations` and `categories`.
 
-    There is one annotation for each object of each frame that shows it.
+    There is one annotation for each object of each frame that shows it, and one category for each object that
+    is marked, also if no mask shows it.
     """
-    images, annotations, most = [], [], 1
+    images, annotations, most = [], [], max(count_marked(clip), 1)
     for number, path in enumerate(clip.frames, start=1):
         objects = read_indexed(masks / f"{path.stem}.png")
         height, width = objects.shape
