@@ -237,8 +237,9 @@ def test_pictures_of_masks_with_other_habits_show_what_was_scored(masks, davis, 
     run(tmp_path / "outer", "--davis", davis.root, "--sequences", "cow")
     scores = evaluate(tmp_path / "outer", davis, "cow", progress=False)
     frame = davis.frames("cow")[5]
-    _, mask, _ = read_cell(davis, tmp_path / "outer", frame, False, scores=scores)
-    assert mask.any()
+    for known in (scores, None):
+        _, mask, _ = read_cell(davis, tmp_path / "outer", frame, False, scores=known)
+        assert mask.any()
     assert (tmp_path / "evaluation" / "outer" / "gallery.png").is_file()
 
 

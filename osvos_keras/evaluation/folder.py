@@ -71,7 +71,7 @@ def plan_sequence(
     annotations = davis.annotations(sequence)
     inner = annotations[1:-1]
     asked = annotations if first_and_last else inner
-    there = _masks_by_frame(masks / sequence, annotations, [] if notes is None else notes)
+    there = masks_by_frame(masks / sequence, annotations, [] if notes is None else notes)
     absent = [path.stem for path in asked if path.stem not in there]
     if absent and not allow_missing:
         raise DataError(
@@ -135,8 +135,17 @@ def _no_masks_message(masks: Path, found: Path, sequence: str) -> str:
     )
 
 
-def _masks_by_frame(folder: Path, annotations: Sequence[Path], notes: list[str]) -> dict[str, Path]:
-    """The masks in a folder by the name of their frame: the same name, or else the same number."""
+def masks_by_frame(folder: Path, annotations: Sequence[Path], notes: list[str]) -> dict[str, Path]:
+    """The masks in a folder by the name of their frame: the same name, or else the same number.
+
+    Args:
+        folder: of the masks of one sequence.
+        annotations: its annotations, or its frames; their names count.
+        notes: as for `plan_sequence`.
+
+    Raises:
+        DataError: a mask has no frame, or a frame has two.
+    """
     files = list_files(folder, ".png") or list_files(folder, ".jpg", ".jpeg")
     frames = {path.stem for path in annotations}
     found = [path.stem if path.stem in frames else None for path in files]

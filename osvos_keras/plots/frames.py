@@ -17,13 +17,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from osvos_keras.davis import Davis
-from osvos_keras.evaluation.folder import Pair
+from osvos_keras.errors import DataError
+from osvos_keras.evaluation.folder import Pair, find_masks, masks_by_frame
 from osvos_keras.evaluation.mistakes import read_described, read_regions, worst_frames
 from osvos_keras.evaluation.objects import find_reader
 from osvos_keras.evaluation.results import Scores
 from osvos_keras.evaluation.tables import mean_over_objects
 from osvos_keras.io.images import read_frame
-from osvos_keras.io.paths import find_input
 from osvos_keras.metrics import sigmoid
 from osvos_keras.plots.figures import BLUE, SKY, figure_for, new_figure
 
@@ -190,8 +190,7 @@ def read_cell(
     """Frame, mask and annotation of the frame at `path`, at most `width` pixels wide.
 
     The mask of a sequence's first frame is its annotation. An absent mask is empty, an absent annotation is
-    None. Several objects are merged into one. With `scores`, the masks are the scored files, whose names may
-    differ from the frame's.
+    None. Several objects are merged into one. With `scores`, the masks are the scored files.
     """
     sequence, annotation = path.parent.name, davis.annotation_path(path)
     reader = find_reader(davis.annotation_path(davis.frames(sequence)[0]))
@@ -201,12 +200,21 @@ def read_cell(
         region = shrink(region, width)
         return frame, region, region
     plan = {} if scores is None else {pair.frame: pair for pair in scores.plan.get(sequence, ())}
-    mask = find_input(masks) / sequence / f"{path.stem}.png"
-    pair = plan.get(path.stem, Pair(path.stem, annotation, mask if mask.is_file() else None))
+    pair = plan.get(path.stem) or Pair(path.stem, annotation, _find_mask(davis, masks, path))
     if annotation.exists():
         return frame, *(shrink(region, width) for region in read_regions(pair, reader))
     mask = np.zeros(frame.shape[:2], bool) if pair.mask is None else reader.mask(pair.mask) > 0
     return frame, shrink(mask, width), None
+
+
+def _find_mask(davis: Davis, masks: str | Path, frame: Path) -> Path | None:
+    """The mask of a frame, under any name and in any folder that `evaluate` understands, or None."""
+    sequence = frame.parent.name
+    try:
+        folder = find_masks(masks, [sequence]) / sequence
+    except DataError:
+        return None
+    return masks_by_frame(folder, davis.frames(sequence), []).get(frame.stem)
 
 
 def _row_label(sequence: str, scores: Scores | None) -> str:
