@@ -1,5 +1,6 @@
 """Pictures show what they say: the right frames, tints, numbers, and no text over other text."""
 
+import dataclasses
 import itertools
 import re
 
@@ -16,6 +17,7 @@ from osvos_keras.dataset.lists import write_lists
 from osvos_keras.davis import Davis
 from osvos_keras.evaluation import evaluate
 from osvos_keras.evaluation.folder import repeat_first_mask
+from osvos_keras.evaluation.objects import Reader
 from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import write_mask
 from osvos_keras.plots.figures import save_figure
@@ -227,6 +229,13 @@ def test_score_bars_show_the_paper_where_names_match(scores):
         "dog": 0.907,
         "paragliding-launch": 0.6254,
     }
+
+
+def test_the_paper_scored_all_objects_of_a_sequence_as_one(scores):
+    numbered = dataclasses.replace(scores, readers={**scores.readers, "dog": Reader(2)})
+    (ax,) = score_bars(numbered).axes
+    (paper,) = diamonds(ax)
+    assert list(paper.get_ydata(orig=True)) == ["paragliding-launch"]
 
 
 def diamonds(ax):
