@@ -79,12 +79,18 @@ def test_a_file_that_another_program_holds_for_a_moment_is_renamed_later(tmp_pat
     assert (tmp_path / "old").read_text() == "new" and len(calls) == 3
 
 
-def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.ENOLCK, r"its file system cannot lock a folder \(No locks available\)"),
+        (errno.EACCES, r"\.lock: the lock of another person, which cannot be opened \(Permission denied\)"),
+    ],
+)
+def test_what_cannot_be_locked_is_named(tmp_path, monkeypatch, number, message):
     def fail(lock):
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(filelock.FileLock, "_acquire", fail)
-    message = r"its file system cannot lock a folder \(No locks available\)"
     with pytest.raises(FolderError, match=message), files.lock_folder(tmp_path):
         pass
 

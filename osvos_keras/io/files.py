@@ -186,6 +186,11 @@ def lock_folder(folder: str | Path, wait: float = 0, name: str = ".lock") -> Ite
         raise FolderError(
             f"{folder}: another run is writing there. Wait until it ends, or choose another folder ({WHERE})."
         ) from error
+    except PermissionError as error:
+        raise FolderError(
+            f"{folder / name}: the lock of another person, which cannot be opened ({error.strerror}). Remove "
+            f"it if no run of theirs is writing there, or choose another folder ({WHERE})."
+        ) from error
     except OSError as error:  # some network drives have no locks
         raise FolderError(
             f"{folder}: its file system cannot lock a folder ({error.strerror}). Choose a folder of another "
