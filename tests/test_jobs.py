@@ -245,6 +245,12 @@ def test_moved_weights_stay_finished_and_are_found_by_a_worker_elsewhere(given, 
     assert before.made_with == after.made_with
 
 
+def test_a_notebook_may_start_from_no_weights(given, tmp_path):
+    notebook = write_notebook(tmp_path / "random.ipynb", f"{PARAMETERS}WEIGHTS: str | None = None", WORK)
+    (job,) = plan_jobs(notebook, "cow", given)
+    assert job.parameters["WEIGHTS"] is job.made_with["weights_sha256"] is None
+
+
 def test_temporary_files_are_no_masks(finished):
     (finished.masks / ".tmp-123-00001.png").touch()
     assert find_finished(finished) is not None

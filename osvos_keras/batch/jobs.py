@@ -128,11 +128,11 @@ def _plan_job(job: Job, davis: Davis) -> Job:
 
 
 def _fix_weights(values: dict[str, Any]) -> str | None:
-    """The checksum of the weights that a notebook starts from; None if it has no such parameter.
+    """The checksum of the weights that a notebook starts from; None if it names none.
 
     A path to weights is made absolute in `values`, because a worker may have another working folder.
     """
-    if WEIGHTS not in values:
+    if values.get(WEIGHTS) is None:
         return None
     path = find_weights(values[WEIGHTS])
     if values[WEIGHTS] not in FILES:
