@@ -18,6 +18,7 @@ STEPS = 3  # how many
 RATE = 0.5  # how fast
 DEEP = True  # whether
 LINES: int | None = None  # how tall
+LIMIT: int = None  # a hint that forgets None
 EPOCHS: float | None = 1  # how long
 SIZES: list[int] = [1, 2]  # a hint that is not understood
 ANY = None
@@ -41,7 +42,7 @@ def notebook(tmp_path):
 
 def test_parameters_are_read_with_their_defaults(notebook):
     expected = {"SEQUENCE": "cat", "STEPS": 3, "RATE": 0.5, "DEEP": True, "LINES": None, "EPOCHS": 1}
-    expected |= {"SIZES": [1, 2], "ANY": None, "TEXT": "two\nlines"}
+    expected |= {"LIMIT": None, "SIZES": [1, 2], "ANY": None, "TEXT": "two\nlines"}
     assert read_parameters(notebook) == expected
 
 
@@ -50,6 +51,7 @@ def test_parameters_are_read_with_their_defaults(notebook):
     [
         ("SEQUENCE", "12", "12"), ("STEPS", "7", 7), ("STEPS", 7, 7), ("RATE", "1", 1.0),
         ("DEEP", "False", False), ("LINES", "None", None), ("LINES", None, None), ("LINES", "0", 0),
+        ("LIMIT", None, None), ("LIMIT", "5", 5),
         ("EPOCHS", "2", 2.0), ("EPOCHS", "None", None), ("SIZES", "[3]", [3]), ("ANY", "3", 3),
         ("ANY", "three", "three"), ("SEQUENCE", "None", "None"), ("TEXT", 'a "b"\n', 'a "b"\n'),
     ],

@@ -90,6 +90,8 @@ def _make_parameter(notebook: Path, value: ast.expr, hint: str | None) -> Parame
     if hint is None:
         return Parameter(default, () if default is None else (type(default),))
     parts = [part.strip() for part in hint.split("|")]
+    if default is None and "None" not in parts:  # STEPS: int = None
+        parts.append("None")
     return Parameter(default, tuple(HINTS[part] for part in parts) if set(parts) <= set(HINTS) else ())
 
 
