@@ -12,6 +12,7 @@ from osvos_keras.io.files import (
     clear_temporaries,
     list_files,
     lock_folder,
+    make_folder,
     read_json,
     write_atomically,
     write_json,
@@ -85,6 +86,11 @@ def test_temporaries_of_one_name_go_and_not_those_of_a_name_that_ends_like_it(tm
         (tmp_path / f".tmp-1-{name}").touch()
     clear_temporaries(tmp_path, "cat_result.webm")
     assert [path.name for path in tmp_path.iterdir()] == [".tmp-1-my-cat_result.webm"]
+
+
+def test_a_folder_that_another_run_clears_meanwhile_can_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "touch", lambda probe: clear_temporaries(probe.parent))
+    assert make_folder(tmp_path / "run") == tmp_path / "run"
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path):

@@ -158,7 +158,7 @@ def make_folder(folder: str | Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f"{TEMPORARY}{uuid4().hex}"  # `tempfile` tries two thousand million names on Windows
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another run may have cleared the folder
     except OSError as error:
         raise FolderError(
             f"{folder}: cannot write there ({error.strerror}). Choose another folder ({WHERE})."
