@@ -66,16 +66,14 @@ def count_workers(jobs: int) -> int:
 def worker_environments(workers: int) -> list[dict[str, str]]:
     """The environment variables of each worker: its number of threads and, if there are GPUs, one GPU.
 
+    TensorFlow takes only the GPU memory that it needs, so that more workers than GPUs can share them.
     (dask-cuda assigns GPUs too, but it pins one version of Dask and manages the worker's GPU memory, while
     here the kernel uses that memory.)
     """
     threads = str(max(1, CPU_COUNT // workers))
     names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-    gpus = find_gpus()
-    return [
-        dict.fromkeys(names, threads) | ({"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} if gpus else {})
-        for index in range(workers)
-    ]
+    own = [{"CUDA_VISIBLE_DEVICES": gpu, "TF_FORCE_GPU_ALLOW_GROWTH": "true"} for gpu in find_gpus()] or [{}]
+    return [dict.fromkeys(names, threads) | own[index % len(own)] for index in range(workers)]
 
 
 def start_cluster(workers: int) -> SpecCluster:
