@@ -142,8 +142,9 @@ def _fit(
     history = History(folder / "history.csv" if is_first else None, start, chunk)
     observers = [history, saver]  # in this order: see History
     if progress and is_first:
-        title = f"{training.made_with['phase']} {training.made_with['sequences'][0]}"
-        observers.append(ProgressBar(title, start, training.steps))
+        names = training.made_with["sequences"]
+        what = names[0] if len(names) == 1 else f"{len(names)} sequences"
+        observers.append(ProgressBar(f"{training.made_with['phase']} {what}", start, training.steps))
     alone = processes.world_size == 1
     keeping = note_if_stopped(lambda: saver.keep(model, training.steps)) if alone else nullcontext()
     with _explained(training.config), keeping:
