@@ -5,6 +5,8 @@ import re
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+BREAKS = ("softbreak", "hardbreak")  # of a line
+
 
 def list_inlines(source: str) -> list[Token]:
     """Headings, paragraphs and items of a Markdown text."""
@@ -19,7 +21,7 @@ def first_paragraph(source: str) -> str:
 
 def plain_text(inline: Token) -> str:
     """The text of a paragraph or heading, without its marks."""
-    return "".join(child.content or " " * child.type.endswith("break") for child in inline.children)
+    return "".join(" " if child.type in BREAKS else child.content for child in inline.children)
 
 
 def escape_markdown(text: str) -> str:

@@ -14,7 +14,7 @@ from osvos_keras.davis import size_message
 from osvos_keras.errors import DataError
 from osvos_keras.evaluation.folder import read_any_mask
 from osvos_keras.io.images import open_image
-from osvos_keras.io.masks import COLOUR_NUMBERS, davis_palette, read_annotation, read_values
+from osvos_keras.io.masks import read_annotation, read_numbers, read_values
 
 VOID = 255
 MOST_OBJECTS = 50  # more different values are grey levels
@@ -93,23 +93,3 @@ def find_reader(first_annotation: Path) -> Reader:
     if len(numbers) == 1 and len(values) <= 2 and open_image(first_annotation, decode=False).mode != "P":
         return Reader(None)
     return Reader(int(numbers.max()))
-
-
-def read_numbers(path: Path) -> np.ndarray:
-    """The numbers of objects in a file, (H, W) uint8; DAVIS's colours stand for their numbers.
-
-    Raises:
-        DataError: the file is unreadable, or holds other colours.
-    """
-    values = read_values(path)
-    if values.dtype == np.uint8:
-        return values
-    numbers = {code: number for number, code in enumerate((davis_palette() @ COLOUR_NUMBERS).tolist())}
-    found, places = np.unique(values, return_inverse=True)
-    for code in found.tolist():
-        if code not in numbers:
-            raise DataError(
-                f"{path}: holds #{code:06x} among other values, which are no numbers or "
-                "colours of DAVIS's objects. Write each object's number, as a grey or palette PNG."
-            )
-    return np.uint8([numbers[code] for code in found.tolist()])[places].reshape(values.shape)

@@ -53,6 +53,26 @@ def _numbers(path: str | Path, image: Image.Image) -> np.ndarray:
     return colours @ COLOUR_NUMBERS
 
 
+def read_numbers(path: str | Path) -> np.ndarray:
+    """The numbers of objects in a file, (H, W) uint8; DAVIS's colours stand for their numbers.
+
+    Raises:
+        DataError: the file is unreadable, or holds other colours.
+    """
+    values = read_values(path)
+    if values.dtype == np.uint8:
+        return values
+    numbers = {code: number for number, code in enumerate((davis_palette() @ COLOUR_NUMBERS).tolist())}
+    found, places = np.unique(values, return_inverse=True)
+    for code in found.tolist():
+        if code not in numbers:
+            raise DataError(
+                f"{path}: holds #{code:06x} among other values, which are no numbers or "
+                "colours of DAVIS's objects. Write each object's number, as a grey or palette PNG."
+            )
+    return np.uint8([numbers[code] for code in found.tolist()])[places].reshape(values.shape)
+
+
 def read_mask(path: str | Path) -> np.ndarray:
     """A mask as (H, W) bool, from any image file that holds the background and one object.
 

@@ -16,8 +16,7 @@ from matplotlib.transforms import Bbox
 
 from osvos_keras.davis import size_message
 from osvos_keras.errors import MaskError
-from osvos_keras.evaluation.objects import read_numbers
-from osvos_keras.io.masks import read_values, write_map
+from osvos_keras.io.masks import read_numbers, read_values, write_map
 from osvos_keras.io.paths import find_input
 from osvos_keras.plots.figures import COLOURS, SKY
 from osvos_keras.refinement import grab_cut
