@@ -17,7 +17,7 @@ import tensorflow as tf
 from osvos_keras.config import OnlineConfig, ParentConfig
 from osvos_keras.davis import Davis
 from osvos_keras.device import check_batch, choose_policy, choose_strategy
-from osvos_keras.errors import DataError
+from osvos_keras.errors import DataError, MaskError
 from osvos_keras.fitting import ONE_PROCESS, Training, check_start, run_training
 from osvos_keras.io.files import sha256
 from osvos_keras.io.paths import resolve_output
@@ -129,7 +129,7 @@ def train_online(
         As `train_parent`.
 
     Raises:
-        MaskError: the object vanishes at `config.height` lines.
+        MaskError: the object vanishes at `config.height` lines, or `pairs` are not of one size.
         others: as `train_parent`.
 
     Warns:
@@ -141,7 +141,7 @@ def train_online(
     strategy = strategy or tf.distribute.get_strategy()
     _check_devices(config, policy, strategy.num_replicas_in_sync)
     resized_size(davis.frames(sequence)[0], config.height)
-    frames, annotations = map(np.stack, zip(*(pairs or [davis.first(sequence)]), strict=True))
+    frames, annotations = _stack(pairs or [davis.first(sequence)], sequence)
     check_visible(annotations, config.height, sequence)
     digest = hashlib.sha256()
     for frame, annotation in zip(frames, annotations, strict=True):
@@ -181,6 +181,16 @@ def _check_devices(config: ParentConfig | OnlineConfig, policy: str, devices: in
     """What can be known to fail before anything is read or built."""
     choose_policy(policy)
     check_batch(config.batch, devices)
+
+
+def _stack(pairs: Sequence[Pair], sequence: str) -> tuple[np.ndarray, np.ndarray]:
+    """The frames, and their annotations, each as one array."""
+    sizes = {np.shape(one)[:2] for pair in pairs for one in pair}
+    if len(sizes) > 1:
+        found = ", ".join(f"{width}×{height}" for height, width in sorted(sizes))
+        raise MaskError(f"{sequence}: frames and annotations of {found} pixels; give `pairs` of one size.")
+    frames, annotations = zip(*pairs, strict=True)
+    return np.stack(frames), np.stack(annotations)
 
 
 def _check_one_size(frames: Sequence[Path], config: ParentConfig) -> None:

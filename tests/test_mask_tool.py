@@ -127,6 +127,13 @@ def test_a_box_over_everything_is_refused_on_the_status_line(tool):
     assert "Nothing to undo" in tool.status.value
 
 
+def test_a_click_without_dragging_is_no_box(tool):
+    tool.tool.value = "Box"
+    drag(tool, (30, 20), (30, 20))
+    tool.undo.click()
+    assert "Nothing to undo" in tool.status.value
+
+
 def press_key(tool, key, ctrl=False, meta=False):
     """What ipycanvas sends for a key, while the canvas has the focus."""
     keys = {"shift_key": False, "ctrl_key": ctrl, "meta_key": meta}

@@ -19,7 +19,7 @@ from osvos_keras import callbacks, fitting, pipeline
 from osvos_keras.callbacks import AtSteps, read_history
 from osvos_keras.compilation import count_steps
 from osvos_keras.config import OnlineConfig, ParentConfig, get_config
-from osvos_keras.errors import ConfigError, DataError, FolderError, TrainingError
+from osvos_keras.errors import ConfigError, DataError, FolderError, MaskError, TrainingError
 from osvos_keras.inference import predict_sequence
 from osvos_keras.io.files import lock_folder
 from osvos_keras.io.masks import write_mask
@@ -325,6 +325,14 @@ def test_frames_of_different_sizes_cannot_share_a_batch(tiny, tmp_path):
     write_sequence(tiny.root, "fox", size=(90, 122))
     for names, changes in ((["ant", "fox"], {"height": 15}), (["ant", "dog"], {"batch": 1})):
         train_parent(tiny, names, dataclasses.replace(config, **changes), tmp_path / names[1], **QUIET)
+
+
+def test_annotated_frames_of_different_sizes_are_named(tiny, tmp_path):
+    frame, annotation = tiny.first("cow")
+    pairs = [(frame, annotation), (frame[:30], annotation[:30])]
+    with pytest.raises(MaskError, match=r"cow: frames and annotations of 61×30, 61×45 pixels; give `pairs`"):
+        train_online(tiny, "cow", ONLINE, tmp_path / "run", pairs=pairs, **QUIET)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_frame_that_would_be_enlarged_beyond_reason_is_refused(tiny, tmp_path):

@@ -187,7 +187,7 @@ class MaskTool(VBox):
             self._change(self.drawing.brush, points, self.width.value, self.number.value)
         elif tool == "Eraser":
             self._change(self.drawing.erase, points, self.width.value)
-        elif tool == "Box":
+        elif tool == "Box" and np.ptp(points, axis=0).all():  # a click alone is no box
             self._say("Searching for the object in the box …")
             (x0, y0), (x1, y1) = np.min(points, axis=0), np.max(points, axis=0)
             self._change(self.drawing.cut, (x0, y0, x1 + 1, y1 + 1), self.number.value)
