@@ -93,6 +93,7 @@ def test_unknown_notebook_names_those_there_are():
 
 def test_pairs_are_checked():
     assert parse_pairs(["A=1", "B=x=y", "C="], EXAMPLE) == {"A": "1", "B": "x=y", "C": ""}
+    assert parse_pairs(["A = 1", " B=x y "], EXAMPLE) == {"A": "1", "B": "x y"}
     with pytest.raises(ConfigError, match="'A' is not NAME=VALUE, as in -p ONLINE_STEPS=50"):
         parse_pairs(["A"], EXAMPLE)
     with pytest.raises(ConfigError, match="A is given twice: '1' and '2'"):

@@ -22,15 +22,15 @@ NAMES = {
 
 
 def parse_pairs(pairs: Iterable[str], example: str) -> dict[str, str]:
-    """`NAME=VALUE` strings as a dict.
+    """`NAME=VALUE` strings as a dict; spaces around a name or a value do not count.
 
     Raises:
         ConfigError: a string has another form, or a name occurs twice.
     """
     found = {}
     for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not (name.strip() and equals):
+        name, equals, value = map(str.strip, pair.partition("="))
+        if not (name and equals):
             raise ConfigError(f"{pair!r} is not NAME=VALUE, as in {example}.")
         if name in found:
             raise ConfigError(f"{name} is given twice: {found[name]!r} and {value!r}. Leave one out.")
