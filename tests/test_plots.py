@@ -152,6 +152,14 @@ def test_an_overlay_of_another_size_is_refused(davis):
         show_overlay(frame, annotation, annotation[:, 1:])
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_an_overlay_of_numbers_is_refused(davis, kind):
+    frame, annotation = davis.first("dog")
+    for pair in ([annotation.astype(kind)], [annotation, 255 * annotation.astype(kind)]):
+        with pytest.raises(ValueError, match=f"(mask|annotation) is {kind.__name__}, .* Compare it: > 0"):
+            show_overlay(frame, *pair)
+
+
 @pytest.mark.parametrize("shape", [(6, 9), (6, 9, 1), (1, 6, 9, 1)])
 def test_side_outputs_are_shown_as_probabilities(shape):
     logits = np.full(shape, np.log(3), np.float32)

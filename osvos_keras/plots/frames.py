@@ -68,11 +68,18 @@ def show_overlay(
         mask, annotation: (H, W) bool.
 
     Raises:
-        ValueError: the sizes differ.
+        ValueError: the sizes differ, or a mask holds numbers.
     """
     for name, region in (("mask", mask), ("annotation", annotation)):
-        if region is not None and region.shape != frame.shape[:2]:
+        if region is None:
+            continue
+        if region.shape != frame.shape[:2]:
             raise ValueError(f"{name} {region.shape} and frame {frame.shape[:2]} differ in size (H, W).")
+        if region.dtype != bool:  # NumPy would take numbers for those of rows
+            raise ValueError(
+                f"{name} is {region.dtype}, but True and False (bool) are needed. Compare it: > 0 for 0 and "
+                "255, > 0.5 for probabilities."
+            )
     figure, ax = _picture_for(ax, frame)
     ax.imshow(_veil(frame, mask))
     _draw_outline(ax, mask, OUTLINE_COLOUR, 1.2)
