@@ -15,6 +15,7 @@ from PIL import Image
 
 from osvos_keras.dataset.lists import write_lists
 from osvos_keras.davis import Davis
+from osvos_keras.errors import ConfigError
 from osvos_keras.evaluation import evaluate
 from osvos_keras.evaluation.folder import repeat_first_mask
 from osvos_keras.evaluation.objects import Reader
@@ -282,6 +283,13 @@ def test_saved_figures_are_whole_or_absent(tmp_path):
     with pytest.raises(RuntimeError):
         save_figure(figure, tmp_path / "figure.png")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["figure.pdf", "figure.svg", "figure.jpg", "figure"])
+def test_a_figure_is_saved_as_png_alone(tmp_path, name):
+    with pytest.raises(ConfigError, match=rf"{name}: .*must end in \.png\. .*figure\.savefig"):
+        save_figure(Figure(), tmp_path / name)
+    save_figure(Figure(), tmp_path / "LOUD.PNG")
 
 
 def test_a_gallery_of_the_reference_is_small(shared, shared_davis, tmp_path):

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from osvos_keras.errors import ConfigError
 from osvos_keras.io.files import write_atomically
 
 ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE, BLACK = COLOURS = [
@@ -41,8 +42,17 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: int = 100) -> Path:
-    """Write a figure as a PNG of 256 colours: for photographs, a third of the size of a full-colour PNG."""
+    """Write a figure as a PNG of 256 colours: for photographs, a third of the size of a full-colour PNG.
+
+    Raises:
+        ConfigError: the name does not end in .png.
+        FolderError: as `write_atomically`.
+    """
     path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise ConfigError(
+            f"{path}: the name of this picture must end in .png. For another kind, call figure.savefig."
+        )
     with write_atomically(path) as temporary:
         figure.savefig(temporary, dpi=dpi, facecolor="white")
         with Image.open(temporary) as image:
