@@ -116,6 +116,25 @@ def test_the_cells_that_grading_runs_are_enough(name, capsys):
     assert not any("train_online(" in cell.source or "train_parent(" in cell.source for cell in cells)
 
 
+@pytest.mark.parametrize(
+    ("source", "runs"),
+    [
+        ("%matplotlib inline\nstudent = print", True),
+        ("%%time\nstudent = print", True),
+        ("!pip list\nother = print", False),
+        ("%%bash\nls -l | wc", False),
+    ],
+)
+def test_a_teacher_s_own_cell_may_hold_magic(source, runs):
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    from osvos_keras.course.grading import MarkUngraded
+
+    check = new_code_cell("student()", metadata={"nbgrader": {}})
+    notebook, _ = MarkUngraded().preprocess(new_notebook(cells=[new_code_cell(source), check]), {})
+    assert [cell.source for cell in graded(notebook)] == [*([source] if runs else []), "student()"]
+
+
 @pytest.mark.slow
 def test_autograde_gives_the_points(course, released):
     """Released, collected from files as a learning platform gives them, graded, exported."""

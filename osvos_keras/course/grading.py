@@ -5,6 +5,7 @@ import symtable
 from collections.abc import Iterator
 from pathlib import Path
 
+from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
 from osvos_keras.batch.parameters import read_notebook
@@ -52,8 +53,12 @@ class MarkUngraded(NbGraderPreprocessor):
 
 
 def _names(source: str) -> tuple[set[str], set[str]]:
-    """The global names that a cell sets, and those that it uses."""
-    table = symtable.symtable(source, "cell", "exec")
+    """The global names that a cell sets, and those that it uses; none if it is no Python, as below %%bash."""
+    source = TransformerManager().transform_cell(re.sub(r"\A\s*%%.*", "", source))  # %magic and !command
+    try:
+        table = symtable.symtable(source, "cell", "exec")
+    except SyntaxError:
+        return set(), set()
     bound = {one.get_name() for one in table.get_symbols() if one.is_assigned() or one.is_imported()}
     return bound, set(_used(table))
 
