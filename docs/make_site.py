@@ -36,6 +36,7 @@ from sphinx.cmd.build import build_main
 
 from osvos_keras.batch.notebooks import COURSE
 from osvos_keras.batch.parameters import read_notebook
+from osvos_keras.course.copies import list_notebooks, read_course, write_copies
 from osvos_keras.course.student import write_student_edition
 from osvos_keras.errors import DataError, NotebookError, OsvosError
 from osvos_keras.io.files import list_files, make_folder
@@ -119,7 +120,7 @@ def gather_run(run_dir: Path, source: Path, extra: Path, videos: list[Path]) -> 
     for video, copy in copies.items():
         (extra / copy).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(video, extra / copy)
-    pages = plan_pages(run_dir / "notebooks", [path.stem for path in list_files(NOTEBOOKS, ".ipynb")])
+    pages = plan_pages(run_dir / "notebooks", [path.stem for path in list_notebooks()])
     return {
         "lessons": list(gather_lessons(pages, source / "notebooks", copies)),
         "gallery": gallery.exists(),
@@ -146,9 +147,10 @@ def write_downloads(extra: Path) -> Path | None:
     Returns:
         the project's archive; None where Git does not make one.
     """
-    shutil.copytree(NOTEBOOKS, extra / "notebooks", ignore=shutil.ignore_patterns("figures", ".*"))
+    write_copies(extra / "notebooks", read_course())
     write_student_edition(extra / "exercises")
-    shutil.rmtree(extra / "exercises/figures")
+    for folder in ("notebooks", "exercises"):
+        shutil.rmtree(extra / folder / "figures")
     if not (PROJECT / ".git").exists() or not shutil.which("git"):
         return None
     archive = extra / ARCHIVE

@@ -26,6 +26,14 @@ def test_a_file_that_a_person_changed_is_kept_and_nothing_else_written(tmp_path)
     assert changed.read_bytes() == before and not (tmp_path / "figures").exists()
 
 
+def test_a_person_s_own_notebooks_are_not_handed_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("osvos_keras.course.copies.NOTEBOOKS", tmp_path)
+    names = [f"{ONLINE}.ipynb", f"{ONLINE}-Copy1.ipynb", f"{ONLINE} (1).ipynb", "Untitled.ipynb"]
+    for name in names:
+        shutil.copy(NOTEBOOKS / f"{ONLINE}.ipynb", tmp_path / name)
+    assert [str(path) for path in read_course()] == names[:1]
+
+
 def test_a_name_means_the_copy_in_the_working_folder_and_else_the_projects(tmp_path, monkeypatch):
     write_copies(tmp_path / "course", read_course())
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,6 @@
 """Copies of the notebooks and their figures, for a person's own folder."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,9 +9,17 @@ from osvos_keras.io.files import list_files, make_folder, write_atomically
 from osvos_keras.io.paths import NOTEBOOKS, resolve_output
 
 
+def list_notebooks() -> list[Path]:
+    """The notebooks of the course, which have names like 00_start_here.
+
+    A person's own beside them, such as JupyterLab's `Untitled` and `00_start_here-Copy1`, are left out.
+    """
+    return [path for path in list_files(NOTEBOOKS, ".ipynb") if re.fullmatch(r"[0-9]{2}_\w+", path.stem)]
+
+
 def read_course() -> dict[Path, bytes]:
     """The content of every notebook and figure, by its path below the folder of the notebooks."""
-    files = [*list_files(NOTEBOOKS / "figures", ".png"), *list_files(NOTEBOOKS, ".ipynb")]
+    files = [*list_files(NOTEBOOKS / "figures", ".png"), *list_notebooks()]
     return {path.relative_to(NOTEBOOKS): path.read_bytes() for path in files}
 
 

@@ -9,9 +9,8 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
 from osvos_keras.batch.parameters import read_notebook
-from osvos_keras.course.copies import write_copies
+from osvos_keras.course.copies import list_notebooks, write_copies
 from osvos_keras.course.student import SayWhatToFillIn, encode, list_figures
-from osvos_keras.io.files import list_files
 from osvos_keras.io.paths import NOTEBOOKS
 
 from nbgrader.converters import GenerateAssignment  # isort: skip  # `student` says what to do without nbgrader
@@ -87,7 +86,7 @@ def write_course(folder: str | Path) -> list[Path]:
         ConfigError, FolderError: as `write_copies`.
     """
     contents = {Path("nbgrader_config.py"): SETTINGS.encode()}
-    for path in list_files(NOTEBOOKS, ".ipynb"):
+    for path in list_notebooks():
         notebook, assignment = read_notebook(path), Path("source") / path.stem
         for figure in list_figures(notebook):
             contents[assignment / figure] = (NOTEBOOKS / figure).read_bytes()

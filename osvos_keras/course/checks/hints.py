@@ -8,9 +8,8 @@ import json
 import re
 from functools import cache
 
+from osvos_keras.course.copies import list_notebooks
 from osvos_keras.errors import CheckError
-from osvos_keras.io.files import list_files
-from osvos_keras.io.paths import NOTEBOOKS
 
 SECOND = {
     "balanced_loss": (
@@ -83,7 +82,7 @@ SECOND = {
 def _tasks() -> dict[str, str]:
     """Check → what our solution's first line says, of all exercises in the notebooks."""
     found = {}
-    for path in list_files(NOTEBOOKS, ".ipynb"):
+    for path in list_notebooks():
         task = ""
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             source = "".join(cell["source"])
