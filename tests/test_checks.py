@@ -9,7 +9,7 @@ from PIL import Image
 
 from osvos_keras.course import checks
 from osvos_keras.course.checks.compare import compare
-from osvos_keras.course.checks.hints import SECOND, first_hint
+from osvos_keras.course.checks.hints import SECOND, _tasks, first_hint
 from osvos_keras.course.checks.showing import show, show_inputs
 from osvos_keras.errors import CheckError
 from tests.exercises import EXERCISES
@@ -358,6 +358,16 @@ def test_the_first_hint_is_the_notebook_s(key):
     exercise = EXERCISES[key]
     (task,) = re.findall(r"### BEGIN SOLUTION: (.+)", exercise.solution)
     assert first_hint(exercise.check_name) == task
+
+
+def test_a_damaged_notebook_does_not_hide_what_is_wrong(tmp_path, monkeypatch):
+    """Git leaves its marks of a conflict in one, and it is no JSON any more."""
+    for name, content in {"00_start_here": "<<<<<<< HEAD\n{", "01_older": '{"worksheets": []}'}.items():
+        (tmp_path / f"{name}.ipynb").write_text(content)
+    monkeypatch.setattr("osvos_keras.course.copies.NOTEBOOKS", tmp_path)
+    monkeypatch.setattr("osvos_keras.course.checks.hints._tasks", _tasks.__wrapped__)
+    with pytest.raises(CheckError, match=re.escape(f"Hint: {SECOND['upsample']}")):
+        check_double(lambda values: values + 1)
 
 
 def test_numbers_in_place_of_true_and_false():

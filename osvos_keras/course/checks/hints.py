@@ -4,12 +4,12 @@ The first is the notebook's own: it stands behind `BEGIN SOLUTION`, and the stud
 the blank cell. The second is more concrete, and for those who ask.
 """
 
-import json
 import re
 from functools import cache
 
 from osvos_keras.course.copies import list_notebooks
 from osvos_keras.errors import CheckError
+from osvos_keras.io.files import read_json
 
 SECOND = {
     "balanced_loss": (
@@ -80,11 +80,11 @@ SECOND = {
 
 @cache
 def _tasks() -> dict[str, str]:
-    """Check → what our solution's first line says, of all exercises in the notebooks."""
+    """Check → what our solution's first line says, of all exercises in the notebooks that can be read."""
     found = {}
     for path in list_notebooks():
         task = ""
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        for cell in (read_json(path) or {}).get("cells", []):
             source = "".join(cell["source"])
             task = (re.findall(r"BEGIN SOLUTION: (.+)", source) or [task])[0]
             if check := re.match(r"checks\.(\w+)\(", source):
