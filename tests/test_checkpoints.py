@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+import zipfile
 
 import ml_dtypes
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from osvos_keras.convert.layouts import convert_weights, find_layout
 from osvos_keras.convert.readers import read_checkpoint
 from osvos_keras.errors import WeightsError
+from osvos_keras.io.formats import PYTORCH, recognize
+from osvos_keras.weights import find_weights
 from tests.checkpoint_files import add_checksum, message, varint, write_mindspore, write_safetensors
 
 OTHER_FILES = {
@@ -125,6 +128,21 @@ def test_without_pytorch_the_error_says_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "parent.pth").write_bytes(b"PK\x03\x04")
     with pytest.raises(WeightsError, match=r"parent\.pth: .*pip install torch"):
         read_checkpoint(tmp_path / "parent.pth")
+
+
+@pytest.mark.parametrize("name", ["models/parent_epoch-239.pth", "kernel.npy"])
+def test_an_archive_is_to_be_unpacked(tmp_path, name):
+    path = tmp_path / "OSVOS_parent_model.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, b"")
+    for read in (read_checkpoint, find_weights):
+        with pytest.raises(
+            WeightsError, match=r"model\.zip: an archive .*: unpack it, and give the file in it"
+        ):
+            read(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("archive/data.pkl", b"")  # PyTorch's
+    assert recognize(path) == PYTORCH
 
 
 # ---- With PyTorch

@@ -7,6 +7,7 @@ from pathlib import Path
 from osvos_keras.errors import WeightsError
 
 HDF5, KERAS = "an HDF5 file", "a whole Keras model (.keras)"
+ZIP = "an archive (.zip or .npz), which may hold a checkpoint: unpack it, and give the file in it"
 PYTORCH, MINDSPORE, SAFETENSORS = "a PyTorch checkpoint", "a MindSpore checkpoint", "a safetensors file"
 SEAL = b"osvos-keras sha256 "  # the first bytes of this library's weights files, before HDF5; see `weights`
 # The first bytes of each kind. A MindSpore checkpoint nests one length-prefixed message in another.
@@ -32,7 +33,7 @@ def recognize(path: Path) -> str:
     start = read_bytes(path, 64)
     for kind, pattern in STARTS.items():
         if re.match(pattern, start):
-            return KERAS if kind == PYTORCH and _is_keras(path) else kind
+            return _kind_of_zip(path) if start.startswith(b"PK") else kind
     return f"an unknown kind of file (encrypted?), which starts with {start[:8]!r}"
 
 
@@ -49,9 +50,11 @@ def read_bytes(path: Path, count: int = -1) -> bytes:
         raise WeightsError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
-def _is_keras(path: Path) -> bool:
+def _kind_of_zip(path: Path) -> str:
+    """Which kind of zip a file is; PyTorch's if it is damaged, so that PyTorch says what is wrong."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return "model.weights.h5" in archive.namelist()
+            names = {Path(name).name for name in archive.namelist()}
     except Exception:  # a damaged archive raises exceptions of many kinds
-        return False
+        return PYTORCH
+    return KERAS if "model.weights.h5" in names else PYTORCH if "data.pkl" in names else ZIP
