@@ -137,6 +137,19 @@ def test_moments_must_be_numbers_of_steps(tiny, tmp_path):
         run_ablation(tiny, ["cow"], STARTS, CONFIG, [1], tmp_path, every=0)
 
 
+def test_moments_may_be_numpy_s(tiny, tmp_path):
+    numbers = {"moments": np.arange(1), "every": np.int64(2)}
+    table = run_ablation(tiny, ["cow"], STARTS, CONFIG, folder=tmp_path, progress=False, **numbers)
+    pd.testing.assert_frame_equal(read_ablation(tmp_path), table)
+
+
+@pytest.mark.parametrize("name", ["../mine", "runs/parent/osvos.weights.h5", ""])
+def test_the_name_of_a_start_cannot_lead_elsewhere(tiny, tmp_path, name):
+    with pytest.raises(ConfigError, match=r"the name of a start is .*; it must be a name alone"):
+        run_ablation(tiny, ["cow"], {name: "imagenet"}, CONFIG, [0], tmp_path / "in", progress=False)
+    assert not [path for path in ("in", "mine", "runs") if (tmp_path / path).exists()]
+
+
 def test_curves_are_means_over_sequences():
     rows = [
         ("parent", name, steps, steps * 2.0 * scale, 1.0, j)

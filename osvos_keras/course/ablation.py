@@ -26,8 +26,8 @@ from osvos_keras.evaluation.mistakes import read_regions
 from osvos_keras.evaluation.objects import Reader
 from osvos_keras.inference import own_settings, segment_sequence
 from osvos_keras.io.files import list_files, lock_folder, sha256
-from osvos_keras.io.literals import check_range
-from osvos_keras.io.paths import resolve_output
+from osvos_keras.io.literals import check_range, check_type
+from osvos_keras.io.paths import check_name, resolve_output
 from osvos_keras.io.records import read_record, write_record
 from osvos_keras.metrics import region_similarity
 from osvos_keras.training import train_online
@@ -67,13 +67,16 @@ def run_ablation(
         without the first and the last frame, and so the official one if `every` is 1.
 
     Raises:
-        ConfigError: no moment, or a negative one; or `every` below 1.
+        ConfigError: no moment, or a negative one; `every` below 1; or a start whose name is no folder's.
         DataError, WeightsError, FolderError, TrainingError: as `train_online` and `segment_sequence`.
     """
-    moments = sorted(set(moments))
+    moments = sorted({check_type("a moment", moment, (int,)) for moment in moments})
     if not moments or moments[0] < 0:
         raise ConfigError(f"moments are {moments}; name numbers of steps, as in 0, 10, 30.")
+    every = check_type("every", every, (int,))
     check_range("every", every, 1, 2**31 - 1)
+    for start in starts:
+        check_name(start, "the name of a start")
     config = dataclasses.replace(config, self_training=False)  # its steps would be counted twice
     trainings = [(start, sequence) for start in starts for sequence in sequences]
     digests = {start: sha256(find_weights(weights)) for start, weights in starts.items()}
