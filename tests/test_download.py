@@ -99,6 +99,12 @@ def test_download_killed_just_before_its_end_is_not_repeated(server, archive, tm
     assert server.handler.asked == [archive.stat().st_size]
 
 
+def test_an_address_that_ends_in_davis(server, archive, tmp_path):
+    archive.rename(server.folder / "DAVIS")
+    download_davis(tmp_path, server.url.replace("DAVIS-data.zip", "DAVIS"))
+    assert (tmp_path / "DAVIS.zip").is_file()
+
+
 def test_wrong_checksum_unpacks_nothing(server, archive, tmp_path):
     with pytest.raises(DataError, match=r"DAVIS-data\.zip: sha256 is [0-9a-f]{64}, expected 00ff"):
         download_davis(tmp_path, server.url, "00ff")

@@ -70,7 +70,8 @@ def _archive_name(url: str) -> str:
             "https://…/DAVIS-data.zip, or put an archive that you have into the folder --to, named "
             "DAVIS-data.zip."
         )
-    return re.sub(r"[^\w.-]", "_", Path(unquote(parts.path)).name)[-100:].lstrip(".") or "DAVIS-data.zip"
+    name = re.sub(r"[^\w.-]", "_", Path(unquote(parts.path)).name)[-100:].lstrip(".") or "DAVIS-data"
+    return name if name.lower().endswith(".zip") else f"{name}.zip"  # DAVIS is the data set's own folder
 
 
 def _download(url: str, path: Path) -> None:
