@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from osvos_keras.davis import Davis
@@ -14,6 +15,7 @@ from osvos_keras.evaluation import evaluate
 from osvos_keras.evaluation.folder import repeat_first_mask
 from osvos_keras.io.masks import read_annotation
 from osvos_keras.io.paths import PROJECT
+from tests.benchmarks import folds
 
 
 @pytest.mark.parametrize("path", ["data/make_parent.py", "notebooks/figures/make_figures.py"])
@@ -24,6 +26,14 @@ def test_loads(path):
 @pytest.mark.parametrize("name", sorted(path.stem for path in (PROJECT / "tests/benchmarks").glob("*.py")))
 def test_a_benchmark_loads(name):
     importlib.import_module(f"tests.benchmarks.{name}")
+
+
+def test_the_table_of_one_sequence_has_no_interval():
+    rows = [{"masks": masks, "J": j, "F": j} for masks, j in {"default": 0.8, "not snapped": 0.7}.items()]
+    table = pd.DataFrame(rows).assign(parent="p", online="o", step=max(folds.MOMENTS), sequence="cat")
+    table["CPU seconds"] = 1.0
+    row = folds.compare(table, ("p", "o", "default")).set_index("masks").loc["not snapped"]
+    assert round(row["gain"], 3) == -0.1 and np.isnan(row["from"])
 
 
 def test_the_sample_is_what_its_page_says(tmp_path):

@@ -13,7 +13,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
 
 from osvos_keras import Davis, get_config, segment_sequence, train_online
 from osvos_keras.inference import predict_sequence
@@ -21,6 +20,7 @@ from osvos_keras.io.images import read_frame
 from osvos_keras.io.masks import read_annotation
 from osvos_keras.metrics import contour_accuracy, region_similarity
 from osvos_keras.trained import WEIGHTS_FILE
+from tests.benchmarks.intervals import interval
 
 FIRST, EVERY = 4, 8  # the first frame that is scored, and from one to the next
 
@@ -83,10 +83,8 @@ def main() -> None:
     )
     for name in ("anew", "before"):
         gain = (both["going on"] - both[name]).to_numpy()
-        found = bootstrap((gain,), np.mean, random_state=0).confidence_interval
-        print(
-            f"(J + F) / 2, going on against {name}: {gain.mean():.3f} ({found.low:.3f} to {found.high:.3f})"
-        )
+        low, high = interval(gain)
+        print(f"(J + F) / 2, going on against {name}: {gain.mean():.3f} ({low:.3f} to {high:.3f})")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from time import process_time
 import keras
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
 
 from data.make_parent import stages
 from osvos_keras.callbacks import AtSteps
@@ -35,6 +34,7 @@ from osvos_keras.metrics import contour_accuracy, region_similarity
 from osvos_keras.trained import WEIGHTS_FILE
 from osvos_keras.training import train_online, train_parent
 from osvos_keras.weights import save_weights
+from tests.benchmarks.intervals import interval
 
 FOLDS = 3
 MOMENTS = (10, 30, 100)  # online steps
@@ -136,8 +136,7 @@ def compare(table: pd.DataFrame, reference: tuple[str, str, str]) -> pd.DataFram
         row = dict(zip(("parent", "online", "masks"), recipe, strict=True), sequences=len(gain))
         row |= {name: own[name].mean() for name in ("J", "F", "both", "CPU seconds")}
         if gain.any():
-            found = bootstrap((gain,), np.mean, random_state=0).confidence_interval
-            row |= {"gain": gain.mean(), "from": found.low, "to": found.high}
+            row["gain"], (row["from"], row["to"]) = gain.mean(), interval(gain)
         rows.append(row)
     return pd.DataFrame(rows).sort_values("both")
 
