@@ -15,7 +15,7 @@ from osvos_keras.evaluation import evaluate
 from osvos_keras.evaluation.folder import repeat_first_mask
 from osvos_keras.io.masks import read_annotation
 from osvos_keras.io.paths import PROJECT
-from tests.benchmarks import folds
+from tests.benchmarks import folds, planning
 
 
 @pytest.mark.parametrize("path", ["data/make_parent.py", "notebooks/figures/make_figures.py"])
@@ -34,6 +34,15 @@ def test_the_table_of_one_sequence_has_no_interval():
     table["CPU seconds"] = 1.0
     row = folds.compare(table, ("p", "o", "default")).set_index("masks").loc["not snapped"]
     assert round(row["gain"], 3) == -0.1 and np.isnan(row["from"])
+
+
+def test_the_planning_benchmark_keeps_its_files_in_a_relative_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for number in (2, 3):
+        monkeypatch.setattr(sys, "argv", ["planning", "--to", "kept", "--sequences", f"{number}"])
+        planning.main()
+        assert len(list(tmp_path.glob(f"kept/**/JPEGImages/480p/sequence{number - 1}"))) == 1
+    assert capsys.readouterr().out.count("this") == 2
 
 
 def test_the_sample_is_what_its_page_says(tmp_path):

@@ -34,7 +34,8 @@ def main() -> None:
     parser.add_argument("--to", type=Path, help="a folder to keep the files in (default: a temporary one)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = args.to or Path(temporary)
+        # In a folder for this number, and with a whole path: the command runs in the other checkout too.
+        folder = (args.to or Path(temporary)).resolve() / str(args.sequences)
         command = _make_finished_batch(folder, args.sequences)
         for name, checkout in {"this": PROJECT, "other": args.other}.items():
             if checkout:
