@@ -7,7 +7,7 @@ Each sequence is rendered from real photographs (sample_pictures.py):
 2. several renderings within the shutter time are averaged (motion blur), then light and noise are added;
 3. the annotation is the part of the object that is visible: mean opacity above one half, after occlusion.
 
-The same packages give the same bytes. What is checked is the files themselves:
+The same packages on the same kind of processor give the same bytes. What is checked is the files themselves:
 
     python data/make_sample.py                    # writes data/sample and data/sample.sha256
     python data/make_sample.py --check            # compares the files there with data/sample.sha256
