@@ -1,8 +1,10 @@
 # make course: environment, then every notebook on the bundled sample, ending with gallery and scores
 # make test:   environment, then the tests
 # make site:   the executed notebooks, the library's reference and the model cards as web pages
+# make lab:    the notebooks in JupyterLab
 # make student: the notebooks as exercises, without their solutions, in student/
 # make bench:  the benchmarks of docs/benchmarks.md, against PyTorch if TORCH=/path/to/python is given
+# make lint:   ruff; it rewrites files
 # make clean:  removes the environment and runs/, with all results
 
 VENV := .venv
