@@ -8,7 +8,8 @@ In two stages, each a `train_parent` that goes on where it was stopped:
    at random might spoil its features;
 2. from there VGG16's last three blocks too, slowly.
 
-The validation sequences are not read. `--epochs A,B` shortens the stages, for a rehearsal.
+The validation sequences are not read. `--epochs A,B` shortens the stages, for a rehearsal; give `--to` too,
+or the bundled parent is replaced.
 `tests/benchmarks/folds.py` trains the parents of its folds by the same stages.
 """
 
