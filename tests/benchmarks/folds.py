@@ -146,7 +146,9 @@ def main() -> None:
     parser.add_argument("--davis", required=True, help="DAVIS 2016")
     parser.add_argument("--to", type=Path, required=True, help="folder of networks and tables")
     parser.add_argument("--parents", default="branches first", help="comma-separated (default: %(default)s)")
-    parser.add_argument("--online", default=",".join(ONLINE), help="comma-separated (default: all)")
+    parser.add_argument(
+        "--online", default=",".join(ONLINE), help=f"comma-separated, of: {', '.join(ONLINE)} (default: all)"
+    )
     parser.add_argument("--folds", default="0,1,2", help="comma-separated (default: all)")
     parser.add_argument("--score", action="store_true", help="print the tables of what is there")
     args = parser.parse_args()

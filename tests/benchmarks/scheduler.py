@@ -1,4 +1,6 @@
-"""How many jobs per second the batch's own Dask setup hands out: python -m tests.benchmarks.scheduler
+"""How many jobs per second the batch's own Dask setup hands out.
+
+    python -m tests.benchmarks.scheduler [--jobs 10000] [--workers 2]
 
 Trivial jobs through `cluster.run_on`, so that what is measured is the scheduler and the driver, which share
 a process. Its CPU seconds hardly depend on what else the machine does.
@@ -15,7 +17,7 @@ def nothing(job: int) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
