@@ -47,7 +47,6 @@ SEQUENCE = "cat"
 HEIGHT = 240  # lines at which the network sees a frame
 GREY = "#555555"
 WIDTH = 6  # inches of a figure
-plt.rcParams["font.size"] = plt.rcParams["axes.titlesize"] = 11
 
 
 def main() -> None:
@@ -57,6 +56,7 @@ def main() -> None:
     )
     parser.add_argument("names", nargs="*", default=list(FIGURES), metavar="name", help="figures to draw")
     arguments = parser.parse_args()
+    plt.rcParams["font.size"] = plt.rcParams["axes.titlesize"] = 11
     for name in arguments.names:
         path = save_figure(FIGURES[name](resolve_output(arguments.run)), HERE / f"{name}.png", dpi=120)
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
