@@ -39,7 +39,8 @@ def convolve(x, kernel):
         around = ops.reshape(_neighbours(upstream), (-1, 9 * channels))
         product = ops.matmul(ops.transpose(ops.reshape(x, (-1, inputs))), around)  # (inputs, 9·channels)
         of_kernel = ops.transpose(ops.reshape(product, (inputs, 3, 3, channels)), (1, 2, 0, 3))
-        turned = ops.transpose(ops.flip(kernel, (0, 1)), (0, 1, 3, 2))
+        # one axis at a time, for Keras before 3.14
+        turned = ops.transpose(ops.flip(ops.flip(kernel, 0), 1), (0, 1, 3, 2))
         return _convolve(upstream, turned), of_kernel
 
     return _convolve(x, kernel), gradient
