@@ -76,7 +76,7 @@ def test_download_unpacks_a_data_set_that_reads_like_the_original(server, archiv
 def test_the_command_downloads_and_says_how_to_check(server, archive, tmp_path, capsys):
     checksum = hashlib.sha256(archive.read_bytes()).hexdigest()
     where = ["--to", str(tmp_path / "data"), "--url", server.url]
-    assert "expected 00ff" in call(["data", "download", *where, "--sha256", "00ff"])
+    assert f"expected {64 * 'f'}" in call(["data", "download", *where, "--sha256", 64 * "F"])
     assert call(["data", "download", *where, "--sha256", checksum]) == 0
     root = tmp_path / "data" / "DAVIS"
     said = f"{root}: 3 sequences. Check them with `osvos data verify --davis {root}`.\n"
@@ -106,9 +106,16 @@ def test_an_address_that_ends_in_davis(server, archive, tmp_path):
 
 
 def test_wrong_checksum_unpacks_nothing(server, archive, tmp_path):
-    with pytest.raises(DataError, match=r"DAVIS-data\.zip: sha256 is [0-9a-f]{64}, expected 00ff"):
-        download_davis(tmp_path, server.url, "00ff")
+    with pytest.raises(DataError, match=r"DAVIS-data\.zip: sha256 is [0-9a-f]{64}, expected f{64}\."):
+        download_davis(tmp_path, server.url, 64 * "f")
     assert not (tmp_path / "DAVIS").exists()
+
+
+@pytest.mark.parametrize("checksum", ["", "00ff", 64 * "g"])
+def test_a_checksum_with_a_typing_mistake_is_refused_before_the_download(server, archive, tmp_path, checksum):
+    with pytest.raises(DataError, match=f"the checksum '{checksum}' is no SHA-256, which has 64 digits"):
+        download_davis(tmp_path, server.url, checksum)
+    assert not server.handler.asked
 
 
 @pytest.mark.parametrize("name", ["../outside.txt", "/etc/outside.txt", "DAVIS/../../outside.txt"])

@@ -37,10 +37,13 @@ def download_davis(folder: str | Path, url: str = DAVIS_2016_URL, checksum: str 
         The data set, in `<folder>/DAVIS`.
 
     Raises:
-        DataError: the download fails, the checksum differs, or the archive does not hold DAVIS.
+        DataError: the download fails, the checksum is none or differs, or the archive does not hold DAVIS.
         FolderError: the folder cannot be written, or the disk is full.
     """
     name = _archive_name(url)
+    expected = checksum if checksum is None else checksum.strip().lower()
+    if expected is not None and not re.fullmatch("[0-9a-f]{64}", expected):
+        raise DataError(f"the checksum {checksum!r} is no SHA-256, which has 64 digits, 0 to 9 and a to f.")
     with lock_folder(folder) as folder:
         target = folder / "DAVIS"
         if not target.exists():
@@ -49,9 +52,9 @@ def download_davis(folder: str | Path, url: str = DAVIS_2016_URL, checksum: str 
                 _download(url, archive)
             found = sha256(archive)
             print(f"{archive}: sha256 {found}")
-            if checksum and found != checksum.strip().lower():
+            if expected not in (None, found):
                 raise DataError(
-                    f"{archive}: sha256 is {found}, expected {checksum}. Delete the file and try again."
+                    f"{archive}: sha256 is {found}, expected {expected}. Delete the file and try again."
                 )
             _unpack(archive, target)
     return Davis(target)
