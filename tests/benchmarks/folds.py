@@ -170,6 +170,8 @@ def main() -> None:
 
 def print_scores(folds: Folds) -> None:
     paths = sorted(folds.folder.glob("*/*/*.csv"))
+    if not paths:
+        raise FolderError(f"{folds.folder}: no tables. Run the command without --score first.")
     table = pd.concat(
         pd.read_csv(path).assign(parent=path.parts[-3], online=path.parts[-2]) for path in paths
     )
