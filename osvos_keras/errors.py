@@ -52,6 +52,11 @@ class ClusterError(OsvosError, RuntimeError):
     """Dask's scheduler or workers, or the other processes of a training, cannot be reached."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or the name of its class where it has no text."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 @contextmanager
 def note_if_stopped(tell: Callable[[], str]) -> Iterator[None]:
     """Add a note to a Ctrl-C that ends the block; the `osvos` command prints it.

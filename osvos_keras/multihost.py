@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from osvos_keras.errors import ClusterError, ConfigError, OsvosError
+from osvos_keras.errors import ClusterError, ConfigError, OsvosError, first_line
 
 HEARTBEAT = 60  # seconds without a sign of life, after which JAX takes a process for dead
 SHUTDOWN = 20  # seconds that a process that ends waits for the others to end too
@@ -97,7 +97,7 @@ class Processes:
             if self.world_size == 1 or isinstance(error, OsvosError):
                 raise
             raise ClusterError(
-                f"rank {self.rank} of {self.world_size} cannot go on: {str(error).splitlines()[0]}\n"
+                f"rank {self.rank} of {self.world_size} cannot go on: {first_line(error)}\n"
                 "See the messages of the other processes first. Then start the same command again on every "
                 "machine (with a free port): training goes on from the last backup."
             ) from error

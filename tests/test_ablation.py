@@ -150,6 +150,11 @@ def test_the_name_of_a_start_cannot_lead_elsewhere(tiny, tmp_path, name):
     assert not [path for path in ("in", "mine", "runs") if (tmp_path / path).exists()]
 
 
+def test_curves_of_no_rows_are_refused():
+    with pytest.raises(ValueError, match="no training has finished"):
+        ablation_curves(pd.DataFrame())
+
+
 def test_curves_are_means_over_sequences():
     rows = [
         ("parent", name, steps, steps * 2.0 * scale, 1.0, j)

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from osvos_keras import __version__, cli
-from osvos_keras.errors import ConfigError, DataError
+from osvos_keras.errors import ConfigError, DataError, first_line
 from osvos_keras.io.files import list_files
 from osvos_keras.io.paths import PROJECT, resolve_output
 from tests.conftest import call
@@ -99,3 +99,10 @@ def test_help_under_every_encoding(monkeypatch, encoding, command):
     assert call([*command.split(), "--help"]) == 0
     sys.stdout.flush()
     assert b"usage: osvos" in written.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("one\ntwo", "one"), ("\n two\n", "two"), ("", "ValueError"), ("\n", "ValueError")]
+)
+def test_first_line_of_an_error_is_never_empty(text, line):
+    assert first_line(ValueError(text)) == line

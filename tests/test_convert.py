@@ -424,8 +424,11 @@ def test_any_other_state_is_an_error_that_names_the_layer(state, change, text):
         map_tensors(change(state))
 
 
-def test_safetensors_file_is_converted(state, parent, tmp_path):
-    source = write_safetensors(tmp_path / "parent.safetensors", state)
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "_orig_mod.module."])
+def test_safetensors_file_is_converted(state, parent, tmp_path, prefix):
+    """Also of a network that `DataParallel` or `torch.compile` had wrapped."""
+    wrapped = {f"{prefix}{name}": value for name, value in state.items()}
+    source = write_safetensors(tmp_path / "parent.safetensors", wrapped)
     done = convert_weights(source, tmp_path / "parent.weights.h5")
     assert str(done).startswith("OSVOS-PyTorch: 26 layers\n") and "unused" not in str(done)
     np.testing.assert_equal(build_osvos(done.path).get_weights(), build_osvos(parent).get_weights())

@@ -9,7 +9,7 @@ from osvos_keras.batch.notebooks import run_notebook
 from osvos_keras.batch.parameters import read_notebook
 from osvos_keras.course import checks
 from osvos_keras.course.checks import compare
-from osvos_keras.errors import NotebookError
+from osvos_keras.errors import CheckError, NotebookError
 from osvos_keras.io.paths import NOTEBOOKS
 from tests.exercises import EXERCISES
 
@@ -27,6 +27,12 @@ def test_a_borrowed_function_passes_its_check_and_says_so(key, capsys):
     exercise.run_check(borrowed)
     said = capsys.readouterr()
     assert said.out == "" and "stands in for yours" in said.err
+
+
+@pytest.mark.parametrize("given", ["upsample", None])
+def test_borrowing_a_name_names_the_call(given):
+    with pytest.raises(CheckError, match=r"without quotes: checks\.borrow\(checks\.upsample\)"):
+        checks.borrow(given)
 
 
 def test_what_is_right_is_counted_once(capsys):

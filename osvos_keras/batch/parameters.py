@@ -11,7 +11,7 @@ import nbformat
 
 from osvos_keras.config import get_config
 from osvos_keras.davis import Davis
-from osvos_keras.errors import ConfigError, NotebookError
+from osvos_keras.errors import ConfigError, NotebookError, first_line
 from osvos_keras.io.files import list_files
 from osvos_keras.io.literals import check_known, check_type, read_literal
 from osvos_keras.io.paths import NOTEBOOKS, check_name, find_input
@@ -107,10 +107,10 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
         for cell in notebook.cells:
             cell.source.splitlines(), cell.metadata.get("tags")
     except Exception as error:  # nbformat raises exceptions of many kinds
-        first = (str(error) or type(error).__name__).splitlines()[0][:100]
+        reason = first_line(error)[:100]
         raise NotebookError(
-            f"{path}: not a notebook of format 4 that can be read ({first}). Restore the file, or save "
-            "it again with JupyterLab."
+            f"{path}: not a notebook of format 4 that can be read ({reason}). Restore the file, or save it "
+            "again with JupyterLab."
         ) from error
     if language.lower() != "python":
         raise NotebookError(f"{path}: a notebook in {language}. Only those in Python can be run.")

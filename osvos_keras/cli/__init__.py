@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from osvos_keras import __version__
 from osvos_keras.cli import course, data, evaluate, mark, parent, run, segment, weights
-from osvos_keras.errors import OsvosError
+from osvos_keras.errors import OsvosError, first_line
 
 STOPPED = 128 + signal.SIGINT  # the exit status after Ctrl-C
 # Of each command: its arguments, and the function that runs it, whose documentation says what it does; or the
@@ -120,5 +120,4 @@ def _explain(error: Exception) -> str:
         return "memory ran out. Lower HEIGHT or the batch, or run fewer --workers."
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}."
-    first = (str(error).strip() or "no message").splitlines()[0]
-    return f"{type(error).__name__}: {first} (unexpected: `osvos --debug …` shows where)"
+    return f"{type(error).__name__}: {first_line(error)} (unexpected: `osvos --debug …` shows where)"

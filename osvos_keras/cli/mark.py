@@ -28,7 +28,7 @@ OBJECTS = (
 
 def add_mark_command_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `osvos mark`."""
-    command.add_argument("clip", help="a video, an animated GIF or a folder of images")
+    command.add_argument("clip", help="a video, an animated image or a folder of images")
     command.add_argument(
         "--frame", metavar="N", help="the name or number of the frame to mark (default: the first)"
     )

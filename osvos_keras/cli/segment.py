@@ -30,7 +30,7 @@ OBJECTS = (
 
 def add_segment_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `osvos segment`."""
-    command.add_argument("clip", help="a video, an animated GIF or a folder of images")
+    command.add_argument("clip", help="a video, an animated image or a folder of images")
     add_mark_arguments(command, OBJECTS, prefix="[FRAME=]")
     command.add_argument(
         "--correct",
@@ -64,7 +64,7 @@ def add_segment_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run_segment(args: argparse.Namespace) -> None:
-    """Segment your own clip (a video, a GIF or a folder of images), given a first mask.
+    """Segment your own clip (a video, an animated image or a folder of images), given a first mask.
 
     Raises:
         OsvosError: something is wrong. Arguments and files are checked before TensorFlow is imported.

@@ -5,6 +5,7 @@ The other formats need no further package.
 """
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -105,7 +106,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _read_pytorch(path: Path) -> Checkpoint:
-    """The state dict, also one inside another dict (`{"state_dict": …}`) or of a `DataParallel` network."""
+    """The state dict, also one inside another dict (`{"state_dict": …}`)."""
     try:
         import torch
     except (ImportError, OSError) as error:
@@ -126,7 +127,7 @@ def _read_pytorch(path: Path) -> Checkpoint:
     state = max(dicts, key=lambda one: sum(isinstance(value, torch.Tensor) for value in one.values()))
     found = Checkpoint(path, {})
     for key, value in state.items():
-        name = str(key).removeprefix("module.")
+        name = _bare(key)
         if not isinstance(value, torch.Tensor) or not value.is_floating_point():
             found.others[name] = str(getattr(value, "dtype", type(value).__name__))
             continue
@@ -182,10 +183,16 @@ def _read_safetensors(path: Path) -> Checkpoint:
     return _collect(path, arrays)
 
 
+def _bare(key: object) -> str:
+    """A tensor's name without what PyTorch's `DataParallel` and `torch.compile` put before it."""
+    return re.sub(r"^(module\.|_orig_mod\.)+", "", str(key))  # bytes: a damaged file
+
+
 def _collect(path: Path, arrays: Iterable[tuple[str, str, tuple, bytes]]) -> Checkpoint:
     """A checkpoint made from (name, type as the file calls it, shape, bytes) of each entry."""
     found = Checkpoint(path, {})
-    for name, kind, shape, content in arrays:
+    for key, kind, shape, content in arrays:
+        name = _bare(key)
         if kind in FLOATS:
             found.tensors[name] = _array(path, name, kind, shape, content)
         else:

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from osvos_keras.davis import Davis
-from osvos_keras.errors import DataError
+from osvos_keras.errors import DataError, first_line
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,7 @@ def read_db_info(davis: Davis) -> dict[str, SequenceInfo]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "no text"
-        raise _not_understood(path, f"{type(error).__name__}: {reason}") from error
+        raise _not_understood(path, f"{type(error).__name__}: {first_line(error)}") from error
     entries = content.get("sequences") if isinstance(content, dict) else None
     if not isinstance(entries, list):
         raise _not_understood(path, "no list `sequences`")

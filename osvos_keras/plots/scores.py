@@ -174,7 +174,12 @@ def ablation_curves(table: pd.DataFrame, ax: Axes | None = None) -> Figure | Axe
     Args:
         table: as `run_ablation` returns it; without `train_seconds` the line goes over the steps.
         ax: an axis to draw on.
+
+    Raises:
+        ValueError: the table has no rows.
     """
+    if table.empty:
+        raise ValueError("the table has no rows: no training has finished in that folder.")
     figure, ax = figure_for(ax, 7, 4)
     offsets = cycle([-14, 6])  # points: the numbers of two lines stay apart where the lines meet
     for colour, offset, (start, rows) in zip(cycle(BAR_COLOURS), offsets, table.groupby("start", sort=False)):

@@ -26,7 +26,10 @@ class Borrowed:
 
     def __init__(self, check: Callable) -> None:
         self.function = None
-        check(self)  # `compare` calls `take` with the library's function
+        if callable(check):
+            check(self)  # `compare` calls `take` with the library's function
+        if self.function is None:
+            raise CheckError("Give the check itself, without quotes: checks.borrow(checks.upsample)")
 
     def __call__(self, *arguments):
         return self.function(*arguments)
