@@ -46,15 +46,24 @@ class Davis:
         object.__setattr__(self, "root", find_input(self.root))
         check_name(self.resolution, "the resolution")
         if not self._images.is_dir():
-            raise DataError(
-                f"{self._images}: no such folder. DAVIS_ROOT (or --davis) must name the folder that holds "
-                f"JPEGImages/{self.resolution}; `osvos data download` fetches DAVIS 2016, and data/sample "
-                "is bundled."
-            )
+            raise DataError(f"{self._images}: no such folder. {self._remedy()}")
 
     @property
     def _images(self) -> Path:
         return self.root.joinpath("JPEGImages", self.resolution)
+
+    def _remedy(self) -> str:
+        images = self._images.parent
+        found = sorted(folder.name for folder in images.glob("[!.]*") if folder.is_dir())
+        if found:
+            return (
+                f"{images} holds {', '.join(found[:5])}{' …' if found[5:] else ''}. Name the resolution "
+                f"that is there (RESOLUTION, or --resolution), or put the sequences into {self._images}."
+            )
+        return (
+            f"DAVIS_ROOT (or --davis) must name the folder that holds JPEGImages/{self.resolution}; `osvos "
+            "data download` fetches DAVIS 2016, and data/sample is bundled."
+        )
 
     def all_sequences(self) -> list[str]:
         """Every sequence that has a folder of frames, in order, as `frame2` before `frame10`.

@@ -32,6 +32,11 @@ def test_missing_root_names_the_folder(tmp_path):
         Davis(tmp_path / "nowhere")
 
 
+def test_another_resolution_is_named(tiny):
+    with pytest.raises(DataError, match=r"1080p: no such folder.*JPEGImages holds 480p\. Name the res"):
+        Davis(tiny.root, "1080p")
+
+
 def test_relative_root_is_found_from_any_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert Davis("data/sample").root == PROJECT / "data" / "sample"
