@@ -46,9 +46,7 @@ def keep_near(logits: np.ndarray, before: np.ndarray | None, reach: float) -> np
         return logits
     area = np.count_nonzero(before)
     away = cv2.distanceTransform((~before).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    kept = np.zeros(count, bool)
-    kept[parts[mask & (away <= reach * np.sqrt(area))]] = True
-    near = kept[parts]
+    near = np.isin(parts, parts[mask & (away <= reach * np.sqrt(area))])
     lost = np.count_nonzero(near) < area / 2
     return logits if lost else np.where(mask & ~near, np.float32(0), logits)
 

@@ -47,10 +47,8 @@ def find_mistakes(
     mask, annotation = mask[window], annotation[window]
     if not mask.size:
         return []
-    count, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    touching = np.zeros(count, bool)
-    touching[np.unique(parts[mask & annotation])] = True
-    on_object = touching[parts]
+    _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    on_object = np.isin(parts, parts[mask & annotation])
     regions = {
         "missed": annotation & ~mask,
         "spilled": mask & ~annotation & on_object,
