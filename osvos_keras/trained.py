@@ -18,7 +18,7 @@ from osvos_keras.device import choose_policy
 from osvos_keras.errors import WeightsError
 from osvos_keras.io.files import clear_temporaries
 from osvos_keras.io.paths import resolve_output
-from osvos_keras.io.records import read_record, write_record
+from osvos_keras.io.records import dict_in, read_record, write_record
 from osvos_keras.model import build_osvos
 from osvos_keras.weights import set_aside
 
@@ -91,8 +91,7 @@ def _changes(folder: Path, made_with: dict) -> str:
 
 def flatten(made_with: dict) -> dict:
     """What decided a training, the settings in its `config` beside the rest."""
-    config = made_with.get("config")
-    return {**made_with, "config": None, **(config if isinstance(config, dict) else {})}
+    return {**made_with, "config": None, **dict_in(made_with, "config")}
 
 
 def settle_policy(policy: str, made_with: dict, folder: str | Path) -> str:

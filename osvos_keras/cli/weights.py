@@ -50,12 +50,10 @@ def run_export(args: argparse.Namespace) -> None:
 def _find_settings(weights: str) -> str | None:
     """How the training saw frames whose folder the weights lie in."""
     from osvos_keras.io.paths import find_input
-    from osvos_keras.io.records import read_record
+    from osvos_keras.io.records import dict_in, read_record
     from osvos_keras.trained import RECORD, WEIGHTS_FILE
 
     path = find_input(weights)
     record = read_record(path.parent / RECORD) if path.name == WEIGHTS_FILE else None
-    config = record["made_with"].get("config") if record else None
-    if not isinstance(config, dict):
-        return None
-    return f"height {config.get('height', 0)}, window {config.get('window', 0)}"
+    config = dict_in(dict_in(record, "made_with"), "config")
+    return f"height {config.get('height', 0)}, window {config.get('window', 0)}" if config else None
