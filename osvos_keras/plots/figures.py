@@ -26,7 +26,7 @@ ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE, BLACK = COLOURS = [
 ]
 
 
-def figure_for(ax: Axes | None, width: float = 6, height: float = 4) -> tuple[Figure | None, Axes]:
+def figure_for(ax: Axes | None, width: float, height: float) -> tuple[Figure | None, Axes]:
     """None and the given axis; or a new figure of `width` × `height` inches and its axis."""
     if ax is not None:
         return None, ax

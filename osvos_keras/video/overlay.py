@@ -85,9 +85,9 @@ def _write(clip: Clip, masks: Path, progress: bool, webm: Path, gif: Path, sheet
     save_figure(contact_sheet(clip, masks), sheet)
 
 
-def pick_frames(times: Sequence[float], rate: float = GIF_RATE, most: int = GIF_FRAMES) -> list[int]:
-    """The indices of the frames that a GIF shows: at most `rate` per second, and about `most` in all."""
-    gap = max(1 / rate, times[-1] / most)
+def pick_frames(times: Sequence[float]) -> list[int]:
+    """The indices of the frames that a GIF shows: at most `GIF_RATE` a second, about `GIF_FRAMES` in all."""
+    gap = max(1 / GIF_RATE, times[-1] / GIF_FRAMES)
     slots = [int(time / gap + 1e-6) for time in times[:-1]]
     return [0, *(index for index, (before, now) in enumerate(pairwise(slots), start=1) if now > before)]
 
