@@ -80,15 +80,12 @@ def _write_surest(
     size, annotated = pairs[0][1].shape, {frame.tobytes() for frame, _ in pairs}
     parts = np.array_split(frames[ALIKE:], PARTS)
     part_of = {path: part for part, paths in enumerate(parts) for path in paths}
-    best = dict.fromkeys(range(PARTS), (0.0, None, None))  # expected J, frame, mask
+    best: dict[int, tuple[float, Path, np.ndarray]] = {}  # of a part: expected J, frame, mask
     for path, logits in predict_sequence(model, frames, learned_area=learned_area, progress=progress):
         part, j = part_of.get(path), expected_similarity(logits)
-        better = part is not None and j > best[part][0] and logits.shape == size
+        better = part is not None and j > best.get(part, (0.0,))[0] and logits.shape == size
         if better and read_frame(path).tobytes() not in annotated:
             best[part] = (j, path, logits > 0)
-    files = {}
     for _, path, mask in best.values():
-        if path is not None:
-            files[path] = folder / f"{path.stem}.png"
-            write_mask(files[path], mask)
-    return files
+        write_mask(folder / f"{path.stem}.png", mask)
+    return {path: folder / f"{path.stem}.png" for _, path, _ in best.values()}
