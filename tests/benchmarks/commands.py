@@ -1,5 +1,6 @@
-"""The user's command in a process of its own, by the code of this checkout or of another one."""
+"""Commands in processes of their own: the user's, by the code of this checkout or another, and yardsticks."""
 
+import json
 import os
 import subprocess
 import sys
@@ -40,3 +41,9 @@ def run_osvos(checkout: Path, *arguments: str) -> Used:
         raise SystemExit(f"{checkout}: {output[-2000:]}")
     seconds = time.perf_counter() - start
     return Used(output, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def last_json(command: list) -> dict:
+    """What a command prints in its last line; fails if the command does."""
+    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])

@@ -12,11 +12,11 @@ bfloat16.
 import argparse
 import json
 import math
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+from tests.benchmarks.commands import last_json
 from tests.benchmarks.step import forward_flops
 
 MINDSPORE = 0.695  # seconds per step of batch 12 on a V100, from the MindSpore model zoo's README
@@ -28,11 +28,11 @@ def main() -> None:
     if args.ours:
         print(json.dumps(_measure(args)))
         return
-    result = _last_json([sys.executable, "-m", "tests.benchmarks.gpu", "--ours", *_sizes(args)])
+    result = last_json([sys.executable, "-m", "tests.benchmarks.gpu", "--ours", *_sizes(args)])
     result["share_of_ceiling"] = result["flops"] / result["step_seconds"] / result["ceiling"]
     result["mindspore_v100_seconds"] = MINDSPORE
     if args.yardstick:
-        torch = _last_json([args.torch_python, str(args.yardstick), "parent", *_sizes(args)])
+        torch = last_json([args.torch_python, args.yardstick, "parent", *_sizes(args)])
         result["torch_seconds"] = torch["median_seconds"]
         result["ratio"] = result["step_seconds"] / torch["median_seconds"]
     print(json.dumps(result, indent=2))
@@ -55,11 +55,6 @@ def _parse() -> argparse.Namespace:
 
 def _sizes(args: argparse.Namespace) -> list[str]:
     return [f"--{name}={getattr(args, name)}" for name in ("height", "width", "batch", "runs")]
-
-
-def _last_json(command: list[str]) -> dict:
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _measure(args: argparse.Namespace) -> dict:

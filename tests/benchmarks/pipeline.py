@@ -10,7 +10,6 @@ short, is printed too, and so is a copy's, the ceiling for bytes. Nothing here f
 import argparse
 import json
 import statistics
-import subprocess
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import numpy as np
 from osvos_keras import pipeline
 from osvos_keras.config import ParentConfig
 from osvos_keras.davis import Davis
+from tests.benchmarks.commands import last_json
 
 SEQUENCES = 6  # of the training list: some 400 frames
 WARM_UP = 20  # frames that fill the pipeline
@@ -61,9 +61,8 @@ def _our_rate(davis: Davis, memory_fraction: float = pipeline.MEMORY_FRACTION) -
 
 
 def _torch_rate(args: argparse.Namespace) -> float:
-    command = [args.torch_python, str(args.yardstick), "loader", "--davis", str(args.davis)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])["frames_per_second"]
+    command = [args.torch_python, args.yardstick, "loader", "--davis", args.davis]
+    return last_json(command)["frames_per_second"]
 
 
 def _copy_rate() -> float:

@@ -15,10 +15,11 @@ import json
 import math
 import resource
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
+
+from tests.benchmarks.commands import last_json
 
 MODES = ("inference", "online", "online_whole", "online_all", "parent", "parent_all")
 WHOLE = ("inference", "online_all", "parent_all")  # whose arithmetic is known: every layer takes part
@@ -34,7 +35,7 @@ def main() -> None:
         for policy in ("auto", "float32"):
             medians[f"{mode}_{policy}"] = _run_ours(mode, policy, args)
         if args.torch_python and mode == _yardstick_of(mode):
-            medians[f"{mode}_torch"] = _run_torch(mode, args)
+            medians[f"{mode}_torch"] = _run([args.torch_python, args.yardstick, mode, *_sizes(args)])
     result = {**_ratios(medians), **_shares(medians), "medians": medians}
     for name, value in result.items():
         if name != "medians":
@@ -62,17 +63,12 @@ def _sizes(args: argparse.Namespace) -> list[str]:
 
 def _run_ours(mode: str, policy: str, args: argparse.Namespace) -> dict:
     module = [sys.executable, "-m", "tests.benchmarks.step", "--ours", mode, "--policy", policy]
-    return _last_json([*module, *_sizes(args)])
+    return _run([*module, *_sizes(args)])
 
 
-def _run_torch(mode: str, args: argparse.Namespace) -> dict:
-    return _last_json([args.torch_python, str(args.yardstick), mode, *_sizes(args)])
-
-
-def _last_json(command: list[str]) -> dict:
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    result = json.loads(done.stdout.splitlines()[-1])
-    print(f"{' '.join(command[1:7]):88} {result['median_seconds']:.3f} s", flush=True)
+def _run(command: list) -> dict:
+    result = last_json(command)
+    print(f"{' '.join(map(str, command[1:7])):88} {result['median_seconds']:.3f} s", flush=True)
     return result
 
 
