@@ -17,6 +17,8 @@ import resource
 import statistics
 import sys
 import time
+import timeit
+from itertools import pairwise
 from pathlib import Path
 
 from tests.benchmarks.commands import last_json
@@ -136,12 +138,7 @@ def _time_inference(policy: str, args: argparse.Namespace) -> list[float]:
 
     network = fused_only(build_osvos(policy=policy))
     frame = _random_pair(args)[0][None]
-    seconds = []
-    for _ in range(args.runs + 1):
-        start = time.perf_counter()
-        network(frame).numpy()
-        seconds.append(time.perf_counter() - start)
-    return seconds
+    return timeit.repeat(lambda: network(frame).numpy(), number=1, repeat=args.runs + 1)
 
 
 def _time_steps(policy: str, args: argparse.Namespace) -> list[float]:
@@ -153,16 +150,10 @@ def _time_steps(policy: str, args: argparse.Namespace) -> list[float]:
     from osvos_keras.model import build_osvos
     from osvos_keras.pipeline import online_dataset
 
-    class Clock(keras.callbacks.Callback):
-        def __init__(self):
-            super().__init__()
-            self.ticks = []
+    ticks = []
 
-        def on_train_begin(self, logs=None):
-            self.ticks.append(time.perf_counter())
-
-        def on_train_batch_end(self, batch, logs=None):
-            self.ticks.append(time.perf_counter())
+    def tick(*_, **__) -> None:
+        ticks.append(time.perf_counter())
 
     phase, _, variant = args.ours.partition("_")
     changes = {"height": 0, "steps": args.runs + 1, "learning_rate": 5e-6}
@@ -174,9 +165,9 @@ def _time_steps(policy: str, args: argparse.Namespace) -> list[float]:
     network = build_osvos(policy=policy)
     freeze_blocks(network, config.frozen_blocks)
     trained = compile_for_training(network, config, config.steps)
-    clock = Clock()
+    clock = keras.callbacks.LambdaCallback(on_train_begin=tick, on_train_batch_end=tick)
     trained.fit(online_dataset(*_random_pair(args), config), callbacks=[clock], shuffle=False, verbose=0)
-    return [after - before for before, after in zip(clock.ticks, clock.ticks[1:], strict=False)]
+    return [after - before for before, after in pairwise(ticks)]
 
 
 def forward_flops(height: int, width: int) -> float:
@@ -201,11 +192,7 @@ def _matrix_product_rate(dtype: str, size: int = 2048) -> float:
     import tensorflow as tf
 
     a = tf.cast(tf.random.normal((size, size)), dtype)
-    seconds = []
-    for _ in range(4):
-        start = time.perf_counter()
-        tf.matmul(a, a).numpy()
-        seconds.append(time.perf_counter() - start)
+    seconds = timeit.repeat(lambda: tf.matmul(a, a).numpy(), number=1, repeat=4)
     return 2 * size**3 / statistics.median(seconds[1:])
 
 
