@@ -15,7 +15,7 @@ from osvos_keras.io.files import read_json, write_json
 from osvos_keras.io.images import read_frame
 from osvos_keras.video.clip import clip_name, find_clip_folder, import_clip
 from osvos_keras.video.codec import read_video, write_gif, write_webm
-from tests.conftest import contents
+from tests.conftest import contents, refuse
 from tests.test_video import TIMES, bar_height, picture, write_clip
 
 
@@ -64,7 +64,7 @@ def test_photographs_that_were_turned_and_jpegs_that_are_kept(tmp_path):
 
 def test_second_import_reads_nothing(tmp_path, webm, monkeypatch):
     clip = import_clip(webm, tmp_path / "run", progress=False)
-    monkeypatch.setattr("osvos_keras.video.clip.read_video", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr("osvos_keras.video.clip.read_video", refuse("read"))
     assert import_clip(webm, tmp_path / "run", progress=False) == clip
 
 
@@ -339,7 +339,7 @@ def test_image_files_of_several_pictures_are_clips(tmp_path, kind):
 def test_other_frames_a_second_change_the_times_alone(tmp_path, monkeypatch):
     source = write_folder(tmp_path / "clip", ["0.png", "1.png", "2.png"])
     import_clip(source, tmp_path / "run", fps=10, progress=False)
-    monkeypatch.setattr("osvos_keras.video.clip._write", lambda *_: pytest.fail("imported again"))
+    monkeypatch.setattr("osvos_keras.video.clip._write", refuse("imported"))
     assert import_clip(source, tmp_path / "run", fps=2, progress=False).times == (0, 0.5, 1, 1.5)
 
 

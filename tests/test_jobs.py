@@ -26,7 +26,7 @@ from osvos_keras.errors import ConfigError, DataError, NotebookError
 from osvos_keras.io.masks import write_mask
 from osvos_keras.weights import find_weights
 from tests.batches import await_death, leave_results, write_notebook
-from tests.conftest import call, write_sequence
+from tests.conftest import call, refuse, write_sequence
 
 PARAMETERS = """
 DAVIS_ROOT = "data/sample"  # data set
@@ -153,7 +153,7 @@ def test_a_job_is_finished_when_it_was_run(quick, given, monkeypatch):
 
 
 def test_finished_job_is_not_run_again(finished, monkeypatch):
-    monkeypatch.setattr("osvos_keras.batch.jobs.run_notebook", lambda *_, **__: pytest.fail("ran again"))
+    monkeypatch.setattr("osvos_keras.batch.jobs.run_notebook", refuse("ran"))
     assert find_finished(finished) == run_job(finished) == {"J_mean": 0.5, "F_mean": 0.5}
 
 
