@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -85,6 +86,31 @@ class Driver:
             if driver.process.poll() is None:
                 driver.process.kill()
                 driver.process.wait()
+
+
+class Dask:
+    """A scheduler and a worker, started with Dask's own commands."""
+
+    def __init__(self, port: int, protocol: str = "tcp", options: Sequence[str] = ()):
+        self.options = options
+        self.address = f"{protocol}://127.0.0.1:{port}"
+        places = ("--host", "127.0.0.1", "--protocol", protocol, "--no-dashboard", *options)
+        self.scheduler = self._start("scheduler", *places, "--port", str(port))
+        self.worker = self._start("worker", self.address, *places, "--nthreads", "1")
+
+    def _start(self, *arguments: str) -> psutil.Popen:
+        # The share of the only worker of a local run.
+        names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+        environment = os.environ | dict.fromkeys(names, str(os.cpu_count())) | {"CUDA_VISIBLE_DEVICES": ""}
+        return psutil.Popen([sys.executable, "-m", "dask", *arguments], env=environment, cwd=PROJECT)
+
+    def stop(self) -> None:
+        for process in (self.worker, self.scheduler):
+            with suppress(psutil.NoSuchProcess):
+                for child in process.children(recursive=True):
+                    child.kill()
+                process.kill()
+                process.wait()
 
 
 def await_death(processes: Iterable[psutil.Process]) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -70,6 +71,12 @@ def call(arguments: list[str]) -> int | str | None:
     with pytest.raises(SystemExit) as leaving:
         main(arguments)
     return leaving.value.code
+
+
+def free_port() -> int:
+    """A port of this machine on which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
 
 
 APART = """

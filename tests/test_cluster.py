@@ -1,11 +1,8 @@
 """Workers: how many, with what share of the machine, and who can reach them; on a cluster, certificates."""
 
 import asyncio
-import contextlib
-import os
 import socket
 import ssl
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +13,8 @@ from distributed.security import Security
 
 from osvos_keras.batch import cluster
 from osvos_keras.errors import ClusterError, ConfigError
-from tests.batches import Driver, write_notebook
+from tests.batches import Dask, Driver, write_notebook
+from tests.conftest import free_port
 
 PARAMETERS = """
 DAVIS_ROOT = "data/sample"  # data set
@@ -108,34 +106,6 @@ def test_strangers_are_kept_out_of_every_process_of_a_batch(standing, scheme, ma
             asyncio.run(greet(port))
 
 
-class Dask:
-    """A scheduler and a worker with certificates, started with Dask's own commands."""
-
-    def __init__(self, folder: Path):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.address = f"tls://127.0.0.1:{port}"
-        self.certificates = write_certificates(folder)
-        places = ("--host", "127.0.0.1", "--protocol", "tls", "--no-dashboard")
-        self.processes = [
-            self._start("scheduler", *places, "--port", str(port)),
-            self._start("worker", self.address, *places, "--nthreads", "1"),
-        ]
-
-    def _start(self, *arguments: str) -> psutil.Popen:
-        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-        return psutil.Popen([sys.executable, "-m", "dask", *arguments, *self.certificates], env=environment)
-
-    def stop(self) -> None:
-        for process in reversed(self.processes):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                for child in process.children(recursive=True):
-                    child.kill()
-                process.kill()
-                process.wait()
-
-
 def write_certificates(folder: Path) -> list[str]:
     """A certificate and its key as the options that name them; it signs itself."""
     security = Security.temporary()
@@ -151,14 +121,14 @@ def write_certificates(folder: Path) -> list[str]:
 
 @pytest.fixture
 def dask(tmp_path):
-    started = Dask(tmp_path / "certificates")
+    started = Dask(free_port(), "tls", write_certificates(tmp_path / "certificates"))
     yield started
     started.stop()
 
 
 def test_cluster_with_certificates_runs_a_batch_and_refuses_those_of_others(dask, tmp_path):
     run = tmp_path / "run"
-    driver = start(run, "--scheduler", dask.address, *dask.certificates)
+    driver = start(run, "--scheduler", dask.address, *dask.options)
     assert driver.finish() == 0, driver.output
     table = pd.read_csv(run / "notebooks" / "waiting.csv")
     assert table["state"].tolist() == ["finished"] * 2 and table["worker"].str.startswith("tls://").all()

@@ -6,28 +6,23 @@ given step or frame it writes a file `at_<where>` and waits for as long as there
 process stops, where a test wants it, when half of a file is written.
 """
 
-import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 
 from osvos_keras.dataset.lists import write_lists
 from osvos_keras.davis import Davis
 from osvos_keras.io.masks import read_annotation
-from osvos_keras.io.paths import PROJECT
 from osvos_keras.trained import WEIGHTS_FILE
-from tests.batches import Driver, await_death, write_notebook
-from tests.conftest import write_sequence
+from tests.batches import Dask, Driver, await_death, write_notebook
+from tests.conftest import free_port, write_sequence
 
 SEQUENCES = ("cow", "dog")
 PARAMETERS = """
@@ -378,43 +373,12 @@ def test_full_disk(home, small_disk):
     assert_like_undisturbed(home, run)
 
 
-class HandStarted:
-    """A scheduler and a worker started with Dask's own commands."""
-
-    def __init__(self, port: int):
-        self.address = f"tcp://127.0.0.1:{port}"
-        self.scheduler = self._start(
-            "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"
-        )
-        self.worker = self._start("worker", self.address, "--nthreads", "1", "--no-dashboard")
-
-    def _start(self, *arguments: str) -> psutil.Process:
-        environment = {
-            **os.environ,
-            "CUDA_VISIBLE_DEVICES": "",
-            # The share of the only worker of a local run.
-            **dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), str(os.cpu_count())),
-            "TF_NUM_INTEROP_THREADS": str(os.cpu_count()),
-        }
-        return psutil.Popen([sys.executable, "-m", "dask", *arguments], env=environment, cwd=PROJECT)
-
-    def stop(self) -> None:
-        for process in (self.worker, self.scheduler):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                for child in process.children(recursive=True):
-                    child.kill()
-                process.kill()
-
-
 @pytest.fixture
 def by_hand():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    clusters = []
+    port, clusters = free_port(), []
 
-    def start() -> HandStarted:
-        clusters.append(HandStarted(port))
+    def start() -> Dask:
+        clusters.append(Dask(port))
         return clusters[-1]
 
     yield start

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from osvos_keras.marking.drawing import line_mask
 from osvos_keras.marking.marks import read_objects, write_objects
 from osvos_keras.metrics import region_similarity
 from tests.browser import open_browser
+from tests.conftest import free_port
 
 SETUP = """
 from osvos_keras.davis import Davis
@@ -39,10 +39,7 @@ TOOLS = "polygon", "brush", "box", "known", "zoom"  # a cell with a tool for eac
 @contextmanager
 def serve_lab(folder):
     """JupyterLab on this machine alone, its files and settings in `folder`; the address with its token."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    token = secrets.token_hex(16)
+    port, token = free_port(), secrets.token_hex(16)
     settings = folder / "config" / "labconfig" / "page_config.json"
     settings.parent.mkdir(parents=True)
     settings.write_text(

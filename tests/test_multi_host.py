@@ -30,7 +30,7 @@ from osvos_keras.pipeline import parent_dataset
 from osvos_keras.trained import WEIGHTS_FILE
 from osvos_keras.training import train_parent
 from osvos_keras.weights import load_weights, save_weights
-from tests.conftest import call, write_sequence
+from tests.conftest import call, free_port, write_sequence
 
 TIMEOUT = 400  # seconds for processes that take one minute on an idle machine
 STEPS = 20
@@ -90,8 +90,7 @@ def small_network(weights=None, *, policy="float32", seed=0, **_) -> keras.Model
 
 
 def free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 def run_together(commands: list[list[str]]) -> list[tuple[int, str, str]]:
