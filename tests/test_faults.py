@@ -19,10 +19,9 @@ import pytest
 
 from osvos_keras.dataset.lists import write_lists
 from osvos_keras.davis import Davis
-from osvos_keras.io.masks import read_annotation
 from osvos_keras.trained import WEIGHTS_FILE
 from tests.batches import Dask, Driver, await_death, write_notebook
-from tests.conftest import free_port, write_sequence
+from tests.conftest import contents, free_port, write_sequence
 
 SEQUENCES = ("cow", "dog")
 PARAMETERS = """
@@ -135,14 +134,27 @@ def nothing_left_behind():
     Driver.end_all()
 
 
-def hold(run: Path, where: str) -> None:
-    run.mkdir(exist_ok=True)
+def stand_still(home: Path, run: Path, *arguments: str, where: str = "dog_step5") -> Driver:
+    """A run that stands still, by default in step 5 of dog's training, after the backup of step 4."""
+    run.mkdir()
     (run / f"hold_{where}").touch()
+    driver = run_batch(home, run, *arguments)
+    driver.await_files(run / f"at_{where}")
+    return driver
 
 
 def release(run: Path) -> None:
     for path in run.glob("hold_*"):
         path.unlink()
+
+
+def go_on(home: Path, run: Path, driver: Driver, victim: str) -> None:
+    """Release a run; if its driver was killed, the same command finishes it, else the driver itself does."""
+    release(run)
+    if victim == "driver":
+        assert driver.finish() == -signal.SIGKILL
+        driver = run_batch(home, run)
+    assert driver.finish() == 0, driver.output
 
 
 def steps_done(run: Path, sequence: str) -> list[int]:
@@ -153,19 +165,10 @@ def steps_done(run: Path, sequence: str) -> list[int]:
 def assert_like_undisturbed(home: Path, run: Path) -> None:
     """All there, masks whole, weights and masks those of the undisturbed run, to the bit."""
     for sequence in SEQUENCES:
-        expected = sorted((home / "undisturbed" / "masks" / sequence).iterdir())
-        found = sorted((run / "masks" / sequence).iterdir())
-        assert [path.name for path in found] == [path.name for path in expected]
-        for one, other in zip(found, expected, strict=True):
-            np.testing.assert_array_equal(read_annotation(one), read_annotation(other))
-        weights = [folder / "online" / sequence / WEIGHTS_FILE for folder in (run, home / "undisturbed")]
-        assert weights_of(weights[0]).keys() == weights_of(weights[1]).keys()
-        for name, value in weights_of(weights[0]).items():
-            np.testing.assert_array_equal(value, weights_of(weights[1])[name])
-        tables = [
-            pd.read_csv(folder / "online" / sequence / "history.csv").drop(columns="seconds_per_step")
-            for folder in (run, home / "undisturbed")
-        ]
+        assert contents(run / "masks" / sequence) == contents(home / "undisturbed" / "masks" / sequence)
+        trained = [folder / "online" / sequence for folder in (run, home / "undisturbed")]
+        np.testing.assert_equal(*(weights_of(folder / WEIGHTS_FILE) for folder in trained))
+        tables = (pd.read_csv(folder / "history.csv").drop(columns="seconds_per_step") for folder in trained)
         pd.testing.assert_frame_equal(*tables)
     table = pd.read_csv(run / "notebooks" / "short.csv")
     assert table["sequence"].tolist() == list(SEQUENCES)
@@ -203,20 +206,14 @@ def test_second_run_computes_nothing(home):
 def test_killed(home, tmp_path, victim, where):
     """cow is finished, dog is in the middle of training, or of writing masks."""
     run = tmp_path / "run"
-    hold(run, where)
-    driver = run_batch(home, run)
-    driver.await_files(run / f"at_{where}")
+    driver = stand_still(home, run, where=where)
     cow = steps_done(run, "cow")
     processes = driver.tree.children(recursive=True)
     (kernel,) = driver.descendants("ipykernel_launcher")
     target = {"driver": driver.tree, "worker": kernel.parent(), "kernel": kernel}[victim]
     target.kill()
     await_death(processes if victim == "driver" else [kernel])
-    release(run)  # only now, or the kernel would do another step before it notices
-    if victim == "driver":
-        assert driver.finish() == -signal.SIGKILL
-        driver = run_batch(home, run)
-    assert driver.finish() == 0, driver.output
+    go_on(home, run, driver, victim)  # only now, or the kernel would do another step before it notices
     assert steps_done(run, "cow") == cow == [1, 2, 3, 4, 5, 6]
     again = [5, 6] if "step" in where else []  # from the backup after step 4; or trained already
     assert steps_done(run, "dog") == ([1, 2, 3, 4, 5] if again else [1, 2, 3, 4, 5, 6]) + again
@@ -261,23 +258,11 @@ def test_killed_while_a_file_is_half_written(home, tmp_path, victim, file):
     target[0].kill()
     await_death(dying)
     assert half.exists()
-    release(run)
-    if victim == "driver":
-        assert driver.finish() == -signal.SIGKILL
-        driver = run_batch(home, run)
-    assert driver.finish() == 0, driver.output
+    go_on(home, run, driver, victim)
     assert list(run.rglob(".tmp-*")) == []
     assert steps_done(run, "cow") == [1, 2, 3, 4, 5, 6]
     assert_like_undisturbed(home, run)
     assert_rerun_computes_nothing(home, run)
-
-
-def stop_in_training(home: Path, run: Path) -> Driver:
-    """A run that stands still in step 5 of dog's training, after the backup of step 4."""
-    hold(run, "dog_step5")
-    driver = run_batch(home, run)
-    driver.await_files(run / "at_dog_step5")
-    return driver
 
 
 def stop(driver: Driver, run: Path, send) -> int:
@@ -293,7 +278,7 @@ def stop(driver: Driver, run: Path, send) -> int:
 @pytest.mark.slow
 def test_ctrl_c(home, tmp_path):
     run = tmp_path / "run"
-    driver = stop_in_training(home, run)
+    driver = stand_still(home, run)
     assert stop(driver, run, lambda: os.killpg(driver.process.pid, signal.SIGINT)) == 130
     assert driver.output.splitlines()[-1] == "osvos: stopped; run the same command again to go on."
     assert "Traceback" not in driver.output  # of the driver or of a worker
@@ -306,7 +291,7 @@ def test_ctrl_c(home, tmp_path):
 @pytest.mark.slow
 def test_corrupt_backup(home, tmp_path):
     run = tmp_path / "run"
-    driver = stop_in_training(home, run)
+    driver = stand_still(home, run)
     assert stop(driver, run, driver.process.kill) == -signal.SIGKILL
     backup = run / "online" / "dog" / "backup" / "latest.weights.h5"
     os.truncate(backup, backup.stat().st_size // 2)
@@ -318,7 +303,7 @@ def test_corrupt_backup(home, tmp_path):
 @pytest.mark.slow
 def test_second_run_in_the_same_folder_is_refused_until_the_first_is_gone(home, tmp_path):
     run = tmp_path / "run"
-    driver = stop_in_training(home, run)
+    driver = stand_still(home, run)
     second = run_batch(home, run)
     assert second.finish() == 1
     assert f"osvos: error: {run}: another run is writing there." in second.output
@@ -390,9 +375,7 @@ def by_hand():
 def test_driver_killed_on_a_cluster_that_stays(home, tmp_path, by_hand):
     """The workers are not the driver's: they live on, but the job that nobody waits for must end."""
     run, cluster = tmp_path / "run", by_hand()
-    hold(run, "dog_step5")
-    driver = run_batch(home, run, "--scheduler", cluster.address)
-    driver.await_files(run / "at_dog_step5")
+    driver = stand_still(home, run, "--scheduler", cluster.address)
     (kernel,) = [one for one in cluster.worker.children(recursive=True) if "ipykernel" in str(one.cmdline())]
     driver.process.kill()
     await_death([kernel])
@@ -407,9 +390,7 @@ def test_driver_killed_on_a_cluster_that_stays(home, tmp_path, by_hand):
 @pytest.mark.slow
 def test_scheduler_goes_away_and_comes_back(home, tmp_path, by_hand):
     run, cluster = tmp_path / "run", by_hand()
-    hold(run, "dog_step5")
-    driver = run_batch(home, run, "--scheduler", cluster.address)
-    driver.await_files(run / "at_dog_step5")
+    driver = stand_still(home, run, "--scheduler", cluster.address)
     (kernel,) = [one for one in cluster.worker.children(recursive=True) if "ipykernel" in str(one.cmdline())]
     cluster.scheduler.kill()
     assert driver.finish() == 1
