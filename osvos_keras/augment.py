@@ -62,7 +62,7 @@ def move_to_window(transform: tf.Tensor, annotation: tf.Tensor, window: tuple[in
     index = tf.cast(which * tf.cast(count, tf.float32), tf.int32)  # float32 may round up to the count
     pixel = tf.linalg.solve(matrix, pixels[tf.minimum(index, count - 1), :, None] - origin)
     size = tf.constant(window[::-1], tf.float32)[:, None]
-    room = tf.cast(tf.shape(annotation)[1::-1], tf.float32)[:, None] - size
+    room = tf.cast(tf.reverse(tf.shape(annotation)[:2], [0]), tf.float32)[:, None] - size
     corner = tf.clip_by_value(tf.round(pixel - tf.stack(place)[:, None] * size), 0.0, room)
     return tf.concat([matrix, origin + matrix @ corner], axis=1)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -67,6 +68,16 @@ def done(tiny_frames, tmp_path_factory):
     ]  # fmt: skip
     assert call(arguments) == 0
     return folder, arguments
+
+
+def test_terminal_shows_no_error_of_tensorflow(done, tmp_path):
+    """Neither of a missing GPU, nor of the graphs that make windows: they cut bars in two, and alarm."""
+    places = ["--run-dir", str(tmp_path / "run"), "--out", str(tmp_path / "out.webm")]
+    arguments = [*done[1], *places, "--height", "40", "--settings", "window=24"]
+    command = [sys.executable, "-m", "osvos_keras.cli", *arguments]
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    ran = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=True)
+    assert "osvos: " in ran.stderr and not re.findall(r"\bE0000 .*", ran.stderr)
 
 
 def test_command_leaves_masks_video_gif_and_sheet(done, capsys):

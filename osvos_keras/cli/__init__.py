@@ -6,6 +6,7 @@ commands do not wait for TensorFlow.
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 from contextlib import suppress
@@ -78,6 +79,8 @@ def main(arguments: list[str] | None = None) -> None:
     with suppress(ValueError):  # not the main thread
         signal.signal(signal.SIGTERM, _end)
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
+    if not debug and not shutil.which("nvidia-smi"):  # TensorFlow calls a missing GPU an error of CUDA
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         args = make_parser().parse_args(arguments)
         status = args.run(args) or 0
