@@ -41,7 +41,7 @@ class Processes:
     @property
     def devices(self) -> int:
         """The devices of all processes, for JAX."""
-        return self.distribution.num_model_replicas if self.distribution else 1
+        return self.distribution.device_mesh.devices.size if self.distribution else 1
 
     def check_same(self, settings: dict[str, Any]) -> None:
         """See that all processes have the same settings; if not, every one of them raises a ConfigError."""

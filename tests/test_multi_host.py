@@ -248,7 +248,8 @@ def test_rows_of_the_processes_make_the_batch(tiny):
 
 
 def test_a_batch_that_the_devices_do_not_divide_is_refused():
-    processes = Processes(0, 2, SimpleNamespace(num_model_replicas=4))
+    mesh = keras.distribution.DeviceMesh((4,), ["batch"], [f"cpu:{index}" for index in range(4)])
+    processes = Processes(0, 2, SimpleNamespace(device_mesh=mesh))
     with pytest.raises(ConfigError, match=r"batch is 6, and 4 devices .* batch = 8 \(--batch\)"):
         train_parent(None, [], ParentConfig(batch=6), None, processes=processes)
 
