@@ -1,6 +1,7 @@
 """The site of a run: built by the real command from small executed notebooks, then read and opened."""
 
 import base64
+import html
 import io
 import json
 import re
@@ -99,8 +100,8 @@ def write_notebook(path: Path, stem: str, video: Path) -> None:
         new_code_cell("figure", outputs=[show_picture(120)]),
         new_markdown_cell("The video comes from the run:"),
         *(
-            new_code_cell("video", outputs=[new_output("display_data", {"text/html": shown._repr_html_()})])
-            for shown in (Video(str(video)), Video(str(video), embed=True))
+            new_code_cell("video", outputs=[new_output("display_data", {"text/html": shown})])
+            for shown in (link_video(video), Video(str(video), embed=True)._repr_html_())
         ),
         *find_exercises(stem),
         new_markdown_cell("Three more."),
@@ -108,6 +109,11 @@ def write_notebook(path: Path, stem: str, video: Path) -> None:
     ]
     path.parent.mkdir(exist_ok=True)
     nbformat.write(notebook, path)
+
+
+def link_video(video: Path) -> str:
+    """What IPython's `Video` shows without `embed=True`; before 9.16 it did not escape the file's name."""
+    return f'<video src="{html.escape(str(video))}" controls></video>'
 
 
 def find_exercises(stem: str) -> list:
