@@ -42,8 +42,9 @@ test: setup
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest $(ARGS)
 
+# Without a GPU TensorFlow reports an error of CUDA in the notebook; that only alarms.
 lab: setup
-	$(BIN)/jupyter lab notebooks
+	$(if $(GPU),,TF_CPP_MIN_LOG_LEVEL=3) $(BIN)/jupyter lab notebooks
 
 student: setup
 	$(BIN)/osvos student --to student
