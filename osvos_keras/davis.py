@@ -19,7 +19,7 @@ import numpy as np
 from osvos_keras.errors import DataError
 from osvos_keras.io.files import check_text, list_files, natural_key, require_regular
 from osvos_keras.io.images import SUFFIXES, image_size, read_frame
-from osvos_keras.io.masks import read_annotation
+from osvos_keras.io.masks import read_annotation, size_message
 from osvos_keras.io.paths import check_name, find_input
 from osvos_keras.lists import read_list
 
@@ -46,41 +46,28 @@ class Davis:
         object.__setattr__(self, "root", find_input(self.root))
         check_name(self.resolution, "the resolution")
         if not self._images.is_dir():
-            raise DataError(f"{self._images}: no such folder. {self._remedy()}")
+            images = self._images.parent
+            found = ", ".join(_list_folders(images)[:5] if images.is_dir() else []) or "none"
+            raise DataError(
+                f"{self._images}: no such folder (resolutions found: {found}; RESOLUTION or --resolution "
+                f"names one). DAVIS_ROOT (or --davis) must name the folder that holds JPEGImages/"
+                f"{self.resolution}; `osvos data download` fetches DAVIS 2016, and data/sample is bundled."
+            )
 
     @property
     def _images(self) -> Path:
         return self.root.joinpath("JPEGImages", self.resolution)
 
-    def _remedy(self) -> str:
-        images = self._images.parent
-        found = sorted(folder.name for folder in images.glob("[!.]*") if folder.is_dir())
-        if found:
-            return (
-                f"{images} holds {', '.join(found[:5])}{' …' if found[5:] else ''}. Name the resolution "
-                f"that is there (RESOLUTION, or --resolution), or put the sequences into {self._images}."
-            )
-        return (
-            f"DAVIS_ROOT (or --davis) must name the folder that holds JPEGImages/{self.resolution}; `osvos "
-            "data download` fetches DAVIS 2016, and data/sample is bundled."
-        )
-
     def all_sequences(self) -> list[str]:
         """Every sequence that has a folder of frames, in order, as `frame2` before `frame10`.
-
-        Hidden folders and what an archive of macOS leaves are none.
 
         Raises:
             DataError: there is none.
         """
-        names = [
-            folder.name
-            for folder in self._images.iterdir()
-            if folder.name[0] != "." and folder.name not in NO_SEQUENCES and folder.is_dir()
-        ]
+        names = _list_folders(self._images)
         if not names:
             raise DataError(f"{self._images}: no sequence. Put a folder of frames there for each.")
-        return sorted(names, key=natural_key)
+        return names
 
     def list_path(self, split: str) -> Path:
         """Where the list of `split` lies, or would lie: as in DAVIS 2016 or 2017, or the original OSVOS."""
@@ -263,6 +250,16 @@ class Davis:
         return frame, annotation
 
 
+def _list_folders(folder: Path) -> list[str]:
+    """The names of the folders in a folder, in order, without hidden ones and what macOS's archives leave."""
+    names = (
+        found.name
+        for found in folder.iterdir()
+        if found.name[0] != "." and found.name not in NO_SEQUENCES and found.is_dir()
+    )
+    return sorted(names, key=natural_key)
+
+
 def _require_whole(folder: Path, frames: Sequence[Path]) -> None:
     """See that every image of a folder is among `frames`, and that no two masks will have one name."""
     require_regular(folder, frames, *SUFFIXES)
@@ -275,11 +272,3 @@ def _require_whole(folder: Path, frames: Sequence[Path]) -> None:
                 f"{folder}: {names} are {count} frames of one name, so their masks would be one file. Keep "
                 "one of them; a mask belongs elsewhere."
             )
-
-
-def size_message(path: Path, found: Sequence[int], expected: Sequence[int]) -> str:
-    """What to say of an annotation whose size (H, W) is not its frame's."""
-    return (
-        f"{path}: {found[1]}×{found[0]} pixels, but its frame has {expected[1]}×{expected[0]}. "
-        "Make it again at the frame's size."
-    )

@@ -33,7 +33,7 @@ def test_missing_root_names_the_folder(tmp_path):
 
 
 def test_another_resolution_is_named(tiny):
-    with pytest.raises(DataError, match=r"1080p: no such folder.*JPEGImages holds 480p\. Name the res"):
+    with pytest.raises(DataError, match=r"1080p: no such folder \(resolutions found: 480p; RESOLUTION"):
         Davis(tiny.root, "1080p")
 
 

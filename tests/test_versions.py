@@ -16,6 +16,8 @@ TABLE = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))
 EXTRAS = TABLE["project"]["optional-dependencies"]
 LISTS = [TABLE["build-system"]["requires"], TABLE["project"]["dependencies"], *EXTRAS.values()]
 REQUIREMENTS = [Requirement(line) for line in chain(*LISTS)]
+PINS = [line for line in (PROJECT / "constraints.txt").read_text("utf-8").splitlines() if line[:1] != "#"]
+TESTED = {canonicalize_name(name): version for name, version in (pin.split("==") for pin in PINS)}
 OTHERS = [requirement for requirement in REQUIREMENTS if requirement.name != TABLE["project"]["name"]]
 
 
@@ -29,10 +31,7 @@ def test_a_package_in_several_lists_has_one_range():
 @pytest.mark.parametrize("requirement", OTHERS, ids=str)
 def test_the_tested_version_is_in_the_range(requirement):
     assert ">=" in str(requirement.specifier)  # a floor, so that the oldest versions can be tested
-    pins = (PROJECT / "constraints.txt").read_text("utf-8").splitlines()
-    tested = dict(pin.split("==") for pin in pins if not pin.startswith("#"))
-    tested = {canonicalize_name(name): version for name, version in tested.items()}
-    assert tested[canonicalize_name(requirement.name)] in requirement.specifier
+    assert TESTED[canonicalize_name(requirement.name)] in requirement.specifier
 
 
 def test_conda_takes_python_and_packages_from_the_same_files():

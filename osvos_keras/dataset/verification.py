@@ -6,11 +6,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from osvos_keras.davis import Davis, size_message
+from osvos_keras.davis import Davis
 from osvos_keras.errors import DataError, OsvosError
 from osvos_keras.io.files import list_files
 from osvos_keras.io.images import open_image, orientation, read_frame
-from osvos_keras.io.masks import read_annotation
+from osvos_keras.io.masks import read_annotation, size_message
 
 
 @dataclass(frozen=True)

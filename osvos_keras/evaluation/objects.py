@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from osvos_keras.davis import size_message
 from osvos_keras.errors import DataError
 from osvos_keras.evaluation.folder import read_any_mask
 from osvos_keras.io.images import open_image
-from osvos_keras.io.masks import read_annotation, read_numbers, read_values
+from osvos_keras.io.masks import read_annotation, read_numbers, read_values, size_message
 
 VOID = 255
 MOST_OBJECTS = 50  # more different values are grey levels

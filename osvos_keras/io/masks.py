@@ -4,6 +4,7 @@ A mask is (H, W) bool; its file holds 0 and 255, as in DAVIS 2016. A map of obje
 background, 1…N are the objects; its file holds these numbers and a palette, as in DAVIS 2017.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -160,3 +161,11 @@ def davis_palette() -> np.ndarray:
     """
     bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
     return np.stack([np.packbits(bits[:, channel::3], axis=1)[:, 0] for channel in range(3)], axis=1)
+
+
+def size_message(path: Path, found: Sequence[int], expected: Sequence[int]) -> str:
+    """What to say of an annotation whose size (H, W) is not its frame's."""
+    return (
+        f"{path}: {found[1]}×{found[0]} pixels, but its frame has {expected[1]}×{expected[0]}. "
+        "Make it again at the frame's size."
+    )

@@ -14,9 +14,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.path import Path as Polygon
 from matplotlib.transforms import Bbox
 
-from osvos_keras.davis import size_message
 from osvos_keras.errors import MaskError
-from osvos_keras.io.masks import read_numbers, read_values, write_map
+from osvos_keras.io.masks import read_numbers, read_values, size_message, write_map
 from osvos_keras.io.paths import find_input
 from osvos_keras.plots.figures import COLOURS, SKY
 from osvos_keras.refinement import grab_cut
